@@ -1,0 +1,1 @@
+"""French text -> clean, deduplicated, documented token shards. Knows no torch."""

@@ -1,0 +1,1 @@
+"""Evidence of a run: append, read, sum. Knows no torch."""

@@ -1,0 +1,1 @@
+"""Sample index -> spans -> batches."""

@@ -1,0 +1,1 @@
+"""The decoder, its initialisation, and Hugging Face's form of it both ways."""

@@ -1,0 +1,1 @@
+"""Hardware, memory, throughput. Knows no torch."""

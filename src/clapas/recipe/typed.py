@@ -1,0 +1,167 @@
+"""Typed files: a YAML file, its parents (`extends:`) and dotted overrides, checked into a pydantic model.
+
+Every mistake is told with its file and line, the key, the value found, what is allowed and the nearest known key, all in one
+message. Recipes, corpus files and sites are read by this one module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+
+from clapas.recipe.errors import UserError
+from clapas.recipe.yaml_lines import Document, KeyPath, dotted, parse_scalar, read_document
+
+
+class Section(BaseModel):
+    """A part of a typed file: unknown keys are refused, values never change after reading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_typed(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
+    """Read `path` as `model`: parents first (`extends:`), then the file, then `key.sub=value` overrides.
+
+    Raises UserError that names every mistake at once.
+    """
+    document = read_with_parents(path)
+    for override in overrides:
+        _apply_override(document, override)
+    return check(document, model, where=path)
+
+
+def read_with_parents(path: Path, seen: tuple[Path, ...] = ()) -> Document:
+    """A file's values over those of the file it `extends:` (a path relative to it, or a shipped name)."""
+    if path.resolve() in seen:
+        chain = " -> ".join(p.name for p in (*seen, path.resolve()))
+        raise UserError(f"extends itself: {chain}", where=path, way_out="remove one `extends:`")
+    document = read_document(path)
+    if "extends" not in document.values:
+        return document
+    parent_name = document.values.pop("extends")
+    place = document.places.pop(("extends",))
+    if not isinstance(parent_name, str):
+        raise UserError("extends: must name one file", where=place, found=repr(parent_name))
+    parent_path = path.parent / parent_name
+    if not parent_path.suffix:
+        parent_path = parent_path.with_suffix(".yaml")
+    if not parent_path.is_file():
+        raise UserError(f"extends: no such file: {parent_path}", where=place, wanted="a path relative to this file")
+    parent = read_with_parents(parent_path, (*seen, path.resolve()))
+    return Document(_merge(parent.values, document.values), {**parent.places, **document.places})
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _apply_override(document: Document, override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key.strip():
+        raise UserError(
+            f"not an override: {override!r}", where="command line", wanted="key.sub=value, as in optimizer.lr=3e-4"
+        )
+    path: KeyPath = tuple(key.strip().split("."))
+    target = document.values
+    for depth, part in enumerate(path[:-1]):
+        child = target.get(part)
+        if child is None:
+            child = target[part] = {}
+        if not isinstance(child, dict):
+            raise UserError(f"{key}: {dotted(path[: depth + 1])} has no parts", where="command line", found=repr(child))
+        target = child
+    try:
+        target[path[-1]] = parse_scalar(text)
+    except Exception:  # whatever the YAML reader says, the text is not a value
+        raise UserError(f"{key}: not a value: {text!r}", where="command line") from None
+    document.places[path] = "command line"
+
+
+def check(document: Document, model: type[Model], where: Path | str) -> Model:
+    """Validate a document's values. Raises UserError with one line for each mistake."""
+    try:
+        return model.model_validate(document.values)
+    except pydantic.ValidationError as error:
+        lines = [_explain(item, document, model, where) for item in error.errors(include_url=False)]
+        raise UserError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _explain(item: Any, document: Document, model: type[BaseModel], where: Path | str) -> str:
+    path = _real_path(item["loc"], document.values)
+    place = document.place(path) or str(where)
+    name = dotted(path)
+    kind, message = item["type"], item["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return f"{place}: {name}: unknown key; {_suggest(path, model)}"
+    if kind == "missing":
+        return f"{place}: {name}: missing; it has no default"
+    if kind.startswith("value_error"):
+        return f"{place}: {name + ': ' if name else ''}{message}"
+    return f"{place}: {name}: found {item['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def _real_path(loc: Iterable[str | int], values: Any) -> KeyPath:
+    """An error's path without the names that pydantic adds for the branches of a union."""
+    path: list[str | int] = []
+    steps = list(loc)
+    for position, part in enumerate(steps):
+        last = position == len(steps) - 1
+        inside = (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int))
+        if inside:
+            path.append(part)
+            values = values[part]
+        elif last and isinstance(values, dict):
+            path.append(part)
+    return tuple(path)
+
+
+def _suggest(path: KeyPath, model: type[BaseModel]) -> str:
+    """What the user most likely meant: a key of the same section, or one of the same name elsewhere."""
+    known = list(known_keys(model))
+    wrong = ".".join(str(part) for part in path if isinstance(part, str))
+    section, _, leaf = wrong.rpartition(".")
+    siblings = [key for key in known if key.rpartition(".")[0] == section]
+    for pool, text in ((siblings, wrong), (known, wrong)):
+        if close := difflib.get_close_matches(text, pool, n=1, cutoff=0.75):
+            return f"did you mean {close[0]}?"
+    leaves = {key.rpartition(".")[2]: key for key in reversed(known)}
+    candidates = [key.rpartition(".")[2] for key in siblings] or list(leaves)
+    if close := difflib.get_close_matches(leaf, candidates, n=1, cutoff=0.5):
+        return f"did you mean {section + '.' if section else ''}{close[0]}?"
+    if leaf in leaves:
+        return f"did you mean {leaves[leaf]}?"
+    return f"known here: {', '.join(candidates)}"
+
+
+def known_keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    """Every dotted key that a typed file may hold, sections included."""
+    for name, info in model.model_fields.items():
+        key = info.alias or name
+        yield f"{prefix}{key}"
+        for part in _models_in(info.annotation):
+            yield from known_keys(part, f"{prefix}{key}.")
+
+
+def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    origin = get_origin(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif origin in (typing.Union, types.UnionType, list, tuple, typing.Annotated) and origin is not Literal:
+        for part in get_args(annotation):
+            yield from _models_in(part)

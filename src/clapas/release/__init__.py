@@ -1,0 +1,1 @@
+"""Export, card, verify."""
