@@ -1,7 +1,7 @@
 """Typed files: a YAML file, its parents (`extends:`) and dotted overrides, checked into a pydantic model.
 
-Every mistake is told with its file and line, the key, the value found, what is allowed and the nearest known key, all in one
-message. Recipes, corpus files and sites are read by this one module.
+Every mistake is told with its file and line, the key, the value found, what is allowed and the nearest known key, all in
+one message. Recipes, corpus files and sites are read by this one module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 from pydantic import BaseModel, ConfigDict
@@ -23,9 +23,10 @@ from clapas.recipe.yaml_lines import Document, KeyPath, dotted, parse_scalar, re
 class Section(BaseModel):
     """A part of a typed file: unknown keys are refused, values never change after reading."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=False, allow_inf_nan=False, ser_json_inf_nan="constants"
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    also_called: ClassVar[dict[str, str]] = {}
+    """Other names that people use for a key of this section, so that a message can point from one to the other."""
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -122,10 +123,9 @@ def _real_path(loc: Iterable[str | int], values: Any) -> KeyPath:
     steps = list(loc)
     for position, part in enumerate(steps):
         last = position == len(steps) - 1
-        inside = (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int))
-        if inside:
+        if (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int)):
             path.append(part)
-            values = values[part]
+            values = typing.cast(Any, values)[part]
         elif last and isinstance(values, dict):
             path.append(part)
     return tuple(path)
@@ -140,6 +140,9 @@ def _suggest(path: KeyPath, model: type[BaseModel]) -> str:
     for pool, text in ((siblings, wrong), (known, wrong)):
         if close := difflib.get_close_matches(text, pool, n=1, cutoff=0.75):
             return f"did you mean {close[0]}?"
+    for name, other_names in _other_names(model):
+        if name == section and (close := difflib.get_close_matches(leaf, other_names, n=1, cutoff=0.75)):
+            return f"did you mean {section + '.' if section else ''}{other_names[close[0]]}?"
     leaves = {key.rpartition(".")[2]: key for key in reversed(known)}
     candidates = [key.rpartition(".")[2] for key in siblings] or list(leaves)
     if close := difflib.get_close_matches(leaf, candidates, n=1, cutoff=0.5):
@@ -156,6 +159,15 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
         yield f"{prefix}{key}"
         for part in _models_in(info.annotation):
             yield from known_keys(part, f"{prefix}{key}.")
+
+
+def _other_names(model: type[BaseModel], section: str = "") -> Iterable[tuple[str, dict[str, str]]]:
+    """Each section's dotted name with the other names of its keys."""
+    if issubclass(model, Section):
+        yield section, model.also_called
+    for name, info in model.model_fields.items():
+        for part in _models_in(info.annotation):
+            yield from _other_names(part, f"{section}.{name}" if section else name)
 
 
 def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:

@@ -64,7 +64,7 @@ def parse_scalar(text: str) -> Any:
 
 
 def read_document(path: Path) -> Document:
-    """Read a YAML file. Raises UserError, with file and line, where it is missing, not UTF-8, not YAML or not a mapping."""
+    """Read a YAML mapping. Raises UserError, with file and line, where it is missing, not UTF-8 or not YAML."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -74,8 +74,8 @@ def read_document(path: Path) -> Document:
     except IsADirectoryError:
         raise UserError("is a folder, not a YAML file", where=path) from None
     except UnicodeDecodeError as error:
-        raise UserError("not UTF-8 text", where=path, found=f"byte {error.object[error.start]:#04x} at offset {error.start}",
-                        way_out="save the file as UTF-8") from None  # fmt: skip
+        byte = f"byte {error.object[error.start]:#04x} at offset {error.start}"
+        raise UserError("not UTF-8 text", where=path, found=byte, way_out="save the file as UTF-8") from None
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -105,8 +105,8 @@ def _build(loader: _Loader, node: yaml.Node, path: KeyPath, file: Path, places: 
                 raise UserError("a key must be a word", where=where)
             key = str(key_node.value)
             if key in mapping:
-                raise UserError(f"{dotted((*path, key))}: given twice; first at {places[(*path, key)]}", where=where,
-                                way_out="keep one of the two")  # fmt: skip
+                first = places[(*path, key)]
+                raise UserError(f"{dotted((*path, key))}: given twice; first at {first}", where=where)
             places[(*path, key)] = where
             mapping[key] = _build(loader, value_node, (*path, key), file, places)
         return mapping
