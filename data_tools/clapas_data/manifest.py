@@ -1,0 +1,310 @@
+"""A corpus as built: `manifest.json` says what each shard holds, where it came from, and how to know that it is whole.
+
+Opening one is quick whatever the corpus: sizes and headers of all files are checked, content is not read. Altered content
+is found when it is read (blocks.py) or all at once (verify.py). A folder of bare Megatron shards opens too, as a
+manifest that says how little is known of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import pydantic
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from clapas.recipe.errors import UserError
+from clapas.recipe.files import atomic_write
+from clapas.recipe.typed import Section
+from clapas_data.blocks import cut_short
+from clapas_data.shards import DTYPE_CODES, HEADER, IndexHeader, ShardRecord
+
+MANIFEST = "manifest.json"
+UNKNOWN = "unknown"
+"""The licence of shards without a manifest: a release refuses it."""
+
+TokenDtype = Literal["uint8", "int8", "int16", "int32", "int64", "uint16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardEntry(ShardRecord):
+    """A shard with its place in the corpus.
+
+    text_bytes: UTF-8 bytes of its documents' text, without EOS (what bits per byte divides by); None where unknown.
+    """
+
+    split: str
+    source: str
+    text_bytes: int | None
+
+    @classmethod
+    def of(cls, record: ShardRecord, *, folder: str, split: str, source: str, text_bytes: int | None) -> ShardEntry:
+        """A written shard as the manifest keeps it. folder: where it lies within the manifest's, such as `train`."""
+        known = {field.name: getattr(record, field.name) for field in fields(ShardRecord)}
+        known["path"] = f"{folder}/{record.path}" if folder else record.path
+        return cls(**known, split=split, source=source, text_bytes=text_bytes)
+
+
+class TokenizerRecord(Section):
+    """The tokenizer that made the tokens. hash: SHA-256 of its `tokenizer.json`."""
+
+    hash: str
+    vocab_size: int
+    eos: int
+    bos: int | None = None
+    pad: int | None = None
+    uses_bos: bool = False
+
+
+class SourceRecord(Section):
+    """Where a source's text comes from; further facts of a source may stand beside these."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    licence: str
+    revision: str | None = None
+    date: str | None = None
+    url: str | None = None
+
+
+class StepRecord(Section):
+    """One step of the build with its counts. bytes: UTF-8 text; seconds: wall clock, the only part that varies."""
+
+    name: str
+    documents_in: int
+    documents_out: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+
+
+class FileRecord(Section):
+    """Any other file of the folder, such as `documents.parquet` or `tokenizer/tokenizer.json`."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(Section):
+    """What a folder of token shards holds.
+
+    version: of this format. dtype: of the tokens. shards: in reading order. files: path -> size and hash of the rest.
+    """
+
+    version: Literal[1] = 1
+    name: str
+    tokenizer: TokenizerRecord | None
+    dtype: TokenDtype
+    sources: dict[str, SourceRecord]
+    steps: tuple[StepRecord, ...] = ()
+    files: dict[str, FileRecord] = Field(default_factory=dict)
+    shards: tuple[ShardEntry, ...]
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path:
+        """Where it was opened or written."""
+        if self._folder is None:
+            raise ValueError(f"manifest {self.name} was neither opened nor written")
+        return self._folder
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256, in hex, of what training reads: tokens, their order, splits and sources; no time, no path.
+
+        Bare shards have no checksums: their names and counts stand in.
+        """
+        shards = [
+            [s.split, s.source, s.documents, s.tokens, s.bin_sha256 or s.path, s.idx_sha256 or s.idx_bytes]
+            for s in self.shards
+        ]
+        tokenizer = None if self.tokenizer is None else self.tokenizer.hash
+        return hashlib.sha256(orjson.dumps(["clapas-manifest-1", self.dtype, tokenizer, shards])).hexdigest()
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits' names, in reading order."""
+        return list(dict.fromkeys(shard.split for shard in self.shards))
+
+    def of_split(self, split: str) -> list[int]:
+        """The places in `shards` of one split's. Raises UserError where there is no such split."""
+        found = [place for place, shard in enumerate(self.shards) if shard.split == split]
+        if not found:
+            raise UserError(f"no split {split!r}", where=self._folder, found=", ".join(self.splits) or "no shards")
+        return found
+
+    def tokens(self, split: str) -> int:
+        """Tokens of a split, EOS included."""
+        return sum(self.shards[place].tokens for place in self.of_split(split))
+
+    def text_bytes(self, split: str) -> int | None:
+        """UTF-8 bytes of a split's text, EOS excluded; None where any shard does not know."""
+        sizes = [self.shards[place].text_bytes for place in self.of_split(split)]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json`, whole or not at all. This commits a build: write it last."""
+        values = self.model_dump(mode="json")
+        content = {"version": self.version, "hash": self.hash, **values}
+        atomic_write(folder / MANIFEST, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+        self._folder = folder
+
+
+def open_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder, after checking the size and header of every file.
+
+    A folder without one but with `.idx` files opens as bare Megatron shards. Raises UserError where there is neither, or
+    a file is missing or cut short.
+    """
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        check_files(manifest)
+        return manifest
+    if folder.is_dir() and (indexes := sorted(folder.rglob("*.idx"))):
+        return _bare_manifest(folder, indexes)
+    what = "no corpus here: no manifest.json and no .idx files" if folder.is_dir() else "no such corpus folder"
+    raise UserError(what, where=folder, way_out="build one: `clapas data build CORPUS.yaml --out FOLDER`")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder, its files unchecked. Raises UserError where it is not a sound manifest."""
+    path = folder / MANIFEST
+    try:
+        values = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error}", where=path, way_out="build the corpus again") from None
+    recorded = values.pop("hash", None) if isinstance(values, dict) else None
+    try:
+        manifest = Manifest.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise _explain(error, path) from None
+    _check_consistency(manifest, path, recorded)
+    manifest._folder = folder
+    return manifest
+
+
+def check_files(manifest: Manifest) -> None:
+    """Check the sizes of all files and the headers of all indexes. Raises UserError for the first that is wrong."""
+    folder = str(manifest.folder)
+    for shard in manifest.shards:
+        prefix = f"{folder}/{shard.path}"
+        _check_size(f"{prefix}.bin", shard.bin_bytes)
+        _check_size(f"{prefix}.crc", shard.crc_bytes)
+        header = IndexHeader(manifest.dtype, shard.sequences, shard.documents)
+        _check_index(f"{prefix}.idx", shard.idx_bytes, header)
+    for path, file in manifest.files.items():
+        _check_size(f"{folder}/{path}", file.bytes)
+
+
+def _check_size(path: str, wanted: int) -> None:
+    try:
+        found = os.stat(path).st_size  # noqa: PTH116 - 20,000 of them: a Path each would double the time
+    except FileNotFoundError:
+        found = None
+    if found != wanted:
+        raise cut_short(Path(path), found, wanted)
+
+
+def _check_index(path: str, size: int, wanted: IndexHeader) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        raise cut_short(Path(path), None, size) from None
+    try:
+        found = os.fstat(handle).st_size
+        data = os.pread(handle, HEADER.size, 0)
+    finally:
+        os.close(handle)
+    if found != size:
+        raise cut_short(Path(path), found, size)
+    if data != wanted.pack():
+        raise UserError(
+            "not the index that the manifest describes",
+            where=path,
+            found=str(IndexHeader.unpack(data, Path(path))),
+            wanted=str(wanted),
+            way_out="copy or build it again; `clapas data verify FOLDER` names every damaged file",
+        )
+
+
+def _check_consistency(manifest: Manifest, path: Path, recorded: str | None) -> None:
+    for shard in manifest.shards:
+        if shard.source not in manifest.sources:
+            raise UserError(f"shard {shard.path}: source {shard.source!r} is not described", where=path)
+        if shard.path.startswith("/") or ".." in shard.path:
+            raise UserError("a shard outside the folder", where=path, found=shard.path)
+    if recorded is not None and recorded != manifest.hash:
+        raise UserError(
+            "its shards are not those it was sealed with", where=path, found=manifest.hash, wanted=recorded,
+            way_out="take the manifest that the build wrote, or build the corpus again",
+        )  # fmt: skip
+
+
+def _explain(error: pydantic.ValidationError, path: Path) -> UserError:
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return UserError(f"not a manifest: {place}: {first['msg']}", where=path, way_out="build the corpus again")
+
+
+def _bare_manifest(folder: Path, indexes: list[Path]) -> Manifest:
+    """Bare Megatron shards: each is a source of its own; a folder within is a split of its name, else `train`."""
+    shards: list[ShardEntry] = []
+    dtypes: dict[str, Path] = {}
+    for index in indexes:
+        dtype, record = _bare_record(folder, index)
+        dtypes.setdefault(dtype, index)
+        split, slash, _ = record.path.partition("/")
+        shards.append(
+            ShardEntry.of(record, folder="", split=split if slash else "train", source=index.stem, text_bytes=None)
+        )
+    if len(dtypes) > 1:
+        found = ", ".join(f"{dtype} in {path.name}" for dtype, path in dtypes.items())
+        raise UserError("shards of several token types", where=folder, found=found, wanted="one type")
+    values: dict[str, Any] = {
+        "name": folder.resolve().name,
+        "tokenizer": None,
+        "dtype": next(iter(dtypes)),
+        "sources": {shard.source: SourceRecord(licence=UNKNOWN) for shard in shards},
+        "shards": tuple(shards),
+    }
+    manifest = Manifest(**values)
+    manifest._folder = folder
+    return manifest
+
+
+def _bare_record(folder: Path, index: Path) -> tuple[str, ShardRecord]:
+    """The dtype and record of a bare shard, from its index alone. Raises UserError where the files disagree."""
+    with index.open("rb") as file:
+        header = IndexHeader.unpack(file.read(HEADER.size), index)
+        idx_bytes = index.stat().st_size
+        if idx_bytes not in (header.size, header.size + header.sequences):  # multimodal shards add a byte a sequence
+            raise cut_short(index, idx_bytes, header.size)
+        bin_bytes = 0
+        if header.sequences:
+            last_length, last_pointer = header.pointers_at - 4, header.marks_at - 8
+            (length,) = struct.unpack("<i", os.pread(file.fileno(), 4, last_length))
+            (pointer,) = struct.unpack("<q", os.pread(file.fileno(), 8, last_pointer))
+            bin_bytes = pointer + length * _item_size(header.dtype)
+    _check_size(str(index.with_suffix(".bin")), bin_bytes)
+    record = ShardRecord(
+        path=index.relative_to(folder).with_suffix("").as_posix(),
+        documents=header.documents,
+        sequences=header.sequences,
+        tokens=bin_bytes // _item_size(header.dtype),
+        bin_bytes=bin_bytes,
+        idx_bytes=idx_bytes,
+    )
+    return header.dtype, record
+
+
+def _item_size(dtype: str) -> int:
+    assert dtype in DTYPE_CODES
+    return {"uint8": 1, "int8": 1, "int16": 2, "uint16": 2, "int32": 4, "int64": 8}[dtype]
