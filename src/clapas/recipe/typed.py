@@ -1,7 +1,7 @@
 """Typed files: a YAML file, its parents (`extends:`) and dotted overrides, checked into a pydantic model.
 
-Every mistake is told with its file and line, the key, the value found, what is allowed and the nearest known key, all in
-one message. Recipes, corpus files and sites are read by this one module.
+Every mistake is told with its file and line, the key, the value found, what is allowed and the nearest known key, all
+in one message. Recipes, corpus files and sites are read by this one module.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def _explain(item: Any, document: Document, model: type[BaseModel], where: Path 
         return f"{place}: {name}: unknown key; {_suggest(path, model)}"
     if kind == "missing":
         return f"{place}: {name}: missing; it has no default"
-    if kind.startswith("value_error"):
+    if kind.startswith("value_error"):  # a check of ours; one across sections begins with the key that it is about
+        key = message.partition(": ")[0]
+        place = document.place((*path, *key.split("."))) or place
         return f"{place}: {name + ': ' if name else ''}{message}"
     return f"{place}: {name}: found {item['input']!r}; {message[0].lower()}{message[1:]}"
 

@@ -1,0 +1,160 @@
+"""Reading a checkpoint: by slices, at any number of ranks, and only if it is whole and undamaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pydantic
+import torch
+from safetensors import safe_open
+
+from clapas.checkpoint.format import (
+    COMMITTED,
+    DTYPES,
+    FOLDER,
+    FORMAT,
+    MANIFEST,
+    MASTER,
+    VERSION,
+    CheckpointManifest,
+    rank_file,
+    tensor_key,
+)
+from clapas.recipe.errors import ClapasError, UserError
+from clapas.recipe.hashes import file_hash
+
+
+class DamagedCheckpointError(ClapasError):
+    """A checkpoint whose bytes are not those that were committed."""
+
+
+class CheckpointReader:
+    """A committed checkpoint, verified when opened.
+
+    Raises DamagedCheckpointError, naming the file, where a size or a hash differs from what was committed.
+    """
+
+    def __init__(self, folder: Path, verify: bool = True) -> None:
+        self.folder = folder
+        self.manifest = _read_manifest(folder)
+        self._check_files(hashes=verify)
+        self._open: dict[str, Any] = {}
+
+    def _check_files(self, hashes: bool) -> None:
+        for file in self.manifest.files:
+            path = self.folder / file.name
+            size = path.stat().st_size if path.is_file() else None
+            if size is None:
+                raise DamagedCheckpointError("missing from the checkpoint", where=path)
+            if size != file.bytes:
+                wanted = f"{file.bytes} bytes"
+                raise DamagedCheckpointError("cut short or grown", where=path, found=f"{size} bytes", wanted=wanted)
+            if hashes and (found := file_hash(path)) != file.sha256:
+                raise DamagedCheckpointError("altered", where=path, found=f"SHA-256 {found}", wanted=file.sha256)
+
+    @property
+    def step(self) -> int:
+        """The optimizer steps done."""
+        return self.manifest.step
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The run's recipe, as resolved."""
+        return self.manifest.recipe
+
+    def names(self) -> list[str]:
+        """Every parameter stored; tied ones under one name (see `manifest.aliases`)."""
+        return list(self.manifest.parameters)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A parameter's full shape."""
+        return self.manifest.parameters[self._stored(name)].shape
+
+    def tensor(self, name: str, state: str = MASTER) -> torch.Tensor:
+        """A whole parameter in one of its states (`master`: the fp32 weights)."""
+        name = self._stored(name)
+        record = self.manifest.parameters[name]
+        full = torch.empty(torch.Size(record.shape).numel(), dtype=DTYPES[record.states[state]])
+        self.read_into(name, state, 0, full)
+        return full.view(record.shape)
+
+    @torch.no_grad()
+    def read_into(self, name: str, state: str, offset: int, out: torch.Tensor) -> None:
+        """Fill `out` (flat) with the parameter's elements from `offset` on, from whichever fragments hold them."""
+        name = self._stored(name)
+        end = offset + out.numel()
+        for fragment in self.manifest.parameters[name].fragments:
+            low, high = max(fragment.offset, offset), min(fragment.offset + fragment.length, end)
+            if low < high:
+                piece = self._file(fragment.file).get_slice(tensor_key(name, state, fragment.offset))
+                out[low - offset : high - offset].copy_(piece[low - fragment.offset : high - fragment.offset])
+
+    def rng(self, rank: int, ranks: int) -> dict[str, torch.Tensor] | None:
+        """A rank's random number generators, or None where the checkpoint was written by another number of ranks."""
+        name = rank_file(rank, ranks)
+        if all(file.name != name for file in self.manifest.files):
+            return None
+        file = self._file(name)
+        return {key.removeprefix("rng|"): file.get_tensor(key) for key in file.keys() if key.startswith("rng|")}  # noqa: SIM118
+
+    def _stored(self, name: str) -> str:
+        return self.manifest.aliases.get(name, name)
+
+    def _file(self, name: str) -> Any:
+        if name not in self._open:
+            self._open[name] = safe_open(self.folder / name, framework="pt")
+        return self._open[name]
+
+
+def _read_manifest(folder: Path) -> CheckpointManifest:
+    seal, path = folder / COMMITTED, folder / MANIFEST
+    if not seal.is_file() or not path.is_file():
+        raise DamagedCheckpointError("not a committed checkpoint", where=folder, wanted=f"{MANIFEST} and {COMMITTED}")
+    if file_hash(path) != seal.read_text().strip():
+        raise DamagedCheckpointError("altered: its SHA-256 is not the one in COMMITTED", where=path)
+    content = orjson.loads(path.read_bytes())
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
+        found = f"{content.get('format')} version {content.get('version')}"
+        raise UserError("another checkpoint format", where=path, found=found, wanted=f"{FORMAT} version {VERSION}")
+    try:
+        return CheckpointManifest.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise DamagedCheckpointError(f"not a manifest: {error.errors()[0]['msg']}", where=path) from None
+
+
+def committed_checkpoints(checkpoints: Path) -> list[Path]:
+    """A run's committed checkpoints, oldest first."""
+    if not checkpoints.is_dir():
+        return []
+    found = [path for path in checkpoints.iterdir() if FOLDER.fullmatch(path.name) and (path / COMMITTED).is_file()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def open_newest_sound(checkpoints: Path) -> tuple[CheckpointReader | None, list[DamagedCheckpointError]]:
+    """The newest checkpoint that is undamaged (None: there is none), and what was wrong with each newer one."""
+    damaged: list[DamagedCheckpointError] = []
+    for path in reversed(committed_checkpoints(checkpoints)):
+        try:
+            return CheckpointReader(path), damaged
+        except DamagedCheckpointError as problem:
+            damaged.append(problem)
+    return None, damaged
+
+
+def find_checkpoint(run_or_checkpoint: Path) -> Path:
+    """A checkpoint as given, or a run's newest sound one. Raises UserError where there is none."""
+    if (run_or_checkpoint / COMMITTED).is_file():
+        return run_or_checkpoint
+    reader, damaged = open_newest_sound(run_or_checkpoint / "checkpoints")
+    if reader is not None:
+        return reader.folder
+    if damaged:
+        raise damaged[0]
+    raise UserError(
+        "no checkpoint here",
+        where=run_or_checkpoint,
+        wanted="a run's folder, or one of its checkpoints/step-… folders",
+        way_out="`clapas train` writes them; a run that has not saved yet has none",
+    )

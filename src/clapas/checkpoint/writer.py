@@ -1,0 +1,168 @@
+"""Writing a checkpoint so that no reader ever sees half of one.
+
+Every rank writes its file into a hidden folder; rank 0 writes the manifest and the seal; one rename makes it a
+checkpoint. The rename is the commit: before it nothing is there, after it everything is, and all of it is on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+from safetensors.torch import save_file
+
+from clapas.checkpoint.format import (
+    COMMITTED,
+    DTYPE_NAMES,
+    MANIFEST,
+    CheckpointManifest,
+    FileRecord,
+    Fragment,
+    FragmentRecord,
+    ParameterRecord,
+    Snapshot,
+    rank_file,
+    step_folder,
+    tensor_key,
+)
+from clapas.checkpoint.reader import committed_checkpoints
+from clapas.recipe.errors import ClapasError
+from clapas.recipe.files import current_umask, sync_file, sync_folder
+from clapas.recipe.hashes import file_hash
+
+
+class Ranks(Protocol):
+    """The processes that write together."""
+
+    rank: int
+    size: int
+
+    def agree_on_error(self, error: str | None) -> str | None:
+        """Every rank's call returns the first error that any of them brought, or None. Acts as a barrier."""
+        ...
+
+
+def write_checkpoint(checkpoints: Path, snapshot: Snapshot, facts: dict[str, Any], ranks: Ranks) -> Path:
+    """Write and commit one checkpoint; every rank calls it. Returns the committed folder.
+
+    facts: the manifest's step, identity, execution, training, recipe and versions.
+    Raises ClapasError, on all ranks alike, where any of them could not write: nothing is left behind and older
+    checkpoints stand.
+    """
+    final = step_folder(checkpoints, facts["step"])
+    partial = checkpoints / f".{final.name}.partial"
+    stages = (
+        lambda: _begin(partial) if ranks.rank == 0 else None,
+        lambda: _write_rank(partial, snapshot, ranks),
+        lambda: _commit(partial, final, snapshot, facts, ranks.size) if ranks.rank == 0 else None,
+    )
+    for stage in stages:
+        error = None
+        try:
+            stage()
+        except OSError as problem:
+            error = f"{problem.strerror or problem}"
+        except Exception as problem:  # safetensors raises its own type on a full disk
+            error = f"{problem}"
+        if agreed := ranks.agree_on_error(error):
+            if ranks.rank == 0:
+                shutil.rmtree(partial, ignore_errors=True)
+            way_out = "free space or mend the folder; the last committed checkpoint stands"
+            raise ClapasError(f"the checkpoint was not saved: {agreed}", where=final, way_out=way_out)
+    return final
+
+
+def _begin(partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+
+
+def _write_rank(partial: Path, snapshot: Snapshot, ranks: Ranks) -> None:
+    """This rank's tensors, and beside them what rank 0 needs for the manifest."""
+    name = rank_file(ranks.rank, ranks.size)
+    tensors = {f"rng|{key}": value for key, value in snapshot.rng.items()}
+    for fragment in snapshot.fragments:
+        for state, tensor in fragment.states.items():
+            tensors[tensor_key(fragment.name, state, fragment.offset)] = tensor.detach().cpu().contiguous()
+    path = partial / name
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o666 & ~current_umask())  # safetensors creates its files for their owner alone
+    sync_file(path)
+    record = FileRecord(name=name, bytes=path.stat().st_size, sha256=file_hash(path))
+    described = [_describe(fragment, name) for fragment in snapshot.fragments]
+    note = partial / f"{name}.json"
+    note.write_bytes(orjson.dumps({"file": record.model_dump(), "fragments": described}))
+    sync_file(note)
+
+
+def _describe(fragment: Fragment, file: str) -> dict[str, Any]:
+    return {
+        "name": fragment.name,
+        "shape": fragment.shape,
+        "states": {state: DTYPE_NAMES[tensor.dtype] for state, tensor in fragment.states.items()},
+        "scalars": fragment.scalars,
+        "fragment": {"offset": fragment.offset, "length": fragment.length, "file": file},
+    }
+
+
+def _commit(partial: Path, final: Path, snapshot: Snapshot, facts: dict[str, Any], size: int) -> None:
+    notes = [partial / f"{rank_file(rank, size)}.json" for rank in range(size)]
+    contents = [orjson.loads(note.read_bytes()) for note in notes]
+    parameters = _merge(piece for content in contents for piece in content["fragments"])
+    manifest = CheckpointManifest(
+        parameters=parameters,
+        aliases=snapshot.aliases,
+        files=[FileRecord(**content["file"]) for content in contents],
+        **facts,
+    )
+    for note in notes:
+        note.unlink()
+    path = partial / MANIFEST
+    path.write_bytes(orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+    sync_file(path)
+    seal = partial / COMMITTED
+    seal.write_text(file_hash(path) + "\n")
+    sync_file(seal)
+    sync_folder(partial)
+    if final.exists():  # a damaged one of the same step, which a resume has passed over: never a sound one
+        final.rename(final.with_name(f".{final.name}.damaged-{os.getpid()}"))
+    partial.rename(final)
+    sync_folder(final.parent)
+
+
+def _merge(pieces: Iterable[dict[str, Any]]) -> dict[str, ParameterRecord]:
+    """All ranks' fragments by parameter. Raises ValueError where they do not cover a parameter exactly."""
+    parameters: dict[str, ParameterRecord] = {}
+    for piece in pieces:
+        record = parameters.get(piece["name"])
+        if record is None:
+            known = {key: piece[key] for key in ("shape", "states", "scalars")}
+            record = parameters[piece["name"]] = ParameterRecord(**known, fragments=[])
+        record.fragments.append(FragmentRecord(**piece["fragment"]))
+    for name, record in parameters.items():
+        record.fragments.sort(key=lambda fragment: fragment.offset)
+        end = 0
+        for fragment in record.fragments:
+            if fragment.offset != end:
+                raise ValueError(f"{name}: elements {end}..{fragment.offset} have no owner, or two")
+            end += fragment.length
+        elements = 1
+        for extent in record.shape:
+            elements *= extent
+        if end != elements:
+            raise ValueError(f"{name}: {end} of {elements} elements have an owner")
+    return parameters
+
+
+def retain(checkpoints: Path, keep: int) -> list[Path]:
+    """Remove all but the `keep` newest committed checkpoints. Returns those removed. Rank 0 alone calls it."""
+    removed = committed_checkpoints(checkpoints)[:-keep]
+    for path in removed:
+        doomed = path.with_name(f".{path.name}.removed")
+        path.rename(doomed)  # first out of sight, so that no reader meets it half removed
+        shutil.rmtree(doomed, ignore_errors=True)
+    return removed

@@ -1,0 +1,218 @@
+"""The command line: one verb a line, no logic. Imports a layer only when its verb is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from clapas import __version__
+from clapas.recipe.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ClapasError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a verb and exit with its code (see `clapas.recipe.errors`)."""
+    raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a verb and return its exit code. A mistake of the user's is one message on stderr, never a traceback."""
+    options = _parse(arguments)
+    if not hasattr(options, "verb"):
+        options.parser.print_help()
+        return EXIT_DONE
+    try:
+        return options.verb(options) or EXIT_DONE
+    except ClapasError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone: `clapas ... | head`
+        sys.stderr.close()
+        return EXIT_FAILED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG):
+            raise
+        return _fail(f"{error.filename or 'writing'}: {error.strerror}; nothing was left half written", EXIT_FAILED)
+
+
+def _fail(message: str, code: int) -> int:
+    from clapas.train.local_ranks import first_of_ranks
+
+    if first_of_ranks():
+        print(f"clapas: {message}", file=sys.stderr)
+    return code
+
+
+def _print(value: Any, as_json: bool, table: Callable[[Any], str]) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2) if as_json else table(value))
+
+
+def _recipes(options: argparse.Namespace) -> None:
+    from clapas.recipe.listing import list_recipes, recipe_table
+
+    _print(list_recipes(), options.json, recipe_table)
+
+
+def _data_build(options: argparse.Namespace) -> None:
+    from clapas_data.build import build
+
+    build(options.corpus, options.out, tokenizer=options.tokenizer, workers=options.workers)
+
+
+def _data_inspect(options: argparse.Namespace) -> None:
+    from clapas_data.inspect import inspect, inspect_table
+
+    _print(inspect(options.folder), options.json, inspect_table)
+
+
+def _data_verify(options: argparse.Namespace) -> None:
+    from clapas_data.verify import verify
+
+    verify(options.folder)
+
+
+def _tokenizer_train(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer import train
+
+    train(options.corpus, vocab_size=options.vocab_size, out=options.out)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from clapas.recipe.recipe import read_recipe
+    from clapas.train.local_ranks import run_ranks, under_launcher
+
+    recipe = read_recipe(options.recipe, options.overrides)
+    if options.nproc > 1 and not under_launcher():
+        from clapas.train.preflight import preflight
+
+        preflight(recipe, options.nproc)
+        return run_ranks(["train", str(options.recipe), *options.overrides], options.nproc, recipe.train.threads)
+    from clapas.train.train import train
+
+    return train(recipe)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from clapas.loader.audit import audit, audit_table
+
+    _print(audit(options.run, options.step), options.json, audit_table)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from clapas.release.export import export
+
+    export(options.source, options.out, dtype=options.dtype)
+
+
+def _eval(options: argparse.Namespace) -> None:
+    from clapas.evaluate.evaluate import evaluate, evaluation_table
+
+    _print(evaluate(options.model, data=options.data, split=options.split), options.json, evaluation_table)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from clapas.evaluate.generate import generate_to_stdout
+
+    generate_to_stdout(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from clapas.launch.doctor import doctor
+
+    return doctor(as_json=options.json)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Options may stand between the overrides: argparse alone does not allow that below a sub-command."""
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        if not hasattr(options, "overrides") or any(word.startswith("-") or "=" not in word for word in rest):
+            options.parser.error(f"not understood: {' '.join(rest)}")
+        options.overrides += rest
+    return options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="clapas",
+        description="Train open French foundation models: from raw text to a model that stock tools load.",
+        epilog="example: clapas train demo --nproc 2 optimizer.lr=3e-3",
+    )
+    parser.add_argument("--version", action="version", version=f"clapas {__version__}")
+    parser.set_defaults(parser=parser)
+    verbs = parser.add_subparsers(metavar="VERB", title="verbs")
+    _data_verbs(verbs)
+    _run_verbs(verbs)
+    _model_verbs(verbs)
+    return parser
+
+
+def _verb(verbs: Any, name: str, does: str, example: str, function: Callable[..., Any] | None = None) -> Any:
+    parser = verbs.add_parser(
+        name, help=does, description=does[0].upper() + does[1:] + ".", epilog=f"example: {example}"
+    )
+    parser.set_defaults(parser=parser)
+    if function is not None:
+        parser.set_defaults(verb=function)
+    return parser
+
+
+def _json(parser: Any) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _data_verbs(verbs: Any) -> None:
+    verb = _verb(verbs, "recipes", "list what ships: recipes and corpora", "clapas recipes", _recipes)
+    _json(verb)
+
+    data = _verb(
+        verbs, "data", "build token shards, look into them, check them", "clapas data build demo --out data/demo"
+    )
+    parts = data.add_subparsers(metavar="VERB", required=True)
+    verb = _verb(
+        parts, "build", "turn a corpus into token shards", "clapas data build demo --out data/demo", _data_build
+    )
+    verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("--out", type=Path, required=True, help="the folder of the shards")
+    verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: OUT/tokenizer)")
+    verb.add_argument("--workers", type=int, help="processes (default: one a core)")
+    verb = _verb(parts, "inspect", "show what is in a folder of shards", "clapas data inspect data/demo", _data_inspect)
+    verb.add_argument("folder", type=Path)
+    _json(verb)
+    verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
+    verb.add_argument("folder", type=Path)
+
+    tokenizer = _verb(verbs, "tokenizer", "train a tokenizer", "clapas tokenizer train demo --out data/demo/tokenizer")
+    parts = tokenizer.add_subparsers(metavar="VERB", required=True)
+    example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
+    verb = _verb(parts, "train", "train a byte-level BPE on a corpus", example, _tokenizer_train)
+    verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("--vocab-size", type=int, required=True, help="ids in all, special ones included")
+    verb.add_argument("--out", type=Path, required=True, help="the tokenizer's folder")
+
+
+def _run_verbs(verbs: Any) -> None:
+    example = "clapas train demo --nproc 2 train.steps=100"
+    verb = _verb(verbs, "train", "train a recipe, or go on where its run stopped", example, _train)
+    verb.add_argument("recipe", help="a recipe, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
+    verb = _verb(verbs, "audit", "show the documents that a step read", "clapas audit runs/demo --step 100", _audit)
+    verb.add_argument("run", type=Path)
+    verb.add_argument("--step", type=int, required=True)
+    _json(verb)
+
+
+def _model_verbs(verbs: Any) -> None:
+    example = "clapas export runs/demo --out model"
+    verb = _verb(verbs, "export", "write a checkpoint as a Hugging Face folder", example, _export)
+    verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
+    verb.add_argument("--out", type=Path, required=True)
+    verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")

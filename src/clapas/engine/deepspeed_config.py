@@ -1,0 +1,66 @@
+"""Recipe -> DeepSpeed's configuration: complete, explicit, and derived without importing DeepSpeed.
+
+DeepSpeed accepts some unknown keys silently, so nothing of it is ever taken from the user: the recipe is typed, and
+this function is the only author of the JSON (`segments/NNN/deepspeed.json` in the run's folder).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clapas.recipe.errors import UserError
+
+if TYPE_CHECKING:
+    from clapas.recipe.recipe import Recipe
+
+NEVER = 2**31  # steps between DeepSpeed's own progress lines: Clapas prints its own
+
+
+def gradient_accumulation(recipe: Recipe, world_size: int) -> tuple[int, int]:
+    """(micro-batch, accumulation steps) of one rank. Raises UserError where the global batch cannot be split so."""
+    batch = recipe.train.global_batch_size
+    if batch % world_size:
+        raise UserError(
+            "train.global_batch_size cannot be shared equally among the ranks",
+            where=f"recipe {recipe.name}",
+            found=f"{batch} samples on {world_size} ranks",
+            wanted=f"a multiple of {world_size}",
+            way_out=f"train.global_batch_size={-(-batch // world_size) * world_size}",
+        )
+    share = batch // world_size
+    micro = recipe.train.micro_batch_size or share
+    if share % micro:
+        raise UserError(
+            "train.micro_batch_size does not divide a rank's share of the global batch",
+            where=f"recipe {recipe.name}",
+            found=f"micro-batch {micro}; {batch} samples on {world_size} ranks leave {share} each",
+            wanted=f"one of {', '.join(str(size) for size in range(1, share + 1) if share % size == 0)}",
+            way_out=f"train.micro_batch_size={max(size for size in range(1, micro + 1) if share % size == 0)}",
+        )
+    return micro, share // micro
+
+
+def deepspeed_config(recipe: Recipe, world_size: int) -> dict[str, Any]:
+    """DeepSpeed's configuration on `world_size` data-parallel ranks. Raises UserError on an impossible batch."""
+    micro, accumulation = gradient_accumulation(recipe, world_size)
+    stage = recipe.parallel.zero_stage
+    config: dict[str, Any] = {
+        "train_batch_size": recipe.train.global_batch_size,
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_accumulation_steps": accumulation,
+        # without ZeRO and in fp32 DeepSpeed clips but does not tell the norm: the engine clips there itself
+        "gradient_clipping": 0.0 if stage == 0 and recipe.precision == "fp32" else recipe.optimizer.gradient_clipping,
+        "zero_optimization": {"stage": stage},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": NEVER,
+        "wall_clock_breakdown": False,
+    }
+    if recipe.precision == "bf16":
+        config["bf16"] = {"enabled": True}
+        # fp32 gradient accumulation; DeepSpeed has none without ZeRO ("bf16 with stage 0 is not implemented")
+        config["data_types"] = {"grad_accum_dtype": "bf16" if stage == 0 else "fp32"}
+    if stage == 3:
+        # DeepSpeed's own linear would replace torch's in the whole process and round bf16 otherwise
+        config["zero_optimization"]["memory_efficient_linear"] = False
+    return config

@@ -1,0 +1,152 @@
+"""The engine's state as fragments, and back: what ties DeepSpeed's layouts to the checkpoint format.
+
+Every rank contributes the pieces that it alone steps, so nothing is gathered and no rank holds more than its share.
+Reading takes slices, so the ranks and the ZeRO stage may differ from those that wrote.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from clapas.checkpoint.format import MASTER, Fragment, Snapshot
+from clapas.checkpoint.reader import CheckpointReader
+from clapas.engine.slots import Slot, aliases, prepare_to_read, refresh_parameters, slots
+from clapas.recipe.errors import UserError
+
+if TYPE_CHECKING:
+    from clapas.engine.engine import Engine
+
+COUNTERS = ("global_steps", "global_samples", "micro_steps", "skipped_steps")
+
+
+def capture(engine: Engine) -> tuple[Snapshot, dict[str, Any]]:
+    """This rank's part of the state, and DeepSpeed's counters. Call it between two steps, on every rank."""
+    inner = engine.deepspeed
+    assert inner.micro_steps % inner.gradient_accumulation_steps() == 0, "a step is under way"
+    prepare_to_read(inner)
+    fragments = [fragment for slot in slots(inner) if (fragment := _fragment(slot, engine)) is not None]
+    counters = {name: int(getattr(inner, name)) for name in COUNTERS}
+    return Snapshot(fragments, aliases(inner.module), random_states()), {"counters": counters}
+
+
+def _fragment(slot: Slot, engine: Engine) -> Fragment | None:
+    """What this rank writes of a slot: all of it, or of a replicated parameter its share."""
+    low, high = slot.offset, slot.offset + slot.length
+    if slot.replicated:
+        rank, size = engine.ranks.rank, engine.ranks.size
+        low, high = slot.length * rank // size, slot.length * (rank + 1) // size
+    if low >= high:
+        return None
+    at = slice(slot.start + low - slot.offset, slot.start + high - slot.offset)
+    state = engine.base_optimizer.state.get(slot.owner, {})
+    moments = {key: value for key, value in state.items() if torch.is_tensor(value) and value.shape == slot.owner.shape}
+    scalars = {key: float(value) for key, value in state.items() if key not in moments}
+    owners = {MASTER: slot.owner, **moments}
+    states = {key: tensor.detach().reshape(-1)[at] for key, tensor in owners.items()}
+    return Fragment(slot.name, slot.shape, low, states, scalars)
+
+
+@torch.no_grad()
+def restore(engine: Engine, reader: CheckpointReader) -> None:
+    """Bring the engine to a checkpoint's state, bit for bit. Call it on every rank, before the first step.
+
+    Raises UserError where the checkpoint's parameters are not the model's.
+    """
+    inner = engine.deepspeed
+    _check_parameters(inner.module, reader)
+    prepare_to_read(inner)
+    by_owner: dict[int, list[Slot]] = defaultdict(list)
+    for slot in slots(inner):
+        by_owner[id(slot.owner)].append(slot)
+    for held in by_owner.values():
+        _restore_owner(engine, reader, held)
+    refresh_parameters(inner)
+    for name, value in reader.manifest.training["counters"].items():
+        setattr(inner, name, value)
+    inner.micro_steps = inner.global_steps * inner.gradient_accumulation_steps()
+    inner.global_steps_since_load = 0
+    saved_rng = reader.rng(engine.ranks.rank, engine.ranks.size)
+    if saved_rng is None:
+        seed_random_states(reader.recipe["seed"], reader.step, engine.ranks.rank)
+    else:
+        set_random_states(saved_rng)
+
+
+def _check_parameters(module: torch.nn.Module, reader: CheckpointReader) -> None:
+    """Names and shapes of the model are those stored."""
+    shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in module.named_parameters()}
+    stored = {name: tuple(record.shape) for name, record in reader.manifest.parameters.items()}
+    for name in shapes.keys() | stored.keys():
+        if shapes.get(name) != stored.get(name):
+            raise UserError(
+                f"the checkpoint is another model's: {name}",
+                where=reader.folder,
+                found=f"shape {stored.get(name, 'not there')}",
+                wanted=f"shape {shapes.get(name, 'not there')}",
+            )
+
+
+def _restore_owner(engine: Engine, reader: CheckpointReader, held: list[Slot]) -> None:
+    """Fill one of the optimizer's tensors and its moments from the slots that lie in it; padding becomes zero."""
+    owner = held[0].owner
+    held = [slot for slot in held if slot.length]
+    state = engine.base_optimizer.state[owner]
+    state.clear()
+    owner.detach().zero_()
+    if held:
+        record = reader.manifest.parameters[held[0].name]
+        for key in record.states:
+            tensor = owner.detach()
+            if key != MASTER:
+                tensor = state[key] = torch.zeros_like(owner, requires_grad=False)
+            for slot in held:
+                out = tensor.view(-1)[slot.start : slot.start + slot.length]
+                reader.read_into(slot.name, key, slot.offset, out)
+        for key, value in record.scalars.items():  # torch's AdamW: one step count an owner; beside it if fused
+            fused = any(group.get("fused") for group in engine.base_optimizer.param_groups)
+            state[key] = torch.tensor(value, device=owner.device if fused else "cpu")
+    if not state:
+        engine.base_optimizer.state.pop(owner)
+
+
+def random_states() -> dict[str, torch.Tensor]:
+    """This process's generators (torch, CUDA, numpy, python) as tensors."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    assert name == "MT19937"
+    version, internal, gauss_next = random.getstate()
+    states = {
+        "torch": torch.get_rng_state(),
+        "numpy.keys": torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+        "numpy.rest": torch.tensor([position, has_gauss, gauss], dtype=torch.float64),
+        "python.keys": torch.tensor([version, *internal], dtype=torch.int64),
+        "python.gauss": torch.tensor([] if gauss_next is None else [gauss_next], dtype=torch.float64),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_random_states(states: dict[str, torch.Tensor]) -> None:
+    """Put the generators back as `random_states` found them."""
+    torch.set_rng_state(states["torch"])
+    position, has_gauss, gauss = states["numpy.rest"].tolist()
+    keys = states["numpy.keys"].numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), gauss))
+    version, *internal = states["python.keys"].tolist()
+    gauss_next = states["python.gauss"].tolist()
+    random.setstate((version, tuple(internal), gauss_next[0] if gauss_next else None))
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def seed_random_states(seed: int, step: int, rank: int) -> None:
+    """Seed the generators of a rank for a start at `step`: the rule when the number of ranks has changed."""
+    words = np.random.SeedSequence([seed, step, rank]).generate_state(2)
+    torch.manual_seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    random.seed(int(words[0]) << 32 | int(words[1]))

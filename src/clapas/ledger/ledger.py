@@ -1,0 +1,114 @@
+"""The evidence of a run: `ledger.jsonl`, append-only, one line a segment's event.
+
+Everything that a card or a summary says of a run is computed from these lines. A segment is one start of the training
+command. While it goes on, its lines carry its running totals, so that a killed segment loses at most what it did since
+its last checkpoint. What was not measured says "not measured".
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from clapas.recipe.errors import UserError
+
+NOT_MEASURED = "not measured"
+
+
+class Ledger:
+    """Appends events to a run's ledger. Only rank 0 writes."""
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / "ledger.jsonl"
+
+    def append(self, event: str, **facts: Any) -> None:
+        """Write one line, forced to the disk: {"event", "time" (UTC seconds), ...facts}."""
+        line = orjson.dumps({"event": event, "time": round(time.time(), 3), **facts}, option=orjson.OPT_APPEND_NEWLINE)
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            _end_cut_line(self.path, handle)
+            os.write(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _end_cut_line(path: Path, handle: int) -> None:
+    """A line that a crash cut short stays as it is; the next begins on a line of its own."""
+    size = os.fstat(handle).st_size
+    if size:
+        with path.open("rb") as file:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                os.write(handle, b"\n")
+
+
+def read_ledger(run: Path) -> list[dict[str, Any]]:
+    """A run's events in order; lines cut short by a crash are left out. Raises UserError where there is no ledger."""
+    path = run / "ledger.jsonl"
+    if not path.is_file():
+        raise UserError("not a run: it has no ledger.jsonl", where=run, wanted="a folder that `clapas train` wrote")
+    return read_json_lines(path)
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; a line that a crash cut short is left out."""
+    rows = []
+    for line in path.read_bytes().splitlines():
+        try:
+            rows.append(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            continue
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A run's sums over all of its segments.
+
+    steps, tokens: of the run as it stands (repeated work is not counted twice).
+    tokens_computed, flops, seconds: all work done, repeated work included. flops are the model's (6N + attention).
+    accelerator_seconds: wall seconds times ranks. energy_joules: a number, or "not measured".
+    """
+
+    steps: int
+    tokens: int
+    tokens_computed: int
+    flops: float
+    seconds: float
+    accelerator_seconds: float
+    segments: int
+    restarts: int
+    checkpoints: int
+    energy_joules: float | str
+    evaluations: list[dict[str, Any]]
+
+
+def sum_ledger(events: list[dict[str, Any]]) -> Totals:
+    """Sum a ledger's events. Each segment counts by its last line that carries totals."""
+    last: dict[int, dict[str, Any]] = {}
+    for event in events:
+        if "totals" in event:
+            last[event["segment"]] = event["totals"]
+    starts = [event for event in events if event["event"] == "segment_start"]
+    energies = [totals["energy_joules"] for totals in last.values()]
+    measured = bool(energies) and all(isinstance(energy, (int, float)) for energy in energies)
+    newest = max(last) if last else None
+    return Totals(
+        steps=last[newest]["step"] if newest is not None else 0,
+        tokens=last[newest]["run_tokens"] if newest is not None else 0,
+        tokens_computed=sum(totals["tokens"] for totals in last.values()),
+        flops=sum(totals["flops"] for totals in last.values()),
+        seconds=sum(totals["seconds"] for totals in last.values()),
+        accelerator_seconds=sum(totals["seconds"] * totals["ranks"] for totals in last.values()),
+        segments=len(starts),
+        restarts=max(0, len(starts) - 1),
+        checkpoints=sum(event["event"] == "checkpoint" for event in events),
+        energy_joules=sum(energies) if measured else NOT_MEASURED,
+        evaluations=[event for event in events if event["event"] == "evaluation"],
+    )

@@ -1,0 +1,145 @@
+"""What hangs on the training loop without being part of it.
+
+A callback's methods are called on every rank, in the order of the list; `run.is_first` tells rank 0, the only one that
+may write. A callback may use collectives (`run.ranks`) because all ranks reach it together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from clapas.recipe.errors import UserError
+
+if TYPE_CHECKING:
+    from clapas.train.loop import Run
+
+PLAIN_LINE_SECONDS = 10.0
+"""Time between two progress lines where stderr is a file and not a terminal."""
+
+
+class Callback:
+    """Optional behaviour of a run. Override what you need."""
+
+    def on_start(self, run: Run) -> None:
+        """Before the first step of this segment."""
+
+    def on_log(self, run: Run, row: dict[str, Any]) -> None:
+        """After a logged step: `row` is what metrics.jsonl got."""
+
+    def on_step(self, run: Run) -> None:
+        """After every step, before a checkpoint of it."""
+
+    def on_end(self, run: Run) -> None:
+        """After the last step of this segment, also after an error."""
+
+
+class ProgressDisplay(Callback):
+    """Live progress on a terminal, a line from time to time in a log file. Both go to stderr."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._progress: Progress | None = None
+        self._last_line = 0.0
+
+    def on_start(self, run: Run) -> None:
+        """Say what is about to be trained."""
+        if not run.is_first:
+            return
+        self._console.print(run.headline(), highlight=False)
+        if self._console.is_terminal:
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+            self._progress = Progress(*columns, console=self._console, transient=False)
+            self._progress.add_task("", total=run.recipe.total_steps, completed=run.step)
+            self._progress.start()
+
+    def on_log(self, run: Run, row: dict[str, Any]) -> None:
+        """Show a step."""
+        if not run.is_first:
+            return
+        text = describe(row)
+        if self._progress is not None:
+            if "split" in row:
+                self._progress.console.print(f"step {row['step']}: {text}", highlight=False)
+            else:
+                self._progress.update(self._progress.task_ids[0], completed=row["step"], description=text)
+            return
+        now = time.monotonic()
+        last = row["step"] == run.recipe.total_steps
+        if "split" in row or last or now - self._last_line >= PLAIN_LINE_SECONDS:
+            if "split" not in row:
+                self._last_line = now
+            remaining = (run.recipe.total_steps - row["step"]) * run.seconds_per_step
+            eta = f", {_duration(remaining)} left" if remaining else ""
+            self._console.print(
+                f"step {row['step']}/{run.recipe.total_steps}: {text}{eta}", highlight=False, soft_wrap=True
+            )
+
+    def on_end(self, run: Run) -> None:
+        """Give the terminal back."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def describe(row: dict[str, Any]) -> str:
+    """A metrics row in a few words."""
+    if "split" in row:
+        return f"{row['split']} loss {row['loss']:.4f}, {row['bits_per_byte']:.4f} bits per byte"
+    mfu = "" if row["mfu"] is None else f", MFU {row['mfu']:.0%}"
+    return (
+        f"loss {row['loss']:.4f}, gradient {row['grad_norm']:.2f}, lr {row['learning_rate']:.2e}, "
+        f"{row['tokens_per_second']:,.0f} tokens/s{mfu}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+class WandbLogger(Callback):
+    """Weights & Biases, offline unless asked: `wandb sync RUN/wandb/…` sends it later. Rank 0 only."""
+
+    def __init__(self, mode: str, project: str) -> None:
+        self._mode = mode
+        self._project = project
+        self._wandb_run: Any = None
+
+    def on_start(self, run: Run) -> None:
+        """Open the W&B run; the same run folder keeps the same id over its segments."""
+        if not run.is_first:
+            return
+        try:
+            import wandb
+        except ImportError:
+            raise UserError("telemetry.wandb needs the wandb package", way_out="pip install 'clapas[wandb]'") from None
+        os.environ.setdefault("WANDB_SILENT", "true")
+        with contextlib.redirect_stdout(sys.stderr):
+            self._wandb_run = wandb.init(
+                mode="offline" if self._mode == "offline" else "online",
+                project=self._project,
+                name=run.recipe.name,
+                id=f"{run.recipe.name}-{run.identity[:12]}",
+                resume="allow" if self._mode == "online" else None,
+                dir=str(run.recipe.folder),
+                config=run.recipe.model_dump(mode="json"),
+            )
+
+    def on_log(self, run: Run, row: dict[str, Any]) -> None:
+        """Send a row; validation rows under their split's name."""
+        if self._wandb_run is not None:
+            prefix = f"{row['split']}/" if "split" in row else ""
+            values = {f"{prefix}{key}": value for key, value in row.items() if isinstance(value, (int, float))}
+            self._wandb_run.log(values, step=row["step"])
+
+    def on_end(self, run: Run) -> None:
+        """Close the W&B run."""
+        if self._wandb_run is not None:
+            self._wandb_run.finish(quiet=True)

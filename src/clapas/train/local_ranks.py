@@ -1,0 +1,109 @@
+"""`clapas train --nproc N`: N ranks on this machine, started, watched and ended together. Knows no torch.
+
+The ranks meet through a file, so there is no port to choose and none to collide. Signals to this process go on to all
+ranks. When a rank dies the others are ended: they could only wait for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from clapas.recipe.errors import EXIT_FAILED, EXIT_INTERRUPTED
+from clapas.train.stop import SIGNALS
+
+GRACE_SECONDS = 20.0
+"""How long the other ranks may take to end by themselves after one has failed."""
+POLL_SECONDS = 0.05
+PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+
+
+def run_ranks(arguments: list[str], ranks: int, threads: int | None) -> int:
+    """Run `clapas ARGUMENTS` as `ranks` processes. Returns the exit code that they agreed on, or the first failure's.
+
+    threads: CPU threads of each; by default the machine's cores shared among them.
+    """
+    threads = threads or max(1, len(os.sched_getaffinity(0)) // ranks)
+    with tempfile.TemporaryDirectory(prefix="clapas-") as folder:
+        common = {
+            **os.environ,
+            "WORLD_SIZE": str(ranks),
+            "OMP_NUM_THREADS": str(threads),
+            "CLAPAS_RENDEZVOUS": f"file://{folder}/rendezvous",
+        }
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "clapas", *arguments],
+                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                start_new_session=True,  # a Ctrl-C reaches this process alone, which passes it on once
+                preexec_fn=_die_with_parent,
+            )
+            for rank in range(ranks)
+        ]
+        previous = {number: signal.signal(number, lambda n, _: _signal_all(processes, n)) for number in SIGNALS}
+        try:
+            return _wait(processes)
+        finally:
+            _end(processes)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _die_with_parent() -> None:
+    """In the child: end when the parent is killed, so that no rank is left behind (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _signal_all(processes: list[subprocess.Popen[bytes]], number: int) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(number)
+
+
+def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
+    """Until all have ended, or one has failed and the rest had their grace."""
+    deadline: float | None = None
+    while True:
+        codes = [process.poll() for process in processes]
+        failed = [code for code in codes if code]
+        if all(code is not None for code in codes):
+            return _exit_code(failed)
+        if failed and deadline is None:
+            deadline = time.monotonic() + GRACE_SECONDS
+        if deadline is not None and time.monotonic() > deadline:
+            return _exit_code(failed)
+        time.sleep(POLL_SECONDS)
+
+
+def _exit_code(failed: list[int]) -> int:
+    """One code for all: what the ranks returned where they agree, 130 after Ctrl-C, else 1."""
+    if not failed:
+        return 0
+    if failed[0] == -signal.SIGINT:
+        return EXIT_INTERRUPTED
+    return failed[0] if all(code == failed[0] for code in failed) and failed[0] > 0 else EXIT_FAILED
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+    for process in processes:
+        process.wait()
+
+
+def under_launcher() -> bool:
+    """Whether this process is already one rank of several (torchrun, srun, or `--nproc`)."""
+    return "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def first_of_ranks() -> bool:
+    """Whether this process speaks for all: rank 0, or alone."""
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    return rank == "0"

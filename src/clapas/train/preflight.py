@@ -1,0 +1,43 @@
+"""What can be known to be wrong before a rank is started. Knows no torch: milliseconds on a login node."""
+
+from __future__ import annotations
+
+from clapas_data.manifest import Manifest, open_manifest
+
+from clapas.engine.deepspeed_config import gradient_accumulation
+from clapas.loader.plan import DataPlan
+from clapas.recipe.errors import UserError
+from clapas.recipe.hashes import file_hash
+from clapas.recipe.recipe import Recipe
+
+
+def preflight(recipe: Recipe, world_size: int) -> DataPlan:
+    """Check a recipe against its data and the number of ranks. Raises UserError; returns the data plan."""
+    gradient_accumulation(recipe, world_size)
+    manifest = open_manifest(recipe.data.path)
+    check_tokenizer(recipe, manifest)
+    return DataPlan(manifest, recipe.data, seed=recipe.seed, global_batch_size=recipe.train.global_batch_size)
+
+
+def check_tokenizer(recipe: Recipe, manifest: Manifest) -> None:
+    """The shards' ids fit the model, and the tokenizer beside them is the one that made them."""
+    tokenizer = manifest.tokenizer
+    if tokenizer is None:  # bare Megatron shards: nothing is known of their tokenizer
+        return
+    if tokenizer.vocab_size > recipe.model.vocab_size:
+        raise UserError(
+            "the shards hold more token ids than the model has",
+            where=f"{recipe.data.path / 'manifest.json'}",
+            found=f"model.vocab_size {recipe.model.vocab_size}",
+            wanted=f"at least {tokenizer.vocab_size}, the vocabulary of the shards' tokenizer",
+            way_out=f"model.vocab_size={tokenizer.vocab_size}",
+        )
+    path = recipe.data.path / "tokenizer" / "tokenizer.json"
+    if path.is_file() and (found := file_hash(path)) != tokenizer.hash:
+        raise UserError(
+            "this tokenizer did not make these shards",
+            where=path,
+            found=f"SHA-256 {found[:16]}…",
+            wanted=f"{tokenizer.hash[:16]}…, which the manifest names",
+            way_out="put the right tokenizer there, or build the shards again with this one: `clapas data build`",
+        )

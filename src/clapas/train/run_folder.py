@@ -1,0 +1,136 @@
+"""The folder of a run: who may write it, its segments, its metrics, how it ended. Rank 0 alone holds it.
+
+RUN/recipe.yaml         the recipe as resolved, with the run's hashes
+RUN/ledger.jsonl        evidence, append-only
+RUN/metrics.jsonl       one line a logged step
+RUN/segments/NNN/       deepspeed.json, environment.json: what each start of the command ran with
+RUN/checkpoints/        see checkpoint.format
+RUN/outcome.json        how the last segment ended
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import socket
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from clapas.ledger.ledger import Ledger, read_json_lines
+from clapas.recipe.errors import UserError
+from clapas.recipe.files import atomic_write
+from clapas.recipe.recipe import Recipe
+
+PACKAGES = ("clapas", "torch", "deepspeed", "numpy", "safetensors", "tokenizers", "fastokens", "triton")
+
+
+class RunFolder:
+    """A run's folder, locked for this process. Raises UserError where another process trains in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "segments").mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path / ".lock")
+        (path / "outcome.json").unlink(missing_ok=True)
+        self.segment = 1 + max((int(p.name) for p in (path / "segments").iterdir() if p.name.isdigit()), default=0)
+        self.ledger = Ledger(path)
+
+    @property
+    def segment_folder(self) -> Path:
+        """What this start of the command ran with."""
+        return self.path / "segments" / f"{self.segment:03d}"
+
+    def begin_segment(self, recipe: Recipe, hashes: dict[str, str], deepspeed: dict[str, Any], ranks: int) -> None:
+        """Write down what this segment runs with, then the first line of its evidence."""
+        header = "".join(f"# {name}: {value}\n" for name, value in hashes.items())
+        atomic_write(self.path / "recipe.yaml", header + recipe.to_yaml())
+        self.segment_folder.mkdir(parents=True)
+        atomic_write(self.segment_folder / "recipe.yaml", header + recipe.to_yaml())
+        atomic_write(self.segment_folder / "deepspeed.json", _pretty({"hashes": hashes, "deepspeed": deepspeed}))
+        atomic_write(self.segment_folder / "environment.json", _pretty(environment(ranks)))
+
+    def end_segment(self, exit_code: int, reason: str, step: int) -> None:
+        """Write `outcome.json`, which launchers read: torchrun and srun hide exit codes."""
+        outcome = {"exit_code": exit_code, "reason": reason, "step": step, "segment": self.segment}
+        atomic_write(self.path / "outcome.json", _pretty(outcome))
+
+    def close(self) -> None:
+        """Let others train here."""
+        os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    """An exclusive lock for as long as this process lives; the file names its holder."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 200).decode(errors="replace").strip() or "a process that did not leave its name"
+        os.close(handle)
+        raise UserError(
+            "another run is training in this folder",
+            where=path.parent,
+            found=holder,
+            way_out="wait for it, or give this run another folder: run_dir=runs/another",
+        ) from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"host {socket.gethostname()}, pid {os.getpid()}\n".encode(), 0)
+    return handle
+
+
+class Metrics:
+    """`metrics.jsonl`: appended while training; rows after the step that a resume starts from are dropped first."""
+
+    def __init__(self, run: Path, from_step: int) -> None:
+        path = run / "metrics.jsonl"
+        if path.exists():
+            kept = [row for row in read_json_lines(path) if row["step"] <= from_step]
+            atomic_write(path, b"".join(orjson.dumps(row) + b"\n" for row in kept))
+        self._file = path.open("ab")
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write a row; a reader sees it at once."""
+        self._file.write(orjson.dumps(row) + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def environment(ranks: int) -> dict[str, Any]:
+    """What a segment runs on: versions and machine. No environment variables: they may hold secrets."""
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "cpus": os.cpu_count(),
+        "ranks": ranks,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that decide a run's numbers."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _pretty(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def read_outcome(run: Path) -> dict[str, Any] | None:
+    """How a run's last segment ended, or None where it was killed or goes on."""
+    path = run / "outcome.json"
+    return orjson.loads(path.read_bytes()) if path.is_file() else None
