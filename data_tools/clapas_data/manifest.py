@@ -1,7 +1,7 @@
-"""A corpus as built: `manifest.json` says what each shard holds, where it came from, and how to know that it is whole.
+"""A corpus as built: `manifest.json` says what each shard holds, where it came from, how to know it whole.
 
-Opening one is quick whatever the corpus: sizes and headers of all files are checked, content is not read. Altered content
-is found when it is read (blocks.py) or all at once (verify.py). A folder of bare Megatron shards opens too, as a
+Opening one is quick whatever the corpus: sizes and headers of all files are checked, content is not read. Altered
+content is found when it is read (blocks.py) or all at once (verify.py). A folder of bare Megatron shards opens too, as a
 manifest that says how little is known of it.
 """
 
@@ -161,8 +161,8 @@ class Manifest(Section):
 def open_manifest(folder: Path) -> Manifest:
     """The manifest of a folder, after checking the size and header of every file.
 
-    A folder without one but with `.idx` files opens as bare Megatron shards. Raises UserError where there is neither, or
-    a file is missing or cut short.
+    A folder without one but with `.idx` files opens as bare Megatron shards. Raises UserError where there is
+    neither, or a file is missing or cut short.
     """
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
