@@ -1,7 +1,7 @@
 """`documents.parquet`: which document lies where in the shards, and where its text came from.
 
 Rows stand in the order of the shards and, within a shard, of the tokens. So each row group covers a few shards only,
-its statistics say which, and finding a step's documents among billions reads the row groups that hold them, nothing else.
+its statistics say which, and finding a step's documents among billions reads the row groups that hold them alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A corpus as built: `manifest.json` says what each shard holds, where it came from, how to know it whole.
 
 Opening one is quick whatever the corpus: sizes and headers of all files are checked, content is not read. Altered
-content is found when it is read (blocks.py) or all at once (verify.py). A folder of bare Megatron shards opens too, as a
-manifest that says how little is known of it.
+content is found when it is read (blocks.py) or all at once (verify.py). A folder of bare Megatron shards opens too, as
+a manifest that says how little is known of it.
 """
 
 from __future__ import annotations
