@@ -25,6 +25,7 @@ from clapas.ledger.ledger import Ledger, read_json_lines
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.recipe import Recipe
+from clapas.recipe.typed import read_typed
 
 PACKAGES = ("clapas", "torch", "deepspeed", "numpy", "safetensors", "tokenizers", "fastokens", "triton")
 
@@ -134,3 +135,11 @@ def read_outcome(run: Path) -> dict[str, Any] | None:
     """How a run's last segment ended, or None where it was killed or goes on."""
     path = run / "outcome.json"
     return orjson.loads(path.read_bytes()) if path.is_file() else None
+
+
+def read_run_recipe(run: Path) -> Recipe:
+    """The recipe of a run's folder, as resolved. Raises UserError where it is not a run's folder."""
+    path = run / "recipe.yaml"
+    if not path.is_file():
+        raise UserError("not a run: it has no recipe.yaml", where=run, wanted="a folder that `clapas train` wrote")
+    return read_typed(path, Recipe)

@@ -1,0 +1,119 @@
+"""A typed file's mistakes are told by file, line, key, value, what is allowed and the nearest known key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+from pydantic import PositiveInt
+
+from clapas.recipe.errors import UserError
+from clapas.recipe.typed import Section, read_typed
+
+
+class Optimizer(Section):
+    """A part."""
+
+    also_called: ClassVar[dict[str, str]] = {"learning_rate": "lr"}
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.95)
+
+
+class Run(Section):
+    """A whole."""
+
+    name: str
+    steps: PositiveInt = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    optimizer: Optimizer = Optimizer()
+    sources: tuple[Optimizer, ...] = ()
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def error_of(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        read_typed(path, Run, overrides)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_numbers_mean_what_people_mean(tmp_path: Path) -> None:
+    """4e-3 is a number (YAML 1.1 says it is text), 1_000 is a thousand, no is a word."""
+    path = write(tmp_path / "a.yaml", "name: no\nsteps: 1_000\noptimizer: {lr: 4e-3}\n")
+    run = read_typed(path, Run)
+    assert (run.name, run.steps, run.optimizer.lr) == ("no", 1000, 0.004)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: x\noptimizer:\n  learning_rat: 1\n", "a.yaml:3: optimizer.learning_rat: unknown key; did you mean optimizer.lr"),
+        ("name: x\nstep: 3\n", "a.yaml:2: step: unknown key; did you mean steps?"),
+        ("name: x\nlr: 3\n", "a.yaml:2: lr: unknown key; did you mean optimizer.lr?"),
+        ("name: x\nsteps: many\n", "a.yaml:2: steps: found 'many'; input should be a valid integer"),
+        ("name: x\nsteps: 0\n", "a.yaml:2: steps: found 0; input should be greater than 0"),
+        ("name: x\nprecision: fp8\n", "a.yaml:2: precision: found 'fp8'; input should be 'fp32' or 'bf16'"),
+        ("name: x\nsources:\n- lr: 1\n- lrr: 1\n", "a.yaml:4: sources[1].lrr: unknown key"),
+        ("steps: 3\n", "name: missing"),
+        ("name: x\nname: y\n", "a.yaml:2: name: given twice"),
+        ("name: [x\n", "not valid YAML"),
+        ("- a\n- b\n", "a.yaml:1: not a mapping"),
+        ("name: x\noptimizer: 3\n", "a.yaml:2: optimizer: found 3"),
+        ("name: x\noptimizer: {lr: .nan}\n", "a.yaml:2: optimizer.lr: found nan"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_file_line_key_value_and_way_out(tmp_path: Path, text: str, expected: str) -> None:
+    """One message for each kind of mistake."""
+    assert expected in error_of(write(tmp_path / "a.yaml", text))
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    """Nobody mends a file one mistake at a time."""
+    message = error_of(write(tmp_path / "a.yaml", "name: x\nsteps: 0\nprecision: fp8\nfoo: 1\n"))
+    assert len(message.splitlines()) == 3
+
+
+def test_not_utf8(tmp_path: Path) -> None:
+    """The byte and its place."""
+    path = tmp_path / "a.yaml"
+    path.write_bytes("name: été".encode("latin-1"))
+    assert "not UTF-8" in error_of(path)
+    assert "0xe9" in error_of(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """Names the file."""
+    assert "nowhere.yaml: no such file" in error_of(tmp_path / "nowhere.yaml")
+
+
+def test_overrides_are_typed_and_checked_like_the_file(tmp_path: Path) -> None:
+    """Dotted keys; a mistake is said to be on the command line."""
+    path = write(tmp_path / "a.yaml", "name: x\n")
+    run = read_typed(path, Run, ["optimizer.lr=3e-4", "optimizer.betas=[0.8, 0.9]", "steps=7"])
+    assert (run.optimizer.lr, run.optimizer.betas, run.steps) == (3e-4, (0.8, 0.9), 7)
+    assert "command line: optimizer.lrr: unknown key; did you mean optimizer.lr?" in error_of(path, "optimizer.lrr=1")
+    assert "command line: steps: found 'x'" in error_of(path, "steps=x")
+    assert "not an override" in error_of(path, "steps")
+
+
+def test_a_child_overrides_its_parent_key_by_key(tmp_path: Path) -> None:
+    """`extends:` merges mappings; a mistake in the parent is told at the parent's line."""
+    write(tmp_path / "base.yaml", "name: base\nsteps: 5\noptimizer:\n  lr: 1e-2\n  betas: [0.5, 0.6]\n")
+    run = read_typed(write(tmp_path / "a.yaml", "extends: base.yaml\nname: child\noptimizer: {lr: 2e-2}\n"), Run)
+    assert (run.name, run.steps, run.optimizer.lr, run.optimizer.betas) == ("child", 5, 0.02, (0.5, 0.6))
+    write(tmp_path / "base.yaml", "name: base\nstesp: 5\n")
+    assert "base.yaml:2: stesp: unknown key; did you mean steps?" in error_of(tmp_path / "a.yaml")
+
+
+def test_a_circle_of_parents(tmp_path: Path) -> None:
+    """Found, not followed."""
+    write(tmp_path / "a.yaml", "extends: b\n")
+    write(tmp_path / "b.yaml", "extends: a\n")
+    assert "extends itself: a.yaml -> b.yaml -> a.yaml" in error_of(tmp_path / "a.yaml")
+    write(tmp_path / "c.yaml", "extends: nobody\n")
+    assert "c.yaml:1: extends: no such file" in error_of(tmp_path / "c.yaml")
