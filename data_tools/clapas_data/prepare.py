@@ -1,0 +1,168 @@
+"""From a corpus file to clean text that is chosen: read, extract, clean, deduplicate, hold out, decontaminate.
+
+The work is kept in the cache under a key of all that decides it, a part at a time: `tokenizer train` and `data build` share
+it, and what was finished before an interruption is not done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from clapas.recipe.errors import UserError
+from clapas.recipe.files import atomic_write
+from clapas.recipe.hashes import content_hash
+from clapas_data.cache import cache_folder, locked, remove_partials
+from clapas_data.choose import SPLIT_CODES, choose
+from clapas_data.chunks import Chunk, Counts, find_chunk, read_batch, write_chunk
+from clapas_data.corpus import Corpus, Source
+from clapas_data.manifest import StepRecord
+from clapas_data.progress import progress
+from clapas_data.read import Part, read_part, source_identity, source_parts
+from clapas_data.workers import Workers
+
+PREPARATION = 1
+"""Version of what extraction, cleaning and choosing do: raised when they change, so that cached work is not reused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some documents of one source, as the work after preparation reads them.
+
+    wanted: bool[documents], which of the record batch are of the split. bytes: of those, UTF-8 text.
+    """
+
+    path: str
+    place: int
+    wanted: np.ndarray
+    bytes: int
+
+    def read(self, *columns: str) -> pa.RecordBatch:
+        """The documents of the split, with the columns asked for: id, text, bytes, hash, file."""
+        batch = read_batch(self.path, self.place).select(list(columns))
+        return batch if self.wanted.all() else batch.filter(pa.array(self.wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A corpus as text. steps: what each step took in and gave out. codes: one choice a document (choose.py)."""
+
+    corpus: Corpus
+    chunks: dict[str, list[Chunk]]
+    codes: np.ndarray
+    steps: list[StepRecord]
+
+    def batches(self, split: str) -> dict[str, list[Batch]]:
+        """The batches of each source that hold any document of a split (`train` or `heldout`), in order."""
+        found: dict[str, list[Batch]] = {}
+        first = 0
+        for name, chunks in self.chunks.items():
+            own = found[name] = []
+            for chunk in chunks:
+                for place, batch in enumerate(chunk.batches(text=False)):
+                    wanted = self.codes[first : first + len(batch)] == SPLIT_CODES[split]
+                    first += len(batch)
+                    if wanted.any():
+                        size = int(batch.column("bytes").to_numpy()[wanted].sum())
+                        own.append(Batch(str(chunk.path), place, wanted, size))
+        return {name: batches for name, batches in found.items() if batches}
+
+    def texts(self, split: str) -> Iterator[str]:
+        """The texts of a split, in order, one batch in memory at a time."""
+        for batches in self.batches(split).values():
+            for batch in batches:
+                yield from batch.read("text").column("text").to_pylist()
+
+
+def source_key(name: str, source: Source) -> str:
+    """Hash of what decides a source's prepared text. Raises UserError where its local files are missing."""
+    return content_hash([PREPARATION, source_identity(name, source)])
+
+
+def corpus_key(corpus: Corpus) -> str:
+    """Hash of what decides a corpus's text and the choice among it."""
+    sources = {name: source_key(name, source) for name, source in corpus.sources.items()}
+    return content_hash([PREPARATION, list(sources.items()), corpus.choosing()])
+
+
+def prepare(corpus: Corpus, workers: Workers) -> Prepared:
+    """Prepare a corpus, or find it prepared.
+
+    Raises UserError for what is wrong with its sources (missing, not UTF-8, not the declared format, empty).
+    """
+    chunks = {name: _prepare_source(name, source, workers) for name, source in corpus.sources.items()}
+    _refuse_empty_sources(corpus, chunks)
+    folder = cache_folder("prepared", f"{corpus.name}-{corpus_key(corpus)[:16]}")
+    with locked(folder):
+        remove_partials(folder)
+        codes_path, steps_path = folder / "choice.bin", folder / "steps.json"
+        if not steps_path.exists():
+            codes, steps = choose(corpus, chunks, workers)
+            atomic_write(codes_path, codes.tobytes())
+            atomic_write(steps_path, orjson.dumps([step.model_dump() for step in steps]))
+        codes = np.frombuffer(codes_path.read_bytes(), np.uint8)
+        steps = [StepRecord(**step) for step in orjson.loads(steps_path.read_bytes())]
+    if not (codes == SPLIT_CODES["train"]).any():
+        counts = ", ".join(f"{step.name} left {step.documents_out}" for step in steps)
+        raise UserError(f"corpus {corpus.name}: no document is left to train on", found=counts)
+    return Prepared(corpus, chunks, codes, [*_reading_steps(chunks), *steps])
+
+
+def _prepare_source(name: str, source: Source, workers: Workers) -> list[Chunk]:
+    """A source's chunks, those that are not there yet made now."""
+    folder = cache_folder("prepared", f"{name}-{source_key(name, source)[:16]}")
+    with locked(folder):
+        remove_partials(folder)
+        if (found := _finished(folder)) is not None:
+            return found
+        parts = source_parts(name, source)
+        paths = [folder / f"{place:05}.arrow" for place in range(len(parts))]
+        chunks = {path: chunk for path in paths if (chunk := find_chunk(path))}
+        missing = [(path, part) for path, part in zip(paths, parts, strict=True) if path not in chunks]
+        with progress(f"read {name}", len(missing)) as advance:
+            for chunk in workers.map(_prepare_part, missing):
+                chunks[chunk.path] = chunk
+                advance(1)
+        atomic_write(folder / "parts.json", orjson.dumps(len(paths)))
+        return [chunks[path] for path in paths]
+
+
+def _finished(folder: Path) -> list[Chunk] | None:
+    """The chunks of a source prepared before, None where any is missing."""
+    listing = folder / "parts.json"
+    if not listing.exists():
+        return None
+    chunks = [find_chunk(folder / f"{place:05}.arrow") for place in range(orjson.loads(listing.read_bytes()))]
+    return None if None in chunks else [chunk for chunk in chunks if chunk]
+
+
+def _prepare_part(task: tuple[Path, Part]) -> Chunk:
+    path, part = task
+    return write_chunk(path, read_part(part))
+
+
+def _refuse_empty_sources(corpus: Corpus, chunks: dict[str, list[Chunk]]) -> None:
+    for name, own in chunks.items():
+        counts = sum((chunk.counts for chunk in own), Counts())
+        if not counts.cleaned:
+            raise UserError(
+                f"corpus {corpus.name}: source {name} has no text",
+                where=corpus.sources[name].origin,
+                found=f"{counts.read} documents, {counts.bytes_read} bytes, all empty",
+            )
+
+
+def _reading_steps(chunks: dict[str, list[Chunk]]) -> list[StepRecord]:
+    """Extraction and cleaning are one pass; their counts lie with the chunks, their time is not kept apart."""
+    total = sum((chunk.counts for own in chunks.values() for chunk in own), Counts())
+    ends = {
+        "extract": (total.read, total.extracted, total.bytes_read, total.bytes_extracted),
+        "clean": (total.extracted, total.cleaned, total.bytes_extracted, total.bytes_cleaned),
+    }
+    keys = ("documents_in", "documents_out", "bytes_in", "bytes_out")
+    return [StepRecord(name=name, seconds=0, **dict(zip(keys, values, strict=True))) for name, values in ends.items()]
