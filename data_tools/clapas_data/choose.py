@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from clapas.recipe.errors import UserError
-from clapas_data.chunks import Chunk, hashes_of, read_batch
+from clapas_data.arrow import as_numpy, mask
+from clapas_data.chunks import Chunk, hashes_of, read_batch, sizes_of
 from clapas_data.corpus import Corpus, HeldOut
 from clapas_data.decontaminate import ngram_index, shared_fraction
 from clapas_data.deduplicate import duplicates
@@ -30,8 +30,6 @@ from clapas_data.workers import Workers
 
 TRAIN, HELD_OUT, DUPLICATE, CONTAMINATED = range(4)
 SPLIT_CODES = {"train": TRAIN, "heldout": HELD_OUT}
-
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -72,7 +70,9 @@ def choose(corpus: Corpus, chunks: dict[str, list[Chunk]], workers: Workers) -> 
     return codes, steps
 
 
-def _step(name: str, documents_in: int, documents_out: int, bytes_in: int, bytes_out: int, seconds: float) -> StepRecord:
+def _step(
+    name: str, documents_in: int, documents_out: int, bytes_in: int, bytes_out: int, seconds: float
+) -> StepRecord:
     return StepRecord(
         name=name,
         documents_in=documents_in,
@@ -90,21 +90,19 @@ def _survey(corpus: Corpus, chunks: dict[str, list[Chunk]]) -> Documents:
     matched = np.zeros(len(corpus.held_out), np.int64)
     first = 0
     for name, own in chunks.items():
-        choices = [
-            (place, choice) for place, choice in enumerate(corpus.held_out) if choice.source in (None, name)
-        ]
+        choices = [(place, choice) for place, choice in enumerate(corpus.held_out) if choice.source in (None, name)]
         for chunk in own:
             for place, batch in enumerate(chunk.batches(text=False)):
                 places.append((chunk, place, first, first + len(batch)))
                 first += len(batch)
                 hashes.append(hashes_of(batch))
-                sizes.append(batch.column("bytes").to_numpy())
-                mask = np.zeros(len(batch), bool)
+                sizes.append(sizes_of(batch))
+                own_held = np.zeros(len(batch), bool)
                 for number, choice in choices:
                     chosen = _chosen(choice, batch)
                     matched[number] += chosen.sum()
-                    mask |= chosen
-                held.append(mask)
+                    own_held |= chosen
+                held.append(own_held)
     for place in np.flatnonzero(matched == 0):
         choice = corpus.held_out[place].model_dump(exclude_none=True)
         raise UserError(f"held_out[{place}] of corpus {corpus.name} matches no document", found=str(choice))
@@ -118,7 +116,7 @@ def _chosen(choice: HeldOut, batch: pa.RecordBatch) -> np.ndarray:
     if choice.files is not None:
         files = batch.column("file").dictionary_encode()
         wanted = np.array([fnmatchcase(file, choice.files) for file in files.dictionary.to_pylist()], bool)
-        return wanted[files.indices.to_numpy()]
+        return wanted[as_numpy(files.indices, np.int32)]
     wanted = frozenset(choice.ids or ())
     return np.fromiter((value in wanted for value in batch.column("id").to_pylist()), bool, len(batch))
 
@@ -134,7 +132,7 @@ def _decontaminate(corpus: Corpus, documents: Documents, codes: np.ndarray, work
         with os.fdopen(handle, "wb") as file:
             np.save(file, index)
         tasks = ((str(chunk.path), place, codes[a:b] == TRAIN, rule.words, name) for chunk, place, a, b in jobs)
-        with progress("decontaminate", len(jobs), "batch") as advance:
+        with progress("decontaminate", len(jobs), "batch", "batches") as advance:
             for (_, _, start, stop), shared in zip(jobs, workers.map(_shared, tasks), strict=True):
                 own = codes[start:stop]
                 training = np.flatnonzero(own == TRAIN)
@@ -147,7 +145,7 @@ def _decontaminate(corpus: Corpus, documents: Documents, codes: np.ndarray, work
 def _shared(task: tuple[str, int, np.ndarray, int, str]) -> np.ndarray:
     """One batch's training documents: the fraction of each one's n-grams that the held-out text has."""
     path, place, training, words, index = task
-    texts = read_batch(path, place).column("text").filter(pa.array(training)).to_pylist()
+    texts = read_batch(path, place).column("text").filter(mask(training)).to_pylist()
     return shared_fraction(texts, words, _load_index(index))
 
 
@@ -158,6 +156,6 @@ def _load_index(path: str) -> np.ndarray:
 
 def _texts(documents: Documents, codes: np.ndarray, code: int) -> Iterator[str]:
     for chunk, place, start, stop in documents.batches:
-        wanted: Sequence[int] = np.flatnonzero(codes[start:stop] == code)
-        if len(wanted):
-            yield from read_batch(str(chunk.path), place).column("text").take(pa.array(wanted)).to_pylist()
+        wanted = codes[start:stop] == code
+        if wanted.any():
+            yield from read_batch(str(chunk.path), place).column("text").filter(mask(wanted)).to_pylist()

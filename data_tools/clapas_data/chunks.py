@@ -1,12 +1,12 @@
 """Prepared text on disk: one Arrow file for each part of a source, cleaned, with what choosing among documents needs.
 
-A chunk is `NAME.arrow` (record batches of about 4 MB of text, LZ4) and `NAME.json` (its counts), written last: where the
-counts are, the chunk is whole. Reading is memory-mapped, one batch at a time.
+A chunk is `NAME.arrow` (record batches of about 4 MB of text, LZ4) and `NAME.json` (its counts), written last: where
+the counts are, the chunk is whole. Reading is memory-mapped, one batch at a time.
 """
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +15,11 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from clapas.recipe.files import atomic_write, sync_file
+from clapas.recipe.files import atomic_write
+from clapas_data.arrow import as_numpy, fixed_binary, numbers, strings
 from clapas_data.clean import clean
 from clapas_data.deduplicate import HASH_BYTES, text_hash
+from clapas_data.files import new_file
 from clapas_data.read import RawDocument
 
 BATCH_BYTES = 4 * 2**20
@@ -39,7 +41,8 @@ TEXT_COLUMN = SCHEMA.get_field_index("text")
 class Counts:
     """What came in and went out of a chunk. bytes_read: of the source's files; the others are UTF-8 text.
 
-    read, extracted, cleaned: documents found, those with any text, those with any after cleaning.
+    read, extracted, cleaned: documents found, those with any text, those with any after cleaning. seconds: of one
+    process.
     """
 
     read: int = 0
@@ -48,6 +51,7 @@ class Counts:
     bytes_extracted: int = 0
     cleaned: int = 0
     bytes_cleaned: int = 0
+    seconds: float = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
@@ -85,19 +89,14 @@ def find_chunk(path: Path) -> Chunk | None:
 
 def write_chunk(path: Path, documents: Iterable[RawDocument]) -> Chunk:
     """Clean documents and write those that have any text. Leaves nothing where it fails."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    counts = Counts()
-    try:
-        with pa.ipc.new_file(str(partial), SCHEMA, options=pa.ipc.IpcWriteOptions(compression="lz4")) as file:
-            for batch, its_counts in _cleaned_batches(documents):
-                if batch is not None:
-                    file.write(batch)
-                counts += its_counts
-        sync_file(partial)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    counts, began = Counts(), time.monotonic()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with new_file(path) as partial, pa.ipc.new_file(str(partial), SCHEMA, options=options) as file:
+        for batch, its_counts in _cleaned_batches(documents):
+            if batch is not None:
+                file.write(batch)
+            counts += its_counts
+    counts += Counts(seconds=round(time.monotonic() - began, 3))
     atomic_write(path.with_suffix(".json"), orjson.dumps(asdict(counts)))
     return Chunk(path, counts)
 
@@ -132,29 +131,17 @@ def _cleaned_batches(documents: Iterable[RawDocument]) -> Iterator[tuple[pa.Reco
 
 
 def _batch(ids: list[bytes], files: list[bytes], texts: list[bytes]) -> pa.RecordBatch:
-    hashes = b"".join(map(text_hash, texts))
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    columns = [
-        _strings(ids),
-        _strings(files),
-        _strings(texts),
-        pa.Array.from_buffers(pa.binary(HASH_BYTES), len(texts), [None, pa.py_buffer(hashes)]),
-        pa.Array.from_buffers(pa.int64(), len(texts), [None, pa.py_buffer(lengths)]),
-    ]
+    hashes = b"".join(map(text_hash, texts))
+    columns = [strings(ids), strings(files), strings(texts), fixed_binary(hashes, HASH_BYTES), numbers(lengths)]
     return pa.record_batch(columns, schema=SCHEMA)
-
-
-def _strings(values: list[bytes]) -> pa.Array:
-    """A string column from UTF-8 bytes. By its buffers: `pa.array` of a list first imports pandas, half a second."""
-    offsets = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=offsets[1:])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
-    return pa.Array.from_buffers(pa.large_string(), len(values), buffers)
 
 
 def hashes_of(batch: pa.RecordBatch) -> np.ndarray:
     """The documents' hashes: uint64[documents, 2]."""
-    column = batch.column("hash")
-    data = np.frombuffer(column.buffers()[1], np.uint64)
-    start = column.offset * HASH_BYTES // 8
-    return data[start : start + len(column) * HASH_BYTES // 8].reshape(-1, HASH_BYTES // 8)
+    return as_numpy(batch.column("hash"), np.uint64)
+
+
+def sizes_of(batch: pa.RecordBatch) -> np.ndarray:
+    """The documents' sizes, int64[documents], in UTF-8 bytes."""
+    return as_numpy(batch.column("bytes"), np.int64)

@@ -1,4 +1,4 @@
-"""Text made uniform: Unicode NFC, one kind of line end, no control characters, no trailing spaces, no runs of empty lines.
+"""Text made uniform: Unicode NFC, one kind of line end, no controls, no trailing spaces, no runs of empty lines.
 
 Nothing that a reader sees changes: accents, « guillemets », no-break spaces and ligatures stay.
 """
@@ -10,7 +10,7 @@ import unicodedata
 
 _LINE_ENDS = re.compile("\r\n|\r|\u2028|\u2029|\x85|\x0b|\x0c")
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff]")
-"""Controls but tab and line ends; soft hyphen, zero-width space, word joiner, byte-order mark: they split words unseen."""
+"""Controls but tab and line ends; soft hyphen, zero-width space, word joiner, byte-order mark."""
 _SUSPECT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b\u2028\u2029\u2060\ufeff]")
 _TRAILING = re.compile("[ \t]+\n")
 _EMPTY_LINES = re.compile("\n{3,}")

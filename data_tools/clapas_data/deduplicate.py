@@ -18,8 +18,8 @@ def text_hash(data: bytes) -> bytes:
 def duplicates(hashes: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Which documents repeat another, as bool[documents].
 
-    hashes: uint64[documents, 2]. first: bool[documents], those kept before any other of the same text (the held-out ones:
-    a text held out is then in no training); among equals the earliest is kept. Memory: 40 bytes a document.
+    hashes: uint64[documents, 2]. first: bool[documents], those kept before any other of the same text (the held-out
+    ones: a text held out is then in no training); among equals the earliest is kept. Memory: 40 bytes a document.
     """
     order = np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)])
     ranked = order[np.lexsort((hashes[order, 0], hashes[order, 1]))]  # stable: equal hashes keep their order

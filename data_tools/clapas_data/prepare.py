@@ -1,7 +1,7 @@
 """From a corpus file to clean text that is chosen: read, extract, clean, deduplicate, hold out, decontaminate.
 
-The work is kept in the cache under a key of all that decides it, a part at a time: `tokenizer train` and `data build` share
-it, and what was finished before an interruption is not done again.
+The work is kept in the cache under a key of all that decides it, a part at a time: `tokenizer train` and `data build`
+share it, and what was finished before an interruption is not done again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import pyarrow as pa
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.hashes import content_hash
-from clapas_data.cache import cache_folder, locked, remove_partials
+from clapas_data.arrow import mask
+from clapas_data.cache import cache_folder
 from clapas_data.choose import SPLIT_CODES, choose
-from clapas_data.chunks import Chunk, Counts, find_chunk, read_batch, write_chunk
+from clapas_data.chunks import Chunk, Counts, find_chunk, read_batch, sizes_of, write_chunk
 from clapas_data.corpus import Corpus, Source
+from clapas_data.files import locked, remove_partials
 from clapas_data.manifest import StepRecord
 from clapas_data.progress import progress
 from clapas_data.read import Part, read_part, source_identity, source_parts
@@ -45,7 +47,7 @@ class Batch:
     def read(self, *columns: str) -> pa.RecordBatch:
         """The documents of the split, with the columns asked for: id, text, bytes, hash, file."""
         batch = read_batch(self.path, self.place).select(list(columns))
-        return batch if self.wanted.all() else batch.filter(pa.array(self.wanted))
+        return batch if self.wanted.all() else batch.filter(mask(self.wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Prepared:
                     wanted = self.codes[first : first + len(batch)] == SPLIT_CODES[split]
                     first += len(batch)
                     if wanted.any():
-                        size = int(batch.column("bytes").to_numpy()[wanted].sum())
+                        size = int(sizes_of(batch)[wanted].sum())
                         own.append(Batch(str(chunk.path), place, wanted, size))
         return {name: batches for name, batches in found.items() if batches}
 
@@ -158,11 +160,15 @@ def _refuse_empty_sources(corpus: Corpus, chunks: dict[str, list[Chunk]]) -> Non
 
 
 def _reading_steps(chunks: dict[str, list[Chunk]]) -> list[StepRecord]:
-    """Extraction and cleaning are one pass; their counts lie with the chunks, their time is not kept apart."""
+    """Extraction and cleaning are one pass, whose seconds (of all processes together) stand with the first."""
     total = sum((chunk.counts for own in chunks.values() for chunk in own), Counts())
     ends = {
         "extract": (total.read, total.extracted, total.bytes_read, total.bytes_extracted),
         "clean": (total.extracted, total.cleaned, total.bytes_extracted, total.bytes_cleaned),
     }
     keys = ("documents_in", "documents_out", "bytes_in", "bytes_out")
-    return [StepRecord(name=name, seconds=0, **dict(zip(keys, values, strict=True))) for name, values in ends.items()]
+    seconds = {"extract": round(total.seconds, 3), "clean": 0.0}
+    return [
+        StepRecord(name=name, seconds=seconds[name], **dict(zip(keys, values, strict=True)))
+        for name, values in ends.items()
+    ]

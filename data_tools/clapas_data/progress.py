@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str = "part") -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int, unit: str = "part", units: str = "parts") -> Iterator[Callable[[int], None]]:
     """Show work on `total` units of `unit` ("MB" counts bytes); yields the function that advances it."""
     began = time.monotonic()
     if sys.stderr.isatty():
@@ -23,5 +23,5 @@ def progress(what: str, total: int, unit: str = "part") -> Iterator[Callable[[in
     else:
         yield lambda amount: None
     seconds = time.monotonic() - began
-    amount = f"{total / 1e6:.1f} MB" if unit == "MB" else f"{total} {unit}{'s' if total != 1 else ''}"
+    amount = f"{total / 1e6:.1f} MB" if unit == "MB" else f"{total} {unit if total == 1 else units}"
     print(f"{what}: {amount} in {seconds:.1f} s", file=sys.stderr)

@@ -1,7 +1,7 @@
 """A source's documents as they lie: cut into parts that processes read on their own.
 
-A part is a range of bytes of a JSONL file, some row groups of a Parquet file, some small files, some rows of a data set, or
-a package. The cut depends on the data alone, so any number of processes yields the same documents in the same order.
+A part is a range of bytes of a JSONL file, some row groups of a Parquet file, some small files, some rows of a data
+set, or a package. The cut depends on the data alone: any number of processes yields the same documents in one order.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from glob import glob
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import orjson
 
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
-from clapas_data.extract import decode, extract_file, extract_text
+from clapas_data.extract import extract_file, extract_text
 from clapas_data.fetch import fetch_npm, read_members
 
 PART_BYTES = 16 * 2**20
@@ -105,7 +105,7 @@ def _files(name: str, source: Source) -> list[str]:
         return sorted(str(path) for path in Path(source.datasets).rglob("*") if path.is_file())
     found = []
     for pattern in source.files or ():
-        matches = sorted(glob(pattern, recursive=True))
+        matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if not matches:
             raise UserError(f"source {name}: no such file", where=pattern)
         found += matches
@@ -166,7 +166,7 @@ def _documents_of_lines(part: Part) -> Iterator[RawDocument]:
         raise UserError(f"not a sound compressed file: {error}", where=_line_name(part, place)) from None
 
 
-def _open_lines(path: str) -> IO[bytes]:
+def _open_lines(path: str) -> BinaryIO | gzip.GzipFile | io.BufferedReader:
     if path.endswith(".gz"):
         return gzip.open(path)
     if path.endswith(".zst"):
@@ -176,7 +176,7 @@ def _open_lines(path: str) -> IO[bytes]:
     return Path(path).open("rb", buffering=2**20)
 
 
-def _lines_of_range(file: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
+def _lines_of_range(file: BinaryIO | gzip.GzipFile | io.BufferedReader, start: int, stop: int) -> Iterator[bytes]:
     """The lines that begin in bytes `[start, stop)`; each line of a file belongs to exactly one range."""
     at = start
     if start:
@@ -299,21 +299,23 @@ def _row_parts(source: Source) -> list[Part]:
     return [Part(source, (), start, min(start + step, len(rows))) for start in range(0, len(rows), step)]
 
 
-@lru_cache(maxsize=1)
 def _load_dataset(source: Source) -> Any:
     """A data set as `datasets` holds it: memory-mapped Arrow. Raises UserError where it cannot be had."""
     try:
-        import datasets
+        return _load_split(source.datasets or "", source.subset, source.split, source.revision)
     except ImportError:
         way_out = "pip install 'clapas[datasets]'"
         raise UserError("this corpus reads a data set, and `datasets` is not installed", way_out=way_out) from None
-    datasets.disable_progress_bars()
-    try:
-        return datasets.load_dataset(
-            source.datasets or "", source.subset, split=source.split, revision=source.revision
-        )
     except Exception as error:  # `datasets` raises dozens of kinds; each is the user's to read
         raise UserError(
             f"could not load {source.origin}, split {source.split!r}: {str(error).strip().splitlines()[0]}",
             way_out="check the name and the network; offline, load it once where there is one and copy HF_HOME",
         ) from None
+
+
+@lru_cache(maxsize=1)
+def _load_split(name: str, subset: str | None, split: str, revision: str | None) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    return datasets.load_dataset(name, subset, split=split, revision=revision)

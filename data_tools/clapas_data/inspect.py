@@ -1,0 +1,75 @@
+"""What is in a folder of token shards: sources, counts, licences, the steps that made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clapas_data.manifest import open_manifest
+
+
+def inspect(folder: Path) -> dict[str, Any]:
+    """A folder's content as plain values. Raises UserError where it holds no corpus, or a file is cut short."""
+    manifest = open_manifest(folder)
+    rows = []
+    for split in manifest.splits:
+        for source in dict.fromkeys(shard.source for shard in manifest.shards if shard.split == split):
+            shards = [shard for shard in manifest.shards if (shard.split, shard.source) == (split, source)]
+            tokens = sum(shard.tokens for shard in shards)
+            sizes = [shard.text_bytes for shard in shards if shard.text_bytes is not None]
+            size = sum(sizes) if len(sizes) == len(shards) else None
+            rows.append(
+                {
+                    "split": split,
+                    "source": source,
+                    "shards": len(shards),
+                    "documents": sum(shard.documents for shard in shards),
+                    "tokens": tokens,
+                    "bytes": size,
+                    "bytes_per_token": None if size is None else round(size / max(1, tokens), 3),
+                    "licence": manifest.sources[source].licence,
+                    "revision": manifest.sources[source].revision,
+                }
+            )
+    return {
+        "name": manifest.name,
+        "hash": manifest.hash,
+        "dtype": manifest.dtype,
+        "tokenizer": None if manifest.tokenizer is None else manifest.tokenizer.model_dump(),
+        "sources": rows,
+        "steps": [step.model_dump() for step in manifest.steps],
+    }
+
+
+def inspect_table(content: dict[str, Any]) -> str:
+    """`inspect`'s values for a person to read. Bytes a token count EOS among the tokens."""
+    tokenizer = content["tokenizer"]
+    lines = [f"{content['name']}  hash {content['hash'][:16]}  {content['dtype']}"]
+    if tokenizer is not None:
+        lines[0] += f"  vocabulary {tokenizer['vocab_size']}, tokenizer {tokenizer['hash'][:16]}"
+    keys = ("split", "source", "documents", "tokens", "bytes", "bytes_per_token", "licence")
+    heads = ("split", "source", "documents", "tokens", "bytes", "bytes/token", "licence")
+    lines += ["", *_table(heads, [[_cell(row[key]) for key in keys] for row in content["sources"]])]
+    if content["steps"]:
+        keys = ("name", "documents_in", "documents_out", "bytes_in", "bytes_out", "seconds")
+        heads = ("step", "documents in", "out", "bytes in", "out", "seconds")
+        lines += ["", *_table(heads, [[_cell(row[key]) for key in keys] for row in content["steps"]])]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _table(heads: tuple[str, ...], rows: list[list[str]]) -> list[str]:
+    """Columns as wide as their widest cell; those of numbers to the right."""
+    columns = list(zip(heads, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(cell[:1].isdigit() for cell in column[1:]) for column in columns]
+    return [
+        "  ".join(cell.rjust(width) if to_right else cell.ljust(width)
+                  for cell, width, to_right in zip(row, widths, right, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]  # fmt: skip
