@@ -1,0 +1,85 @@
+"""Held-out text as windows in which every token is predicted exactly once, for bits per byte.
+
+A window of S positions moves on by `stride`: each but the first predicts only its last `stride` tokens and sees at
+least S - stride tokens before any of them. The windows run over the split as it lies, across documents, whatever mask
+the run trains with, and EOS stands before its first token: so no token goes unpredicted, and dividing by the bytes of
+the whole text is honest.
+
+    bits per byte = summed cross entropy of all targets / ln 2 / text_bytes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from clapas_data.manifest import Manifest
+
+from clapas.loader.batch import Batch, Sample, collate, pad_token, read_sample
+from clapas.loader.shard_pool import ShardPool
+from clapas.loader.stream import Stream
+from clapas.recipe.errors import UserError
+
+
+class Windows:
+    """The windows of a split that one rank reads, in batches.
+
+    sequence_length: positions of a window. stride: new tokens in each, from 1 to sequence_length.
+    text_bytes: UTF-8 bytes of the split's text, EOS excluded; None for bare shards, which do not know.
+    token_count: targets of all windows over all ranks: every token of the split, once (without the very first where the
+        manifest knows of no EOS).
+    Every rank has the same number of batches (ZeRO-3 gathers weights in each); the last may hold no target.
+    Raises UserError where the split or the stride is wrong; while iterating, where data was altered.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        sequence_length: int,
+        stride: int,
+        batch_size: int,
+        split: str = "heldout",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if not 1 <= stride <= sequence_length:
+            wanted = f"from 1 to the sequence length, {sequence_length}"
+            raise UserError("stride of the evaluation windows", found=stride, wanted=wanted)
+        self.manifest, self.sequence_length, self.stride = manifest, sequence_length, stride
+        self.batch_size, self.rank, self.world = batch_size, rank, world
+        places = manifest.of_split(split)
+        self._stream = Stream.of(split, places, [manifest.shards[place].tokens for place in places])
+        self._lead_in = [] if manifest.tokenizer is None else [manifest.tokenizer.eos]
+        self.text_bytes = manifest.text_bytes(split)
+        self.token_count = max(0, self._stream.tokens + len(self._lead_in) - 1)
+
+    @property
+    def window_count(self) -> int:
+        """Windows over all ranks."""
+        return 1 + -(-max(0, self.token_count - self.sequence_length) // self.stride)
+
+    def __len__(self) -> int:
+        """Batches of one rank."""
+        return -(-self.window_count // (self.batch_size * self.world))
+
+    def __iter__(self) -> Iterator[Batch]:
+        pool = ShardPool(self.manifest)
+        pad = pad_token(self.manifest)
+        for turn in range(len(self)):
+            first = (turn * self.world + self.rank) * self.batch_size
+            samples = [self._window(pool, number, pad) for number in range(first, first + self.batch_size)]
+            yield collate(samples, self.sequence_length, pad)
+
+    def _window(self, pool: ShardPool, number: int, pad: int) -> Sample:
+        """A window by number; past the last, one without targets."""
+        if number >= self.window_count:
+            return Sample(np.array([pad]))
+        start = number * self.stride
+        stop = start + self.sequence_length + 1
+        shift = len(self._lead_in)  # the split's token i is token i + shift of what the windows run over
+        spans = self._stream.spans(max(0, start - shift), stop - shift)
+        tokens = np.array([], np.int64) if not spans else read_sample(pool, spans).tokens
+        if number == 0:
+            return Sample(np.concatenate([np.array(self._lead_in, np.int64), tokens]))
+        return Sample(tokens, context=self.sequence_length - self.stride)
