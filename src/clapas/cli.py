@@ -121,10 +121,34 @@ def _generate(options: argparse.Namespace) -> None:
     generate_to_stdout(options)
 
 
-def _doctor(options: argparse.Namespace) -> int:
-    from clapas.launch.doctor import doctor
+def _report(options: argparse.Namespace) -> None:
+    from clapas.report.page import report
+    from clapas.report.terminal import loss_plot
 
-    return doctor(as_json=options.json)
+    print(f"report: {report(options.run, options.out)}")
+    if options.plot:
+        print(loss_plot(options.run))
+
+
+def _release(options: argparse.Namespace) -> None:
+    from clapas.release.release import release
+    from clapas.release.verify import verification_table
+
+    _print(release(options.run, options.out, licence=options.licence), options.json, verification_table)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from clapas.release.verify import verification_table, verify
+
+    _print(verify(options.folder), options.json, verification_table)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from clapas.launch.doctor import doctor, exit_code, findings_json, findings_table
+
+    findings = doctor()
+    _print(findings_json(findings), options.json, findings_table)
+    return exit_code(findings)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -216,3 +240,21 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    verb = _verb(
+        verbs, "release", "export with card, licence and sums", "clapas release runs/demo --out release/demo", _release
+    )
+    verb.add_argument("run", type=Path)
+    verb.add_argument("--out", type=Path, required=True)
+    verb.add_argument("--licence", required=True, metavar="SPDX", help="the licence of the weights, such as Apache-2.0")
+    _json(verb)
+    verb = _verb(
+        verbs, "verify", "check a release: every sum, and that it loads", "clapas verify release/demo", _verify
+    )
+    verb.add_argument("folder", type=Path)
+    _json(verb)
+    verb = _verb(verbs, "report", "write a run as one HTML page", "clapas report runs/demo", _report)
+    verb.add_argument("run", type=Path)
+    verb.add_argument("--out", type=Path, help="the page (default: RUN/report.html)")
+    verb.add_argument("--plot", action="store_true", help="draw the loss in the terminal too")
+    verb = _verb(verbs, "doctor", "find what would make a run fail", "clapas doctor", _doctor)
+    _json(verb)

@@ -38,8 +38,15 @@ from clapas.recipe.hashes import file_hash
 class Ranks(Protocol):
     """The processes that write together."""
 
-    rank: int
-    size: int
+    @property
+    def rank(self) -> int:
+        """This process, from 0."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
 
     def agree_on_error(self, error: str | None) -> str | None:
         """Every rank's call returns the first error that any of them brought, or None. Acts as a barrier."""

@@ -11,6 +11,7 @@ import contextlib
 import importlib.metadata
 import logging
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,9 +37,10 @@ class Engine:
         self._clipping = recipe.optimizer.gradient_clipping
         self._own_clipping = recipe.parallel.zero_stage == 0 and recipe.precision == "fp32"
         deepspeed = import_deepspeed()
-        if not deepspeed.comm.is_initialized():
-            deepspeed.init_distributed(verbose=False, auto_mpi_discovery=False)
-        self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=self.config)
+        with contextlib.redirect_stdout(None):  # its start-up prints there, which is the user's for results
+            if not deepspeed.comm.is_initialized():
+                deepspeed.init_distributed(verbose=False, auto_mpi_discovery=False)
+            self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=self.config)
         self._undo_phantom_step()
 
     @property
@@ -89,6 +91,7 @@ def import_deepspeed() -> Any:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     level = logging.ERROR
     logging.getLogger("DeepSpeed").setLevel(level)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # names DeepSpeed still uses
     with contextlib.redirect_stdout(None):
         import deepspeed
         from deepspeed.ops import __compatible_ops__

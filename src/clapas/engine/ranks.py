@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore  # documented as torch.distributed.HashStore, which types do not see
 
 RENDEZVOUS_SECONDS = 300  # a slow file system can delay a rank's imports by minutes
 
@@ -70,7 +71,7 @@ def start_ranks() -> Ranks:
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
         init_method=method,
-        store=dist.HashStore() if method is None else None,
+        store=HashStore() if method is None else None,
         rank=rank,
         world_size=size,
         timeout=timedelta(seconds=RENDEZVOUS_SECONDS),

@@ -22,7 +22,6 @@ from clapas.engine.state import capture
 from clapas.ledger.ledger import NOT_MEASURED
 from clapas.loader.loader import Batch, Loader
 from clapas.loader.plan import DataPlan
-from clapas.model.llama import summed_loss
 from clapas.recipe.errors import EXIT_DONE, EXIT_RUN_ME_AGAIN, ClapasError
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks import Callback
@@ -134,8 +133,9 @@ class Run:
         loss_sum = torch.zeros((), device=device, dtype=torch.float64)
         for batch in micro_batches:
             on_device = batch.to(device)
-            logits = self.engine(on_device.tokens, on_device.positions, on_device.document_ids)
-            loss = summed_loss(logits, on_device.targets)
+            loss = self.engine(
+                on_device.tokens, on_device.positions, on_device.document_ids, targets_BS=on_device.targets
+            )
             self.engine.backward(loss, targets)
             loss_sum += loss.detach()
         norm = self.engine.step(learning_rate)

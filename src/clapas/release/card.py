@@ -1,0 +1,141 @@
+"""The model card, in French: what the model is, what it was made from, what was measured; all from the evidence.
+
+Nothing is claimed that the ledger, the manifest or the recipe does not say. What was not measured says so.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+from clapas_data.manifest import Manifest
+
+from clapas.ledger.ledger import NOT_MEASURED, Totals
+from clapas.recipe.recipe import Recipe
+
+SPACE = "\u202f"  # the narrow no-break space between groups of digits in French
+
+
+def number(value: float) -> str:
+    """A whole number as French writes it: 3 000 000."""
+    return f"{value:,.0f}".replace(",", SPACE)
+
+
+def decimal(value: float, digits: int) -> str:
+    """A decimal number as French writes it: 1,28."""
+    return f"{value:.{digits}f}".replace(".", ",")
+
+
+def model_card(recipe: Recipe, manifest: Manifest, totals: Totals, licence: str, segment_hosts: int) -> str:
+    """The card's Markdown with its YAML metadata. licence: SPDX identifier of the weights."""
+    metadata = {
+        "language": ["fr"],
+        "license": licence.lower(),
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["clapas", "french", "pretrained"],
+    }
+    head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
+    sections = [
+        f"---\n{head}---\n",
+        f"# {recipe.name}\n",
+        _introduction(recipe, totals),
+        _use(recipe),
+        _data(manifest),
+        _training(recipe, totals, segment_hosts),
+        _evaluation(totals),
+        _limits(),
+        _trust(),
+    ]
+    return "\n".join(sections)
+
+
+def _introduction(recipe: Recipe, totals: Totals) -> str:
+    model = recipe.model
+    return (
+        f"Modèle de langue français pré-entraîné, de {number(model.parameters())} paramètres "
+        f"(architecture Llama : {model.num_hidden_layers} couches, dimension {model.hidden_size}, vocabulaire de "
+        f"{number(model.vocab_size)} unités), entraîné avec Clapas sur {number(totals.tokens)} unités lexicales.\n\n"
+        "C'est un modèle de base : il prolonge un texte, il ne répond pas à des questions et n'a reçu aucun "
+        "alignement.\n"
+    )
+
+
+def _use(recipe: Recipe) -> str:
+    return (
+        "## Utilisation\n\n```python\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        'modele = AutoModelForCausalLM.from_pretrained(".")\n'
+        'decoupeur = AutoTokenizer.from_pretrained(".")\n'
+        'entree = decoupeur("Le salarié a droit à", return_tensors="pt")\n'
+        "print(decoupeur.decode(modele.generate(**entree, max_new_tokens=50)[0]))\n"
+        f"```\n\nContexte maximal : {number(recipe.model.max_position_embeddings)} unités "
+        f"(séquences d'entraînement : {number(recipe.data.sequence_length)}).\n"
+    )
+
+
+def _data(manifest: Manifest) -> str:
+    rows = []
+    for name, source in manifest.sources.items():
+        shards = [shard for shard in manifest.shards if shard.source == name]
+        train = [shard for shard in shards if shard.split == "train"]
+        documents, tokens = sum(shard.documents for shard in train), sum(shard.tokens for shard in train)
+        rows.append(
+            f"| {name} | {source.url or '–'} | {source.revision or '–'} | {source.licence} | {number(documents)} | "
+            f"{number(tokens)} |"
+        )
+    table = "\n".join(rows)
+    return (
+        "## Données d'entraînement\n\n"
+        "| source | origine | révision | licence | documents | unités |\n|---|---|---|---|---|---|\n"
+        f"{table}\n\nEmpreinte du corpus (SHA-256) : `{manifest.hash}`.\n"
+    )
+
+
+def _training(recipe: Recipe, totals: Totals, hosts: int) -> str:
+    energy = totals.energy_joules
+    joules = "non mesurée" if energy == NOT_MEASURED else f"{number(float(energy) / 3.6e6)} kWh"
+    optimizer = recipe.optimizer
+    return (
+        "## Entraînement\n\n"
+        f"- {number(totals.steps)} pas de {number(recipe.tokens_per_step)} unités, précision {recipe.precision}, "
+        f"DeepSpeed ZeRO-{recipe.parallel.zero_stage}\n"
+        f"- AdamW (taux {optimizer.lr:g}, β = {optimizer.betas[0]:g} et {optimizer.betas[1]:g}, "
+        f"décroissance {optimizer.weight_decay:g}), calendrier {recipe.schedule.name}\n"
+        f"- calcul du modèle : {totals.flops:.3g} FLOP (6N et attention), reprises comprises\n"
+        f"- durée : {number(totals.seconds)} s en {totals.segments} segment{'s' if totals.segments > 1 else ''}, "
+        f"{number(totals.accelerator_seconds)} s × rang, {hosts} machine{'s' if hosts > 1 else ''}\n"
+        f"- énergie : {joules}\n"
+    )
+
+
+def _evaluation(totals: Totals) -> str:
+    lines = [
+        f"- {event['split']} : {decimal(event['bits_per_byte'], 3)} bit par octet "
+        f"({number(event['text_bytes'])} octets, pas {number(event['step'])})"
+        for event in _last_by_split(totals.evaluations)
+    ]
+    text = "\n".join(lines) if lines else "Aucune évaluation n'a été faite."
+    return f"## Évaluation\n\nSur des documents tenus à l'écart de l'entraînement et du découpeur :\n\n{text}\n"
+
+
+def _last_by_split(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({event["split"]: event for event in evaluations}.values())
+
+
+def _limits() -> str:
+    return (
+        "## Limites\n\n"
+        "Les phrases produites peuvent être fausses, incohérentes ou reproduire des passages du corpus. Ce modèle ne "
+        "donne ni conseil juridique ni conseil médical. Biais, toxicité et mémorisation : non mesurés.\n"
+    )
+
+
+def _trust() -> str:
+    date = datetime.now(UTC).date().isoformat()
+    return (
+        "## Vérifier\n\n"
+        "`sha256sum -c SHA256SUMS` contrôle chaque fichier ; `clapas verify .` recharge en plus le modèle dans un "
+        f"processus neuf. Fiche établie le {date} d'après le registre de l'entraînement (`ledger.jsonl`).\n"
+    )
