@@ -147,9 +147,9 @@ def _write_shards(
     missing = [plan for plan in plans if not _record_path(out, plan).exists()]
     began = time.monotonic()
     if missing:
-        engine: Engine = choose_engine(folder.path, _sample(missing))
+        engine = choose_engine(folder.path, _sample(missing))
         dtype = token_dtype(folder.record.vocab_size)
-        tasks = [(batch, folder, engine, dtype) for plan in missing for batch in plan.batches]
+        tasks = [_Task(batch, folder, engine, dtype) for plan in missing for batch in plan.batches]
         with progress("encode", sum(plan.bytes for plan in missing), "MB") as advance:
             encoded = pool.map(_encode, tasks)
             for plan in missing:
@@ -198,6 +198,16 @@ def _sample(plans: list[ShardPlan]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Task:
+    """A batch to encode, and how."""
+
+    batch: Batch
+    folder: TokenizerFolder
+    engine: Engine
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, slots=True)
 class _Encoded:
     """A batch as tokens. rows: id and bytes of its documents."""
 
@@ -206,10 +216,9 @@ class _Encoded:
     rows: pa.RecordBatch
 
 
-def _encode(task: tuple[Batch, TokenizerFolder, Engine, np.dtype]) -> _Encoded:
-    batch, folder, engine, dtype = task
-    rows = batch.read("id", "text", "bytes")
-    tokens, lengths = encode_documents(rows.column("text").to_pylist(), folder, engine, dtype)
+def _encode(task: _Task) -> _Encoded:
+    rows = task.batch.read("id", "text", "bytes")
+    tokens, lengths = encode_documents(rows.column("text").to_pylist(), task.folder, task.engine, task.dtype)
     return _Encoded(tokens, lengths, rows.select(["id", "bytes"]))
 
 

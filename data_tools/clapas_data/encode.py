@@ -23,9 +23,9 @@ from clapas_data.manifest import TokenizerRecord
 Engine = Literal["fastokens", "tokenizers"]
 
 PROBE = (
-    "L'œuvre d'aujourd'hui : « Qu'est-ce que c'est ? »\u00a0!\u202f?\n\n\tL’été 2024, 12 345,67 €, n'a-t-il\r\n  pas…  ",
-    "<|begin_of_text|>S'IL<|end_of_text|> I'll we've d'd C'T L'ÉTAT 1234567 \u3000 e\u0301 ﬁ ß   \n \n x\u00adY _a_b__c",
-    "𝒳🙂👩‍🔬 中文字 العربية हिन्दी ελληνικά \x00\x7f\x85",
+    "L'œuvre d'aujourd'hui : « Qu'est-ce que c'est ? »\u00a0!\u202f?\n\n\tL’été 2024, 12 345,67 €, a-t-il\r\n  pas…  ",
+    "<|begin_of_text|>S'IL<|end_of_text|> I'll we've d'd C'T L'ÉTAT 1234567 \u3000 e\u0301 ﬁ ß   \n \n x\u00adY _a_b",
+    "𝒳🙂👩\u200d🔬 中文字 العربية हिन्दी ελληνικά \x00\x7f\x85",
 )
 """What tells tokenizers apart: elisions, punctuation, spaces, digits, scripts, special tokens spelt out."""
 
