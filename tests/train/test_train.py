@@ -17,7 +17,13 @@ from conftest import Clapas, clapas_environment
 from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
 from clapas.ledger.ledger import read_json_lines, read_ledger, sum_ledger
 
-SMALL = ("train.steps=6", "checkpoint.every=3", "evaluation.every=100", "telemetry.log_every=1")
+SMALL = (
+    "train.steps=6",
+    "schedule.warmup_steps=2",
+    "checkpoint.every=3",
+    "evaluation.every=100",
+    "telemetry.log_every=1",
+)
 
 
 def steps(run: Path) -> list[dict[str, Any]]:

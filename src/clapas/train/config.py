@@ -91,13 +91,17 @@ class ScheduleConfig(Section):
     name: Literal["cosine", "wsd"] = "cosine"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     min_lr_ratio: Share = 0.1
-    decay_ratio: Share = 0.2
+    decay_ratio: Share | None = None  # by default DECAY_RATIO where it has a meaning
 
     @model_validator(mode="after")
     def _decay_belongs_to_wsd(self) -> ScheduleConfig:
-        if self.name != "wsd" and "decay_ratio" in self.model_fields_set:
+        if self.name != "wsd" and self.decay_ratio is not None:
             raise ValueError(f"decay_ratio: has no meaning with name: {self.name}; it belongs to wsd")
         return self
+
+
+DECAY_RATIO = 0.2
+"""The share of a WSD run that decays by default: 10 to 20 % suffice (Hägele et al., 2024)."""
 
 
 class TelemetryConfig(Section):

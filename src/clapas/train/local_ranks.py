@@ -20,13 +20,6 @@ from clapas.train.stop import SIGNALS
 GRACE_SECONDS = 20.0
 """How long the other ranks may take to end by themselves after one has failed."""
 POLL_SECONDS = 0.05
-KEEP_MEMORY = {
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    "MALLOC_MMAP_THRESHOLD_": str(2**40),
-    "MALLOC_TOP_PAD_": str(2**28),
-}
-"""glibc (mallopt(3)): keep freed memory. Activations of some megabytes are otherwise mapped, zeroed by the kernel and
-unmapped in every layer of every step; benchmarks/RESULTS.md has what it is worth. Other allocators ignore it."""
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
@@ -42,7 +35,6 @@ def run_ranks(arguments: list[str], ranks: int, threads: int | None) -> int:
             "WORLD_SIZE": str(ranks),
             "OMP_NUM_THREADS": str(threads),
             "CLAPAS_RENDEZVOUS": f"file://{folder}/rendezvous",
-            **{name: value for name, value in KEEP_MEMORY.items() if name not in os.environ},
         }
         processes = [
             subprocess.Popen(

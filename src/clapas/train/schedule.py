@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from clapas.train.config import ScheduleConfig
+from clapas.train.config import DECAY_RATIO, ScheduleConfig
 
 
 def learning_rate_factor(schedule: ScheduleConfig, step: int, total_steps: int) -> float:
@@ -30,7 +30,8 @@ def decay_start(schedule: ScheduleConfig, total_steps: int) -> int:
     """The last step before the decay."""
     if schedule.name == "cosine":
         return schedule.warmup_steps
-    return max(schedule.warmup_steps, total_steps - round(schedule.decay_ratio * total_steps))
+    ratio = DECAY_RATIO if schedule.decay_ratio is None else schedule.decay_ratio
+    return max(schedule.warmup_steps, total_steps - round(ratio * total_steps))
 
 
 def may_extend(schedule: ScheduleConfig, done: int, old_total: int, new_total: int) -> bool:

@@ -17,6 +17,7 @@ from clapas.engine.engine import Engine, import_deepspeed
 from clapas.engine.ranks import Ranks, start_ranks, stop_ranks
 from clapas.engine.state import restore, seed_random_states
 from clapas.loader.plan import DataPlan
+from clapas.model.cpu import prepare_cpu
 from clapas.model.init import initialise
 from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import ClapasError, UserError
@@ -41,6 +42,7 @@ def train(recipe: Recipe, callbacks: Sequence[Callback] = ()) -> int:
     try:
         if ranks.device.type == "cpu":
             torch.set_num_threads(_threads(recipe))
+            prepare_cpu()
         import_deepspeed()
         plan = preflight(recipe, ranks.size)
         folder = _open_folder(recipe, ranks)
