@@ -1,0 +1,56 @@
+"""Keys and values of the tokens already read, so that generation computes each token once.
+
+Shapes: L layers, B batch, K key-value heads, T capacity, S new tokens, D head_dim.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clapas.model.config import ModelConfig
+
+
+class KeyValueCache:
+    """Room for `capacity` tokens of each of `batch` texts, allocated once.
+
+    length: tokens held so far; the model adds those that it reads. A text shorter than its neighbours is padded on the
+    left, its padding given a document id of its own: documents do not see one another.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        batch: int,
+        capacity: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        shape = (config.num_hidden_layers, batch, config.num_key_value_heads, capacity, config.head_dim)
+        self.keys_LBKTD = torch.zeros(shape, dtype=dtype, device=device)
+        self.values_LBKTD = torch.zeros(shape, dtype=dtype, device=device)
+        self.document_ids_BT = torch.zeros(batch, capacity, dtype=torch.long, device=device)
+        self.length = 0
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of one text that there is room for."""
+        return self.keys_LBKTD.shape[3]
+
+    def extend(self, layer: int, keys_BKSD: Tensor, values_BKSD: Tensor) -> tuple[Tensor, Tensor]:
+        """Add a layer's new keys and values; returns all of that layer's, as views of (B, K, length + S, D).
+
+        `length` itself grows once all layers are done. Raises ValueError where the capacity does not suffice.
+        """
+        end = self.length + keys_BKSD.shape[2]
+        if end > self.capacity:
+            raise ValueError(f"{end} tokens do not fit a cache of {self.capacity}")
+        self.keys_LBKTD[layer, :, :, self.length : end] = keys_BKSD
+        self.values_LBKTD[layer, :, :, self.length : end] = values_BKSD
+        return self.keys_LBKTD[layer, :, :, :end], self.values_LBKTD[layer, :, :, :end]
+
+    def extend_documents(self, document_ids_BS: Tensor) -> Tensor:
+        """Add the new tokens' document ids; returns all of them, (B, length + S)."""
+        end = self.length + document_ids_BS.shape[1]
+        self.document_ids_BT[:, self.length : end] = document_ids_BS
+        return self.document_ids_BT[:, :end]

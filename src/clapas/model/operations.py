@@ -1,0 +1,161 @@
+"""The decoder's arithmetic, as plain functions of tensors: what a fused kernel may later stand in for.
+
+Each says its formula and source. Sums and exponentials are in fp32 whatever the precision of the tensors.
+Shapes: B batch, S sequence, T keys, H heads, K key-value heads, D head_dim, E hidden, F intermediate, V vocabulary,
+N tokens of a batch, in any arrangement.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 torch's own name
+
+IGNORED = -100
+"""A target that is not one: a masked position. PyTorch's and Hugging Face's convention."""
+
+LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
+"""Logits that `summed_loss_of_head` holds at a time: 16 MiB in fp32 fit a processor's last cache, a GPU has room."""
+ROWS_AT_LEAST = 256
+"""Rows of logits at a time where the vocabulary is large: fewer would waste the matrix products."""
+
+SHORT_ATTENTION = 512
+"""Sequence length up to which attention on a CPU is quicker by plain matrix products (see benchmarks/model.py)."""
+
+
+def rms_norm(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * weight over the last dimension (Zhang & Sennrich, 2019), in fp32 inside."""
+    wide_NE = x_NE.float()
+    normed_NE = wide_NE * torch.rsqrt(wide_NE.square().mean(-1, keepdim=True) + eps)
+    return weight_E * normed_NE.to(x_NE.dtype)
+
+
+def rotary_angles(positions_BS: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin of position * theta^(-2i / head_dim), each (B, S, 1, D/2) in `dtype`, from fp32 (Su et al., 2021).
+
+    positions_BS: integers, (B, S) or (1, S). In bf16 the angles of far positions would be wrong by whole turns.
+    """
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions_BS.device) / head_dim
+    angles = positions_BS.float()[..., None, None] * (1.0 / theta**exponents)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (x_i, x_{i + D/2}) by their angles; the result is (B, H, S, D), contiguous.
+
+    Hugging Face's layout of the pairs: halves, not neighbours. cos, sin: from `rotary_angles`.
+    """
+    return _Rotate.apply(x_BSHD, cos, sin)  # pyright: ignore[reportReturnType] autograd.Function is untyped
+
+
+class _Rotate(torch.autograd.Function):
+    """By hand because autograd would hold and copy six temporaries the size of x; the gradient turns backwards."""
+
+    @staticmethod
+    def forward(ctx, x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        batch, length, heads, head_dim = x_BSHD.shape
+        turned_BHSD = x_BSHD.new_empty(batch, heads, length, head_dim)
+        _turn(x_BSHD, cos, sin, out=turned_BHSD.transpose(1, 2))
+        return turned_BHSD
+
+    @staticmethod
+    def backward(ctx, grad_BHSD: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        cos, sin = ctx.saved_tensors
+        batch, heads, length, head_dim = grad_BHSD.shape
+        turned_BSHD = grad_BHSD.new_empty(batch, length, heads, head_dim)
+        _turn(grad_BHSD.transpose(1, 2), cos, -sin, out=turned_BSHD)
+        return turned_BSHD, None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
+    (left, right), (out_left, out_right) = x.chunk(2, -1), out.chunk(2, -1)
+    torch.mul(left, cos, out=out_left).addcmul_(right, sin, value=-1)
+    torch.mul(right, cos, out=out_right).addcmul_(left, sin)
+
+
+def swiglu(gate_NF: Tensor, up_NF: Tensor) -> Tensor:
+    """silu(gate) * up (Shazeer, 2020)."""
+    return F.silu(gate_NF) * up_NF
+
+
+def attention(q_BHSD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v, each of K key-value heads shared by H / K query heads (Ainslie et al., 2023).
+
+    mask: True where a query may look, broadcast to (B, H, S, T); or None.
+    is_causal: query s looks at keys 0 to s; S = T.
+    """
+    on_cpu, is_wide = q_BHSD.device.type == "cpu", q_BHSD.dtype == torch.float32
+    if on_cpu and is_wide and q_BHSD.shape[2] > 1 and k_BKTD.shape[2] <= SHORT_ATTENTION:
+        return _attention_by_matrices(q_BHSD, k_BKTD, v_BKTD, mask, is_causal)
+    shared = q_BHSD.shape[1] != k_BKTD.shape[1]
+    if shared and not on_cpu and (mask is not None or is_wide):
+        # on a GPU only the flash kernel shares heads; with a mask or in fp32 sharing would fall back to the slow one
+        k_BKTD, v_BKTD = (x.repeat_interleave(q_BHSD.shape[1] // x.shape[1], dim=1) for x in (k_BKTD, v_BKTD))
+        shared = False
+    return F.scaled_dot_product_attention(q_BHSD, k_BKTD, v_BKTD, mask, is_causal=is_causal, enable_gqa=shared)
+
+
+def _attention_by_matrices(
+    q_BHSD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask: Tensor | None, is_causal: bool
+) -> Tensor:
+    """`attention` with its scores held: a CPU's flash kernel multiplies pieces too small to be fast on short texts."""
+    batch, heads, new, head_dim = q_BHSD.shape
+    shared, seen = k_BKTD.shape[1:3]
+    by_key_head = (batch * shared, heads // shared * new)  # a key head's queries, of all heads that share it, in a row
+    scores = (q_BHSD * head_dim**-0.5).reshape(*by_key_head, head_dim) @ k_BKTD.flatten(0, 1).mT
+    if is_causal:
+        mask = torch.ones(new, seen, dtype=torch.bool).tril_()
+    if mask is not None:
+        scores.view(batch, heads, new, seen).add_(torch.zeros(mask.shape).masked_fill_(~mask, float("-inf")))
+    return (scores.softmax(-1) @ v_BKTD.flatten(0, 1)).view(q_BHSD.shape)
+
+
+def summed_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """The sum of the cross-entropies in nats, in fp32, over the targets that are not IGNORED. The caller divides.
+
+    logits_NV: (..., V); targets_N: integers of the leading shape.
+    """
+    flat_NV = logits_NV.reshape(-1, logits_NV.shape[-1]).float()
+    return F.cross_entropy(flat_NV, targets_N.reshape(-1), ignore_index=IGNORED, reduction="sum")
+
+
+def summed_loss_of_head(x_NE: Tensor, head_VE: Tensor, targets_N: Tensor) -> Tensor:
+    """`summed_loss(x @ head^T, targets)` without ever holding the logits: a few rows at a time, gradients at once.
+
+    A batch's logits are the largest tensor of training by far, and the loss reads them four times. The gradient of a
+    row needs that row's logits only, so it is taken while they are in the cache (as in Liger-Kernel, Hsu et al., 2024).
+    """
+    flat_NE = x_NE.reshape(-1, x_NE.shape[-1])
+    wants_gradient = torch.is_grad_enabled() and (x_NE.requires_grad or head_VE.requires_grad)
+    return _SummedLossOfHead.apply(flat_NE, head_VE, targets_N.reshape(-1), wants_gradient)  # pyright: ignore[reportReturnType] untyped
+
+
+class _SummedLossOfHead(torch.autograd.Function):
+    """P: the rows of one piece of the batch."""
+
+    @staticmethod
+    def forward(ctx, x_NE: Tensor, head_VE: Tensor, targets_N: Tensor, wants_gradient: bool) -> Tensor:
+        is_target_N1, column_N1 = (targets_N != IGNORED)[:, None], targets_N.clamp(min=0)[:, None]
+        loss = x_NE.new_zeros((), dtype=torch.float32)
+        if wants_gradient:
+            ctx.grads = torch.empty_like(x_NE), torch.zeros_like(head_VE, dtype=torch.float32)
+        rows = max(ROWS_AT_LEAST, LOGITS_AT_ONCE[x_NE.device.type] // len(head_VE))
+        for piece in (slice(start, start + rows) for start in range(0, len(x_NE), rows)):
+            x_PE, is_target_P1, column_P1 = x_NE[piece], is_target_N1[piece], column_N1[piece]
+            logits_PV = (x_PE @ head_VE.t()).float()
+            p_PV = logits_PV.softmax(-1)
+            # log sum exp, from the largest logit and its probability: exact, and quicker than logsumexp
+            normaliser_P1 = logits_PV.amax(-1, keepdim=True) - p_PV.amax(-1, keepdim=True).log()
+            loss += ((normaliser_P1 - logits_PV.gather(1, column_P1)) * is_target_P1).sum()
+            if wants_gradient:
+                grad_x_NE, grad_head_VE = ctx.grads
+                grad_PV = p_PV.scatter_add_(1, column_P1, torch.full_like(normaliser_P1, -1.0)).to(x_NE.dtype)
+                torch.mul(grad_PV @ head_VE, is_target_P1, out=grad_x_NE[piece])
+                grad_head_VE += grad_PV.t() @ (x_PE * is_target_P1)
+        return loss
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        grad_x_NE, grad_head_VE = ctx.grads
+        return (grad_x_NE * grad).to(grad_x_NE.dtype), (grad_head_VE * grad).to(grad_x_NE.dtype), None, None
