@@ -85,13 +85,13 @@ def _tokenizer_train(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> int:
     from clapas.recipe.recipe import read_recipe
     from clapas.train.local_ranks import run_ranks, under_launcher
+    from clapas.train.preflight import preflight
 
     recipe = read_recipe(options.recipe, options.overrides)
-    if options.nproc > 1 and not under_launcher():
-        from clapas.train.preflight import preflight
-
-        preflight(recipe, options.nproc)
-        return run_ranks(["train", str(options.recipe), *options.overrides], options.nproc, recipe.train.threads)
+    if not under_launcher():
+        preflight(recipe, options.nproc)  # before torch is imported: a mistake is told at once
+        if options.nproc > 1:
+            return run_ranks(["train", str(options.recipe), *options.overrides], options.nproc, recipe.train.threads)
     from clapas.train.train import train
 
     return train(recipe)
