@@ -161,8 +161,10 @@ def _documents_of_lines(part: Part) -> Iterator[RawDocument]:
                 if not line.isspace():
                     row = _row_of_line(line, part, place)
                     identifier, text = _row_fields(source, row, lambda place=place: _line_name(part, place))
-                    yield RawDocument(identifier or _line_name(part, place), path, text, len(line))
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                    yield RawDocument(identifier or _without_folder(_line_name(part, place)), path, text, len(line))
+    except (EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's trouble, not the file's
         raise UserError(f"not a sound compressed file: {error}", where=_line_name(part, place)) from None
 
 
@@ -210,6 +212,11 @@ def _row_of_line(line: bytes, part: Part, place: int) -> Any:
         ) from None  # fmt: skip
 
 
+def _without_folder(name: str) -> str:
+    """A document's id where its source gives none: the same on every machine."""
+    return name.rpartition("/")[2]
+
+
 def _line_name(part: Part, place: int) -> str:
     """`file:line`, 1-based. Counts the lines before the part: for a message, or a document without an id."""
     return f"{part.paths[0]}:{_first_line(part.paths[0], part.start) + place}"
@@ -236,7 +243,7 @@ def _documents_of_rows(source: Source, rows: Iterable[Any], path: str, first: in
     for place, row in enumerate(rows, first):
         name = f"{path}#{place}"
         identifier, text = _row_fields(source, row, lambda name=name: name)
-        yield RawDocument(identifier or name, path, text, len(text.encode()))
+        yield RawDocument(identifier or _without_folder(name), path, text, len(text.encode()))
 
 
 def _row_fields(source: Source, row: Any, where: Any) -> tuple[str | None, str]:

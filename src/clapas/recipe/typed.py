@@ -176,6 +176,6 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
     origin = get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif origin in (typing.Union, types.UnionType, list, tuple, typing.Annotated) and origin is not Literal:
+    elif origin in (typing.Union, types.UnionType, list, tuple, dict, typing.Annotated) and origin is not Literal:
         for part in get_args(annotation):
             yield from _models_in(part)

@@ -1,0 +1,39 @@
+"""Clean text is uniform, and cleaning loses nothing that a reader sees."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from clapas_data.clean import clean
+from hypothesis import given
+from hypothesis import strategies as st
+
+CASES = {
+    "e\u0301te\u0301": "été",
+    "a\r\nb\rc\u2028d": "a\nb\nc\nd",
+    "\ufeffmot\u00adif\u200b\x07": "motif",
+    "fin  \n\n\n\n\nsuite\t\n": "fin\n\nsuite",
+    "« L'œuvre\u00a0»\u202f! 👩\u200d🔬": "« L'œuvre\u00a0»\u202f! 👩\u200d🔬",
+    " \n\t ": "",
+}
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_cases(text: str) -> None:
+    """One kind of line end, no controls; typography and ligatures stay."""
+    assert clean(text) == CASES[text]
+
+
+@given(st.text())
+def test_cleaning_is_stable(text: str) -> None:
+    """Clean text is NFC, and cleaning it again changes nothing."""
+    once = clean(text)
+    assert unicodedata.is_normalized("NFC", once)
+    assert clean(once) == once
+
+
+@given(st.text(st.characters(categories=["L", "N", "P"])))
+def test_visible_characters_stay(text: str) -> None:
+    """Letters, digits and punctuation come out as they went in, but for their normal form."""
+    assert clean(text) == unicodedata.normalize("NFC", text)

@@ -1,0 +1,82 @@
+"""Corpus files: what is shipped reads, and what is wrong is said with file, line and the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from clapas_data.corpus import read_corpus
+
+from clapas.recipe.errors import UserError
+
+
+@pytest.mark.parametrize("name", ["demo", "test", "bench"])
+def test_shipped_corpora_are_pinned(name: str) -> None:
+    """Every shipped source has a licence and an exact version with its hash."""
+    corpus = read_corpus(name)
+    assert corpus.name == name
+    for source in corpus.sources.values():
+        assert source.licence
+        assert source.sha256
+        assert source.pinned
+
+
+def test_demo_holds_out_a_whole_code() -> None:
+    """The demo's evaluation text is a code of law, and near-copies of it are left out of training."""
+    corpus = read_corpus("demo")
+    assert [choice.files for choice in corpus.held_out] == ["*LEGITEXT000031366350.json"]
+    assert corpus.decontaminate is not None
+    assert (corpus.decontaminate.words, corpus.decontaminate.threshold) == (5, 0.3)
+
+
+WRONG = {
+    "licenc: x": ("made.yaml:5", "did you mean sources.licence?"),
+    "files: a.jsonl": ("made.yaml:3", "exactly one of folder, files, datasets, npm"),
+    "extract: legi": ("made.yaml:3", "reads whole files"),
+    "weight: -1": ("made.yaml:5", "greater than 0"),
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_mistakes_are_placed(line: str, tmp_path: Path) -> None:
+    """A mistake is told with its file and line, and with what is allowed."""
+    where, wanted = WRONG[line]
+    kind = "folder: texts" if "files" in line else "files: b.jsonl"
+    path = tmp_path / "made.yaml"
+    path.write_text(f"name: made\nsources:\n  a:\n    {kind}\n    {line}\n    licence: x\n")
+    with pytest.raises(UserError) as error:
+        read_corpus(path)
+    assert where in str(error.value)
+    assert wanted in str(error.value)
+
+
+def test_held_out_names_a_known_source(tmp_path: Path) -> None:
+    """Holding out from a misspelt source would hold out nothing: it is refused."""
+    path = tmp_path / "made.yaml"
+    text = "name: made\nsources:\n  a:\n    files: a.jsonl\n    licence: x\nheld_out:\n  - {source: b, fraction: 0.1}\n"
+    path.write_text(text)
+    with pytest.raises(UserError, match="this corpus has a"):
+        read_corpus(path)
+
+
+def test_a_data_set_is_pinned(tmp_path: Path) -> None:
+    """A data set of the Hub needs a revision."""
+    path = tmp_path / "made.yaml"
+    path.write_text("name: made\nsources:\n  a:\n    datasets: wikimedia/wikipedia\n    licence: x\n")
+    with pytest.raises(UserError, match="needs `revision`"):
+        read_corpus(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A missing corpus file is named, with the shipped ones."""
+    with pytest.raises(UserError, match="no such corpus file"):
+        read_corpus(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="no such file"):
+        read_corpus("nonesuch")
+
+
+def test_paths_are_the_corpus_files_own(tmp_path: Path) -> None:
+    """Relative paths mean the same from any working directory."""
+    path = tmp_path / "made.yaml"
+    path.write_text("name: made\nsources:\n  a:\n    folder: texts\n    licence: x\n")
+    assert read_corpus(path).sources["a"].folder == tmp_path / "texts"

@@ -1,0 +1,154 @@
+"""Sources: every document once, in one order, however the source is cut; every bad input with its place."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from clapas_data import read
+from clapas_data.corpus import Source
+from clapas_data.read import Part, RawDocument, read_part, source_identity, source_parts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clapas.recipe.errors import UserError
+
+
+def documents(source: Source) -> list[RawDocument]:
+    """All documents of a source, part after part."""
+    return [document for part in source_parts("made", source) for document in read_part(part)]
+
+
+def texts(source: Source) -> list[str]:
+    return [document.text for document in documents(source)]
+
+
+def files(path: Path | str) -> Source:
+    return Source(files=(str(path),), licence="test")
+
+
+def jsonl(values: list[str]) -> bytes:
+    return b"".join(json.dumps({"text": value}, ensure_ascii=False).encode() + b"\n" for value in values)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.text(max_size=30), min_size=1), st.integers(1, 50), st.booleans())
+def test_any_cut_reads_every_line_once(tmp_path: Path, values: list[str], step: int, newline: bool) -> None:
+    """Byte ranges share out the lines: each is read by exactly one, with its right number."""
+    data = jsonl(values)
+    path = tmp_path / "made.jsonl"
+    path.write_bytes(data if newline else data[:-1])
+    found = []
+    read._first_line.cache_clear()
+    for start in range(0, len(data), step):
+        found += list(read_part(Part(files(path), (str(path),), start, min(start + step, len(data)))))
+    assert [document.text for document in found] == values
+    assert [document.id for document in found] == [f"made.jsonl:{line}" for line in range(1, len(values) + 1)]
+    assert sum(document.bytes_read for document in found) == path.stat().st_size
+
+
+def test_compressed_and_plain_are_the_same(tmp_path: Path) -> None:
+    """.jsonl, .gz and .zst hold the same documents; several .zst frames too."""
+    values = ["un", "deux", "trois"]
+    data = jsonl(values)
+    (tmp_path / "a.jsonl").write_bytes(data)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(data))
+    zst = pa.compress(data, codec="zstd", asbytes=True)
+    (tmp_path / "a.jsonl.zst").write_bytes(zst + zst)
+    assert texts(files(tmp_path / "a.jsonl")) == texts(files(tmp_path / "a.jsonl.gz")) == values
+    assert texts(files(tmp_path / "a.jsonl.zst")) == values * 2
+
+
+def test_parquet(tmp_path: Path) -> None:
+    """Rows of a Parquet file, row group by row group, with their ids."""
+    table = pa.table({"id": ["a", "b", "c"], "text": ["un", None, "trois"], "score": [1.0, 2.0, 3.0]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    found = documents(files(tmp_path / "*.parquet"))
+    assert [(document.id, document.text) for document in found] == [("a", "un"), ("b", ""), ("c", "trois")]
+
+
+def test_folder(tmp_path: Path) -> None:
+    """A folder of texts: one document a file, named by its path."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.txt").write_text("deux")
+    (tmp_path / "a.txt").write_text("\ufeffun")
+    (tmp_path / "c.md").write_text("non")
+    found = documents(Source(folder=tmp_path, licence="test"))
+    assert [(document.id, document.text) for document in found] == [("a.txt", "un"), ("sub/b.txt", "deux")]
+
+
+def test_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set as `datasets` loads it, here from a local folder."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "train.jsonl").write_bytes(jsonl(["un", "deux"]))
+    assert texts(Source(datasets=str(folder), licence="test")) == ["un", "deux"]
+
+
+def test_fields_by_name(tmp_path: Path) -> None:
+    """`text` and `id` name the fields; HTML fields are extracted."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"body": "<p>un</p>deux", "key": 7}\n\n')
+    (found,) = documents(Source(files=(str(path),), text="body", id="key", extract="html", licence="test"))
+    assert (found.id, found.text) == ("7", "un\ndeux")
+
+
+GOOD = b'{"text": "bon"}\n'
+BAD = {
+    "not UTF-8 text": b'{"text": "soir\xe9e"}\n',
+    "a NUL byte": b'{"text": "a\0b"}\n',
+    "not JSON": b"ceci n'est pas du JSON\n",
+    "not a JSON object": b"[1]\n",
+    "no field 'text'": b'{"body": "x"}\n',
+    "is not text": b'{"text": 3}\n',
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_lines_are_placed(message: str, tmp_path: Path) -> None:
+    """Whatever is wrong with a line, one message names the file and the line, in any part of the file."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(GOOD * 3 + BAD[message] + GOOD)
+    for start in (0, len(GOOD) * 2):
+        with pytest.raises(UserError, match=rf"a\.jsonl:4: .*{message}"):
+            list(read_part(Part(files(path), (str(path),), start, path.stat().st_size)))
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    """Damaged containers, missing files and unknown kinds, each by name."""
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(jsonl(["un"] * 100))[:-20])
+    (tmp_path / "a.jsonl.zst").write_bytes(b"no such thing")
+    (tmp_path / "b.jsonl.zst").write_bytes(pa.compress(jsonl(["un"] * 100), codec="zstd", asbytes=True)[:-9])
+    (tmp_path / "a.parquet").write_bytes(b"no such thing")
+    (tmp_path / "a.docx").write_bytes(b"")
+    for name in ("a.jsonl.gz", "a.jsonl.zst", "b.jsonl.zst", "a.parquet", "a.docx", "none.jsonl"):
+        with pytest.raises(UserError, match=name):
+            texts(files(tmp_path / name))
+    with pytest.raises(UserError, match="no such folder"):
+        texts(Source(folder=tmp_path / "none", licence="test"))
+    with pytest.raises(UserError, match=r"no file matches \*\*/\*\.txt"):
+        texts(Source(folder=tmp_path, licence="test"))
+
+
+def test_a_long_line_is_a_document(tmp_path: Path) -> None:
+    """A single line of 50 MB reads whole, and by one part only."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(jsonl(["mot " * 12_500_000]))
+    parts = source_parts("made", files(path))
+    assert len(parts) > 1
+    assert [len(document.text) for part in parts for document in read_part(part)] == [50_000_000]
+
+
+def test_identity_follows_content(tmp_path: Path) -> None:
+    """A changed file is another source; licence and weight are not of the text."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(GOOD)
+    before = source_identity("a", files(path))
+    assert source_identity("b", files(path).model_copy(update={"licence": "other", "weight": 2.0})) == before
+    path.write_bytes(GOOD * 2)
+    assert source_identity("a", files(path)) != before
