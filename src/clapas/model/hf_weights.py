@@ -18,7 +18,7 @@ from torch import Tensor
 
 from clapas.model.config import ModelConfig
 from clapas.model.llama import LlamaForCausalLM
-from clapas.recipe.errors import UserError
+from clapas.recipe.errors import ClapasError, UserError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -51,7 +51,11 @@ def write_weights(
         else [f"model-{n:05d}-of-{len(shards):05d}.safetensors" for n in range(1, len(shards) + 1)]
     )
     for file, names in zip(files, shards, strict=True):
-        save_file({name: tensor_of(name).to(dtype).contiguous() for name in names}, folder / file, metadata=FORMAT)
+        tensors = {name: tensor_of(name).to(dtype).contiguous() for name in names}
+        try:
+            save_file(tensors, folder / file, metadata=FORMAT)
+        except SafetensorError as error:  # the library's way to say that the disk is full
+            raise ClapasError("could not write the weights", where=folder / file, found=str(error)) from None
     if len(shards) > 1:
         where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": where}

@@ -11,6 +11,7 @@ import math
 
 import torch
 
+from clapas.model.config import ModelConfig
 from clapas.model.llama import LlamaForCausalLM
 
 RESIDUAL_PROJECTIONS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
@@ -39,3 +40,12 @@ def generator_of(seed: int, name: str) -> torch.Generator:
     """The generator of one parameter: seeded by the first 8 bytes of SHA-256 of `seed:name`."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little"))
+
+
+def empty_model(config: ModelConfig, dtype: torch.dtype, device: torch.device | str = "cpu") -> LlamaForCausalLM:
+    """A model whose parameters hold nothing yet, for weights that are about to be read: nothing is drawn in vain."""
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    model.to(dtype).to_empty(device=device)
+    model.tie()  # leaving the meta device gave each name a tensor of its own
+    return model

@@ -130,7 +130,11 @@ class LlamaForCausalLM(nn.Module):
         self.config = config
         self.model = LlamaModel(config)
         self.lm_head = Head(config.hidden_size, config.vocab_size, bias=False)
-        if config.tie_word_embeddings:
+        self.tie()
+
+    def tie(self) -> None:
+        """Make the head the embedding, where the config says so."""
+        if self.config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(
@@ -140,6 +144,7 @@ class LlamaForCausalLM(nn.Module):
         document_ids_BS: Tensor | None = None,
         cache: KeyValueCache | None = None,
         targets_BS: Tensor | None = None,
+        last_only: bool = False,
     ) -> Tensor:
         """The logits (B, S, V); or the sum of the cross-entropies in nats (a scalar, fp32) where targets are given.
 
@@ -147,12 +152,13 @@ class LlamaForCausalLM(nn.Module):
         document_ids_BS: tokens attend within their document only; by default all are of one, number 0.
         cache: read, and extended by the new tokens.
         targets_BS: the token to foretell at each place, `operations.IGNORED` for none. The caller divides the sum.
+        last_only: the logits of the last place only, (B, 1, V).
         """
         context = self._context(tokens_BS, positions_BS, document_ids_BS, cache)
         x_BSE = self.model(tokens_BS, context)
         if cache is not None:
             cache.length += tokens_BS.shape[1]
-        return self.lm_head(x_BSE, targets_BS)
+        return self.lm_head(x_BSE[:, -1:] if last_only else x_BSE, targets_BS)
 
     def _context(
         self,

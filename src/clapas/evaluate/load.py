@@ -1,0 +1,181 @@
+"""A model ready to use, with its tokenizer: from a Hugging Face folder, a run, or one of its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pydantic
+import torch
+from clapas_data.encode import open_tokenizer
+from clapas_data.manifest import TokenizerRecord
+from tokenizers import Tokenizer
+
+from clapas.checkpoint.format import COMMITTED, FOLDER
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.model.config import ModelConfig
+from clapas.model.hf_config import from_hf_config
+from clapas.model.hf_weights import load_weights
+from clapas.model.init import empty_model
+from clapas.model.llama import LlamaForCausalLM
+from clapas.recipe.errors import UserError
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in evaluation mode.
+
+    source: the folder that it came from. special: its tokenizer's ids and hash.
+    sequence_length: the tokens of a training sample, or, of a model that is not ours, the most that it takes.
+    data: the folder of shards that it trained on, where known.
+    """
+
+    model: LlamaForCausalLM
+    tokenizer: Tokenizer
+    special: TokenizerRecord
+    source: Path
+    sequence_length: int
+    data: Path | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.lm_head.weight.device
+
+
+def load(
+    path: Path,
+    *,
+    tokenizer: Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> LoadedModel:
+    """Load a model.
+
+    path: a Hugging Face folder, a run (its newest sound checkpoint), or a checkpoint.
+    tokenizer: its folder, where it is not the model's own folder or the one beside the run's data.
+    device: by default the GPU where there is one.
+    Raises UserError where the folder is no model, a file is missing, or tokenizer and model do not fit.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not path.is_dir():
+        found = "a file" if path.exists() else "nothing"
+        raise UserError("no such model", where=path, found=found, wanted=_WANTED)
+    if is_hf_folder(path):
+        loaded = _from_hf_folder(path, tokenizer or path, dtype, device)
+    elif _is_ours(path):
+        loaded = _from_checkpoint(find_checkpoint(path), tokenizer, dtype, device)
+    else:
+        found = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "an empty folder"
+        raise UserError("not a model", where=path, found=found, wanted=_WANTED)
+    check_vocabulary(loaded.model.config, loaded.special, path)
+    return loaded
+
+
+_WANTED = f"a Hugging Face folder (with {CONFIG}), a run, or one of its checkpoints"
+
+
+def is_hf_folder(path: Path) -> bool:
+    """Whether a folder looks like a Hugging Face model."""
+    return (path / CONFIG).is_file() and not (path / COMMITTED).is_file()
+
+
+def _is_ours(path: Path) -> bool:
+    return FOLDER.fullmatch(path.name) is not None or any(
+        (path / name).exists() for name in (COMMITTED, "recipe.yaml", "checkpoints")
+    )
+
+
+def _from_hf_folder(path: Path, tokenizer: Path, dtype: torch.dtype, device: torch.device | str) -> LoadedModel:
+    try:
+        fields = orjson.loads((path / CONFIG).read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error}", where=path / CONFIG) from None
+    if not isinstance(fields, dict):
+        raise UserError("not a model's config", where=path / CONFIG, found=type(fields).__name__, wanted="an object")
+    config = from_hf_config(fields, where=str(path / CONFIG))
+    opened = open_tokenizer(tokenizer)
+    model = empty_model(config, dtype, device)
+    load_weights(model, path)
+    return LoadedModel(
+        model.eval(), read_tokenizer(opened.path), opened.record, path, sequence_length=config.max_position_embeddings
+    )
+
+
+def _from_checkpoint(path: Path, tokenizer: Path | None, dtype: torch.dtype, device: torch.device | str) -> LoadedModel:
+    reader = CheckpointReader(path)
+    config = model_config_of(reader)
+    data = Path(reader.recipe["data"]["path"])
+    opened = open_tokenizer(tokenizer or tokenizer_folder_of(reader))
+    model = empty_model(config, dtype, device)
+    check_names(reader, {name for name, _ in model.named_parameters()})
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(reader.tensor(name))
+    return LoadedModel(
+        model.eval(),
+        read_tokenizer(opened.path),
+        opened.record,
+        path,
+        sequence_length=reader.recipe["data"]["sequence_length"],
+        data=data if data.is_dir() else None,
+    )
+
+
+def model_config_of(reader: CheckpointReader) -> ModelConfig:
+    """The model of a checkpoint. Raises UserError where this version does not know it."""
+    values: dict[str, Any] = reader.recipe.get("model", {})
+    try:
+        return ModelConfig.model_validate(values)
+    except pydantic.ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise UserError("the checkpoint's model is unknown to this version", where=reader.folder, found=found) from None
+
+
+def check_names(reader: CheckpointReader, names: Collection[str]) -> None:
+    """Raise UserError where a checkpoint's tensors are not those of its recipe's model."""
+    aliases = reader.manifest.aliases
+    stored = {name: aliases.get(name, name) for name in {*reader.names(), *aliases}}
+    missing = [name for name in names if name not in stored]
+    surplus = set(reader.names()) - {stored[name] for name in names if name in stored}
+    if missing or surplus:
+        found = ", ".join([*(f"no {name}" for name in sorted(missing)), *sorted(surplus)][:5])
+        raise UserError(
+            "the checkpoint's tensors are not those of its recipe's model", where=reader.folder, found=found
+        )
+
+
+def tokenizer_folder_of(reader: CheckpointReader) -> Path:
+    """The tokenizer beside the data that a checkpoint trained on. Raises UserError where it is not there."""
+    folder = Path(reader.recipe["data"]["path"]) / "tokenizer"
+    if not folder.is_dir():
+        raise UserError(
+            "the run's tokenizer is not where its recipe says",
+            where=folder,
+            way_out="run from the folder where the run was started, or name the tokenizer: --tokenizer FOLDER",
+        )
+    return folder
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The `tokenizer.json` of a folder. Raises UserError where it is not one."""
+    try:
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the library raises bare Exception
+        raise UserError(f"not a tokenizer: {error}", where=folder / "tokenizer.json") from None
+
+
+def check_vocabulary(config: ModelConfig, tokenizer: TokenizerRecord, where: Path) -> None:
+    """Raise UserError where the tokenizer has ids that the model does not."""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            "the tokenizer has more ids than the model",
+            where=where,
+            found=f"{tokenizer.vocab_size} ids in the tokenizer, vocab_size {config.vocab_size} in the model",
+            wanted="the tokenizer that the model trained with",
+        )

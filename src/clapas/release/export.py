@@ -1,0 +1,100 @@
+"""`clapas export`: a checkpoint as a Hugging Face folder, which stock tools load.
+
+Weights are read from the checkpoint's fp32 masters one at a time, so that memory holds one tensor and one shard,
+however large the model. The folder appears whole or not at all, and never replaces another.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import torch
+from clapas_data.encode import TokenizerFolder, open_tokenizer
+from clapas_data.manifest import MANIFEST, open_manifest
+
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.evaluate.load import CONFIG, check_names, check_vocabulary, model_config_of, tokenizer_folder_of
+from clapas.model.config import ModelConfig
+from clapas.model.hf_config import Dtype, generation_config, to_hf_config
+from clapas.model.hf_weights import write_weights
+from clapas.model.llama import LlamaForCausalLM
+from clapas.recipe.errors import UserError
+from clapas.recipe.files import new_folder
+
+DTYPES: dict[str, tuple[Dtype, torch.dtype]] = {
+    "bf16": ("bfloat16", torch.bfloat16),
+    "fp32": ("float32", torch.float32),
+}
+SHARD_BYTES = 5 * 10**9
+"""Largest file of weights: small enough to fetch again after a broken line."""
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
+
+def export(
+    run_or_checkpoint: Path,
+    out: Path,
+    *,
+    dtype: Literal["bf16", "fp32"] = "bf16",
+    shard_bytes: int = SHARD_BYTES,
+    tokenizer: Path | None = None,
+) -> Path:
+    """Write a run's newest sound checkpoint, or a given one, as the Hugging Face folder `out`; returns it.
+
+    dtype: fp32 are the masters themselves, bf16 the masters rounded to nearest even. shard_bytes: most bytes of a file
+    of weights. tokenizer: its folder, by default the one beside the data of the run.
+    Raises UserError where there is no checkpoint, `out` is not empty, or the tokenizer is missing or another one.
+    """
+    refuse_to_replace(out)
+    reader = CheckpointReader(find_checkpoint(run_or_checkpoint))
+    config = model_config_of(reader)
+    opened = open_tokenizer(tokenizer or tokenizer_folder_of(reader))
+    _check_tokenizer(opened, reader, config)
+    name, torch_dtype = DTYPES[dtype]
+    shapes = _shapes(config)
+    check_names(reader, shapes)
+    special: dict[str, Any] = {key: getattr(opened.record, key) for key in ("eos", "bos", "pad")}
+    with new_folder(out) as folder:
+        write_weights(folder, shapes, reader.tensor, torch_dtype, shard_bytes)
+        _write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name))
+        _write_json(folder / "generation_config.json", generation_config(config, **special))
+        for file in TOKENIZER_FILES:
+            if (opened.path / file).is_file():
+                shutil.copyfile(opened.path / file, folder / file)
+    print(f"step {reader.step}, {config.parameters():,} parameters in {dtype}: {out}", file=sys.stderr)
+    return out
+
+
+def refuse_to_replace(out: Path) -> None:
+    """Raise UserError where `out` is a file or holds anything: what stands there may be published."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        found = "files" if out.is_dir() else "a file"
+        raise UserError("will not be replaced", where=out, found=found, wanted="a new or empty folder")
+
+
+def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor to write, in the model's order; a tied head is not one."""
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def _check_tokenizer(opened: TokenizerFolder, reader: CheckpointReader, config: ModelConfig) -> None:
+    """The tokenizer fits the model, and is the one that made the run's shards, where these are at hand."""
+    check_vocabulary(config, opened.record, opened.path)
+    data = Path(reader.recipe["data"]["path"])
+    made_by = open_manifest(data).tokenizer if (data / MANIFEST).is_file() else None
+    if made_by is not None and made_by.hash != opened.record.hash:
+        raise UserError(
+            "not the tokenizer that the model trained with",
+            where=opened.path / "tokenizer.json",
+            found=f"SHA-256 {opened.record.hash[:16]}…",
+            wanted=f"{made_by.hash[:16]}…, which {data / MANIFEST} names",
+        )
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
