@@ -42,3 +42,45 @@ def test_data(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas) -> Path:
         result = clapas(*arguments, cwd=folder)
         assert result.returncode == 0, result.stderr
     return folder / "test"
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas, test_data: Path) -> Path:
+    """A finished run of the test recipe: 20 steps with two validations. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("trained")
+    result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder / "run"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--not-run FILE`: write what this machine cannot run (docs/not-run.md)."""
+    parser.addoption("--not-run", metavar="FILE", help="write the tests that need absent hardware to FILE")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what needs hardware that is not here; list it where asked."""
+    needing = [(item, marker) for item in items if (marker := item.get_closest_marker("needs_gpus"))]
+    if path := config.getoption("--not-run"):
+        Path(path).write_text(not_run_page([(item.nodeid, str(marker.kwargs["proves"])) for item, marker in needing]))
+    for item, marker in needing:
+        if gpu_count() < marker.args[0]:
+            item.add_marker(pytest.mark.skip(reason=f"needs {marker.args[0]} GPU(s): {marker.kwargs['proves']}"))
+
+
+def gpu_count() -> int:
+    """GPUs that torch sees."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def not_run_page(tests: list[tuple[str, str]]) -> str:
+    """docs/not-run.md from (test, what it would prove)."""
+    rows = "".join(f"| `{test}` | {proves} |\n" for test, proves in sorted(tests))
+    return (
+        "# Written, but never run here\n\n"
+        "No machine of this project has a GPU. What follows is written in full and type-checked, and its test waits for the\n"
+        "hardware: count it as unproven. Generated from the tests' markers by `make not-run`.\n\n"
+        f"| test | what it would prove |\n|---|---|\n{rows}"
+    )

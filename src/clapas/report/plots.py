@@ -77,12 +77,14 @@ def _svg(draw: Callable[[Axes], None]) -> str:
         raise UserError("a report needs matplotlib", way_out="pip install 'clapas[report]'") from None
     mpl.use("svg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     with plt.rc_context({"font.size": 9, "svg.hashsalt": "clapas", "axes.edgecolor": INK, "text.color": INK}):
         figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT), layout="constrained")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         draw(axes)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

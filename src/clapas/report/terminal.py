@@ -31,4 +31,4 @@ def loss_plot(run: Path) -> str:
         plotext.scatter(places, [row["loss"] for row in validation], label="held out", marker="x")
     plotext.title("loss (nats a token)")
     plotext.xlabel("step")
-    return plotext.build()
+    return plotext.uncolorize(plotext.build())

@@ -90,7 +90,8 @@ class ProgressDisplay(Callback):
 def describe(row: dict[str, Any]) -> str:
     """A metrics row in a few words."""
     if "split" in row:
-        return f"{row['split']} loss {row['loss']:.4f}, {row['bits_per_byte']:.4f} bits per byte"
+        bits = "" if row["bits_per_byte"] is None else f", {row['bits_per_byte']:.4f} bits per byte"
+        return f"{row['split']} loss {row['loss']:.4f}{bits}"
     mfu = "" if row["mfu"] is None else f", MFU {row['mfu']:.0%}"
     return (
         f"loss {row['loss']:.4f}, gradient {row['grad_norm']:.2f}, lr {row['learning_rate']:.2e}, "

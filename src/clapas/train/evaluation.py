@@ -1,10 +1,13 @@
-"""Validation while training: loss and bits per byte on the held-out documents."""
+"""Validation while training: loss and bits per byte on documents that the model does not train on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from clapas_data.manifest import Manifest
+
+from clapas.evaluate.bits_per_byte import score
+from clapas.loader.windows import Windows
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks import Callback
 
@@ -13,7 +16,51 @@ if TYPE_CHECKING:
 
 
 class Validation(Callback):
-    """x"""
+    """Scores the held-out split every `evaluation.every` steps and at the end; the ranks share its windows."""
 
-    def __init__(self, recipe: Recipe, listeners: Sequence[Callback]) -> None:
-        self._listeners = listeners
+    def on_step(self, run: Run) -> None:
+        """Score, log and keep as evidence where it is time."""
+        if run.step % run.recipe.evaluation.every and run.step != run.recipe.total_steps:
+            return
+        config = run.recipe.evaluation
+        windows = held_out_windows(run.recipe, run.plan.manifest, run.ranks.rank, run.ranks.size)
+        own = score(run.engine, windows, device=run.ranks.device, limit=config.tokens)
+        loss_sum, tokens = run.ranks.sum_all([own.loss_sum, float(own.tokens)])
+        scored = type(own)(loss_sum, int(tokens))
+        bits = scored.bits_per_byte(windows)
+        row = {"step": run.step, "split": config.split, "loss": scored.loss, "bits_per_byte": bits}
+        run.record(
+            "evaluation",
+            split=config.split,
+            loss=scored.loss,
+            bits_per_byte=bits,
+            text_bytes=windows.text_bytes,
+            tokens_scored=scored.tokens,
+        )
+        run.log(row)
+
+
+def held_out_windows(recipe: Recipe, manifest: Manifest, rank: int = 0, world: int = 1) -> Windows:
+    """The windows over the recipe's held-out split that one rank reads."""
+    config, length = recipe.evaluation, recipe.data.sequence_length
+    return Windows(
+        manifest,
+        sequence_length=length,
+        stride=config.stride_of(length),
+        batch_size=config.batch_size,
+        split=config.split,
+        rank=rank,
+        world=world,
+    )
+
+
+def has_held_out(recipe: Recipe, manifest: Manifest) -> bool:
+    """Whether there is something to validate on: bare shards may have no held-out split.
+
+    Raises UserError where the recipe asks for a split that is not there.
+    """
+    if recipe.evaluation.split in manifest.splits:
+        return True
+    if "split" in recipe.evaluation.model_fields_set:
+        manifest.of_split(recipe.evaluation.split)  # raises, with the splits that there are
+    return False

@@ -58,6 +58,7 @@ class Run:
         self.step, self.hashes = step, hashes
         self.is_first = ranks.rank == 0
         self.work = Work()
+        self._callbacks: Sequence[Callback] = ()
         self._begin = time.perf_counter()
         self._logged = Work()
         self._peak_flops = peak_flops
@@ -78,10 +79,11 @@ class Run:
     def train(self, callbacks: Sequence[Callback]) -> int:
         """Train until the recipe's last step or an agreed stop. Returns the exit code."""
         stop = StopRequest()
+        self._callbacks = callbacks
         try:
             for callback in callbacks:
                 callback.on_start(self)
-            stopped = self._loop(stop, callbacks)
+            stopped = self._loop(stop)
         finally:
             stop.close()
             for callback in callbacks:
@@ -92,7 +94,7 @@ class Run:
         self._end_segment(exit_code, "done" if exit_code == EXIT_DONE else "asked to stop; saved")
         return exit_code
 
-    def _loop(self, stop: StopRequest, callbacks: Sequence[Callback]) -> bool:
+    def _loop(self, stop: StopRequest) -> bool:
         """The loop. Returns whether it stopped early because some rank was asked to."""
         if self.step >= self.recipe.total_steps:
             return False
@@ -100,8 +102,8 @@ class Run:
             for micro_batches in self._steps(loader):
                 local_targets = float(sum(batch.target_count for batch in micro_batches))
                 targets, asked = self.ranks.sum_all([local_targets, float(stop.requested)])
-                self._train_step(micro_batches, targets, callbacks)
-                for callback in callbacks:
+                self._train_step(micro_batches, targets)
+                for callback in self._callbacks:
                     callback.on_step(self)
                 last = bool(asked) or self.step == self.recipe.total_steps
                 if last or self.step % self.recipe.checkpoint.every == 0:
@@ -125,7 +127,7 @@ class Run:
         while micro_batches := list(islice(batches, accumulation)):
             yield micro_batches
 
-    def _train_step(self, micro_batches: list[Batch], targets: float, callbacks: Sequence[Callback]) -> None:
+    def _train_step(self, micro_batches: list[Batch], targets: float) -> None:
         begin = time.perf_counter()
         recipe, device = self.recipe, self.ranks.device
         factor = learning_rate_factor(recipe.schedule, self.step + 1, recipe.total_steps)
@@ -145,11 +147,11 @@ class Run:
         if self.step % recipe.telemetry.log_every == 0 or self.step == recipe.total_steps:
             loss = self.ranks.sum(loss_sum.item()) / targets
             self.work.step_seconds += time.perf_counter() - begin
-            self._log_step(loss, float(norm), learning_rate, callbacks)
+            self._log_step(loss, float(norm), learning_rate)
         else:
             self.work.step_seconds += time.perf_counter() - begin
 
-    def _log_step(self, loss: float, norm: float, learning_rate: float, callbacks: Sequence[Callback]) -> None:
+    def _log_step(self, loss: float, norm: float, learning_rate: float) -> None:
         steps = self.work.steps - self._logged.steps
         seconds = self.work.step_seconds - self._logged.step_seconds
         rate = (self.work.tokens - self._logged.tokens) / seconds
@@ -173,14 +175,14 @@ class Run:
             raise ClapasError(
                 f"training diverged at step {self.step}", where=self.recipe.folder, found=found, way_out=way_out
             )
-        self.log(row, callbacks)
+        self.log(row)
 
-    def log(self, row: dict[str, Any], callbacks: Sequence[Callback]) -> None:
+    def log(self, row: dict[str, Any]) -> None:
         """Append a row to metrics.jsonl and show it to the callbacks."""
         if self.folder and self._metrics:
             row["segment"] = self.folder.segment
             self._metrics.append(row)
-        for callback in callbacks:
+        for callback in self._callbacks:
             callback.on_log(self, row)
 
     def save(self, must: bool) -> None:

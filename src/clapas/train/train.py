@@ -23,7 +23,7 @@ from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks import Callback, ProgressDisplay, WandbLogger
-from clapas.train.evaluation import Validation
+from clapas.train.evaluation import Validation, has_held_out
 from clapas.train.loop import Run
 from clapas.train.optimizer import build_optimizer
 from clapas.train.preflight import preflight
@@ -75,7 +75,7 @@ def _train(
     run = Run(recipe, ranks, engine, plan, folder, step=step, hashes=hashes, peak_flops=peak)
     run.record("segment_start", **hashes, ranks=ranks.size, device=ranks.device.type, data=str(recipe.data.path))
     gc.freeze()  # what was built until here lives as long as the run: the collector need not look at it again
-    return run.train([*_callbacks(recipe, folder), *callbacks])
+    return run.train([*_callbacks(recipe, plan), *callbacks])
 
 
 def build_engine(recipe: Recipe, ranks: Ranks) -> Engine:
@@ -87,9 +87,10 @@ def build_engine(recipe: Recipe, ranks: Ranks) -> Engine:
     return Engine(model, build_optimizer(recipe.optimizer, model), recipe, ranks)
 
 
-def _callbacks(recipe: Recipe, folder: RunFolder | None) -> list[Callback]:
+def _callbacks(recipe: Recipe, plan: DataPlan) -> list[Callback]:
     chosen: list[Callback] = [ProgressDisplay()]
-    chosen.append(Validation(recipe, chosen))
+    if has_held_out(recipe, plan.manifest):
+        chosen.append(Validation())
     if recipe.telemetry.wandb is not None:
         chosen.append(WandbLogger(recipe.telemetry.wandb, recipe.telemetry.wandb_project))
     return chosen
