@@ -53,6 +53,13 @@ class Verification:
     unchecked: tuple[str, ...]
     damage: tuple[Damage, ...]
 
+    def __str__(self) -> str:
+        sound = self.files - len(self.damage)
+        text = f"{sound} of {self.files} files sound, {self.bytes / 1e6:,.1f} MB read"
+        if self.unchecked:
+            text += f"; {len(self.unchecked)} bare shards have no checksums to compare with (sizes are right)"
+        return text
+
     def raise_for_damage(self) -> None:
         """Raises one UserError that names the damaged files, where there are any."""
         if not self.damage:

@@ -73,7 +73,9 @@ def _data_inspect(options: argparse.Namespace) -> None:
 def _data_verify(options: argparse.Namespace) -> None:
     from clapas_data.verify import verify
 
-    verify(options.folder)
+    result = verify(options.folder)
+    result.raise_for_damage()
+    print(result)
 
 
 def _tokenizer_train(options: argparse.Namespace) -> None:

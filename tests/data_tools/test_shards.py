@@ -74,6 +74,16 @@ def test_a_reader_of_megatrons_format_reads_our_shards(tmp_path: Path, dtype: st
     assert megatron_read(tmp_path / "a") == documents
 
 
+def test_megatron_itself_reads_our_shards(tmp_path: Path) -> None:
+    """Where megatron-core is installed (`pip install --no-deps megatron-core`): last run by hand with 0.16.1."""
+    indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
+    documents = [[5, 6, 7], [1], [65_535] * 300, [9, 2]]
+    write(tmp_path / "a", documents)
+    theirs = indexed.IndexedDataset(str(tmp_path / "a"))
+    assert [document.tolist() for document in theirs] == documents
+    assert theirs.document_indices.tolist() == [0, 1, 2, 3, 4]
+
+
 def test_many_documents_at_once_make_the_same_files_as_one_by_one(tmp_path: Path) -> None:
     """`add_many` is a fast `add`."""
     documents = [[number] * (number % 7 + 1) for number in range(100)]

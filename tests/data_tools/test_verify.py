@@ -39,6 +39,7 @@ def test_a_sound_corpus_passes(corpus: Path) -> None:
     assert (result.files, result.damage, result.unchecked) == (7, (), ())
     assert seen[-1] == (result.bytes, result.bytes)
     result.raise_for_damage()
+    assert str(result).startswith("7 of 7 files sound")
 
 
 def test_altered_blocks_are_named(corpus: Path) -> None:
@@ -77,3 +78,4 @@ def test_bare_shards_are_said_to_be_unchecked(corpus: Path) -> None:
     (corpus / "manifest.json").unlink()
     result = verify(corpus)
     assert (result.files, result.unchecked) == (0, ("train/law-00000", "train/web-00000"))
+    assert "2 bare shards have no checksums" in str(result)
