@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
-from clapas_data.manifest import UNKNOWN, FileRecord, Manifest, StepRecord, open_manifest
-from clapas_data.shards import ShardWriter
-from corpora import write_corpus
+from clapas_data.manifest import UNKNOWN, FileRecord, Manifest, ShardEntry, StepRecord, open_manifest
+from clapas_data.shards import IndexHeader, ShardRecord, ShardWriter, shard_files
+from corpora import manifest_of, write_corpus
 
 from clapas.recipe.errors import UserError
 
@@ -142,6 +142,31 @@ def test_a_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
         open_manifest(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no corpus here"):
         open_manifest(tmp_path)
+
+
+def test_opening_reads_no_tokens(tmp_path: Path) -> None:
+    """A shard of 10^12 tokens (a sparse file of two terabytes) opens as fast as any."""
+    tokens = 10**12
+    record = ShardRecord(
+        path="train/huge",
+        documents=1,
+        sequences=1,
+        tokens=tokens,
+        bin_bytes=2 * tokens,
+        idx_bytes=54,
+        bin_sha256="0" * 64,
+        idx_sha256="0" * 64,
+        crc_sha256="0" * 64,
+    )
+    entry = ShardEntry.of(record, folder="", split="train", source="huge", text_bytes=1)
+    (tmp_path / "train").mkdir()
+    for path, size in zip(shard_files(tmp_path, entry), (2 * tokens, 54, entry.crc_bytes), strict=True):
+        with path.open("wb") as file:
+            file.write(IndexHeader("uint16", 1, 1).pack() if path.suffix == ".idx" else b"")
+            file.truncate(size)
+    manifest_of([entry], "uint16").write(tmp_path)
+    manifest = open_manifest(tmp_path)
+    assert manifest.tokens("train") == tokens
 
 
 def test_an_unknown_split_is_refused(corpus: Path) -> None:

@@ -135,9 +135,15 @@ def test_the_plan_never_changes_silently() -> None:
 @pytest.mark.parametrize("length", [150, 10**9])
 def test_a_sequence_longer_than_the_text_is_refused(length: int) -> None:
     """The message says how much there is, and a length that works."""
-    with pytest.raises(UserError, match="longer than what the training documents have") as error:
+    with pytest.raises(UserError, match="longer than all documents of the split together") as error:
         plan_of({"a": [100, 50]}, length)
     assert "less than 150" in str(error.value)
+
+
+def test_a_split_without_tokens_is_refused() -> None:
+    """No length would help."""
+    with pytest.raises(UserError, match="no tokens to read"):
+        plan_of({"a": [0, 0]}, 1)
 
 
 def test_a_mixture_of_unknown_sources_is_refused() -> None:

@@ -51,12 +51,14 @@ class Stream:
     def samples(self, sequence_length: int) -> int:
         """Samples of one epoch. Raises UserError where not even one is whole."""
         if self.tokens <= sequence_length:
-            source = f"source {self.name!r} has" if self.name else "the training documents have"
+            owner = f"source {self.name!r}" if self.name else "the split"
+            if not self.tokens:
+                raise UserError(f"{owner} has no tokens to read", way_out="build the corpus with text in it")
             raise UserError(
-                f"data.sequence_length is longer than what {source} to read",
+                f"data.sequence_length is longer than all documents of {owner} together",
                 where="data.sequence_length",
                 found=f"{sequence_length:,}",
-                wanted=f"less than {self.tokens:,}, the tokens of its documents together",
+                wanted=f"less than {self.tokens:,}, their tokens",
                 way_out=f"data.sequence_length={max(1, min(256, self.tokens - 1))}, or more text",
             )
         return -(-(self.tokens - 1) // sequence_length)
