@@ -126,10 +126,15 @@ def _prepare_source(name: str, source: Source, workers: Workers) -> list[Chunk]:
         paths = [folder / f"{place:05}.arrow" for place in range(len(parts))]
         chunks = {path: chunk for path in paths if (chunk := find_chunk(path))}
         missing = [(path, part) for path, part in zip(paths, parts, strict=True) if path not in chunks]
-        with progress(f"read {name}", len(missing)) as advance:
-            for chunk in workers.map(_prepare_part, missing):
-                chunks[chunk.path] = chunk
-                advance(1)
+        try:
+            with progress(f"read {name}", len(missing)) as advance:
+                for chunk in workers.map(_prepare_part, missing):
+                    chunks[chunk.path] = chunk
+                    advance(1)
+        except BaseException:
+            workers.stop()
+            remove_partials(folder)
+            raise
         atomic_write(folder / "parts.json", orjson.dumps(len(paths)))
         return [chunks[path] for path in paths]
 

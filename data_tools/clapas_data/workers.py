@@ -36,7 +36,7 @@ class Workers:
     """
 
     def __init__(self, count: int | None = None) -> None:
-        self.count = count or len(os.sched_getaffinity(0))
+        self.count = count or _cores()
         self._executor: ProcessPoolExecutor | None = None
         self._lifeline: Connection | None = None
 
@@ -72,13 +72,24 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._executor is None or self._lifeline is None:
-            return
         if kind is not None:
-            self._lifeline.close()  # they stop at once, in the middle of their work
-        self._executor.shutdown(cancel_futures=True)
-        self._lifeline.close()
-        self._executor = None
+            self.stop()
+        elif self._executor is not None and self._lifeline is not None:
+            self._executor.shutdown()
+            self._lifeline.close()
+            self._executor = None
+
+    def stop(self) -> None:
+        """End the processes at once, in the middle of their work; returns when they have ended."""
+        if self._executor is not None and self._lifeline is not None:
+            self._lifeline.close()
+            self._executor.shutdown(cancel_futures=True)
+            self._executor = None
+
+
+def _cores() -> int:
+    """The cores that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _begin(lifeline: Connection) -> None:

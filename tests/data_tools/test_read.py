@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -152,3 +153,11 @@ def test_identity_follows_content(tmp_path: Path) -> None:
     assert source_identity("b", files(path).model_copy(update={"licence": "other", "weight": 2.0})) == before
     path.write_bytes(GOOD * 2)
     assert source_identity("a", files(path)) != before
+
+
+def test_data_sets_need_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `datasets` installed, the message says what to install."""
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    read._load_split.cache_clear()
+    with pytest.raises(UserError, match=r"pip install 'clapas\[datasets\]'"):
+        texts(Source(datasets="owner/name", revision="0" * 40, licence="test"))
