@@ -6,7 +6,7 @@ embedding's name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from clapas.model.config import ModelConfig
 from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import ClapasError, UserError
 
@@ -25,11 +24,6 @@ INDEX = "model.safetensors.index.json"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 FORMAT = {"format": "pt"}
 """Metadata without which transformers refuses a file."""
-
-
-def stored_names(config: ModelConfig, names: Iterable[str]) -> list[str]:
-    """The names that a folder stores, of all names of a model: a tied head is the embedding."""
-    return [name for name in names if not (config.tie_word_embeddings and name == HEAD)]
 
 
 def write_weights(
@@ -45,11 +39,9 @@ def write_weights(
     """
     sizes = {name: torch.Size(shape).numel() * dtype.itemsize for name, shape in shapes.items()}
     shards = _into_shards(sizes, shard_bytes)
-    files = (
-        [SINGLE]
-        if len(shards) == 1
-        else [f"model-{n:05d}-of-{len(shards):05d}.safetensors" for n in range(1, len(shards) + 1)]
-    )
+    files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    if len(shards) == 1:
+        files = [SINGLE]
     for file, names in zip(files, shards, strict=True):
         tensors = {name: tensor_of(name).to(dtype).contiguous() for name in names}
         try:
@@ -91,14 +83,14 @@ def load_weights(model: LlamaForCausalLM, folder: Path) -> None:
         surplus.remove(HEAD)
     _refuse(folder, "tensors are missing", [name for name in parameters if name not in files])
     _refuse(folder, "tensors have no place in this model", surplus)
-    opened: dict[str, Any] = {}
+    opened = {file: _open(folder / file) for file in set(files.values())}
     for name, parameter in parameters.items():
-        file = opened.setdefault(files[name], None) or opened.setdefault(files[name], _open(folder / files[name]))
+        file, wanted = opened[files[name]], tuple(parameter.shape)
+        if name not in file.keys():  # noqa: SIM118 not a mapping
+            raise UserError(f"{name}: not in the file that the index names", where=folder / files[name])
         found = tuple(file.get_slice(name).get_shape())
-        if found != tuple(parameter.shape):
-            raise UserError(
-                f"{name}: another shape", where=folder / files[name], found=found, wanted=str(tuple(parameter.shape))
-            )
+        if found != wanted:
+            raise UserError(f"{name}: another shape", where=folder / files[name], found=found, wanted=str(wanted))
         parameter.copy_(file.get_tensor(name))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import orjson
 import torch
 from clapas_data.encode import TokenizerFolder, open_tokenizer
-from clapas_data.manifest import MANIFEST, open_manifest
+from clapas_data.manifest import MANIFEST, read_manifest
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.evaluate.load import CONFIG, check_names, check_vocabulary, model_config_of, tokenizer_folder_of
@@ -86,7 +86,9 @@ def _check_tokenizer(opened: TokenizerFolder, reader: CheckpointReader, config: 
     """The tokenizer fits the model, and is the one that made the run's shards, where these are at hand."""
     check_vocabulary(config, opened.record, opened.path)
     data = Path(reader.recipe["data"]["path"])
-    made_by = open_manifest(data).tokenizer if (data / MANIFEST).is_file() else None
+    if not (data / MANIFEST).is_file():
+        return
+    made_by = read_manifest(data).tokenizer  # the shards may have gone since
     if made_by is not None and made_by.hash != opened.record.hash:
         raise UserError(
             "not the tokenizer that the model trained with",

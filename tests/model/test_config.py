@@ -1,0 +1,66 @@
+"""The model section: what it derives, what it refuses and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from model.shapes import COMMON, SHAPES, config_of
+
+from clapas.model.config import ModelConfig
+from clapas.model.llama import LlamaForCausalLM
+from clapas.recipe.errors import UserError
+from clapas.recipe.typed import read_typed
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_parameters_are_those_of_the_model(shape: str) -> None:
+    """The count by formula is the count of the tensors."""
+    config = config_of(shape)
+    assert config.parameters() == sum(p.numel() for p in LlamaForCausalLM(config).parameters())
+
+
+def test_derived_dimensions_are_explicit() -> None:
+    """A resolved config says its key-value heads and head_dim, and reading it back gives the same."""
+    config = ModelConfig(**COMMON)
+    assert (config.num_key_value_heads, config.head_dim) == (4, 12)
+    assert ModelConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_flops_per_token_is_palms_convention() -> None:
+    """6 N + 12 L H Q T; an untied input embedding multiplies nothing, a tied one is the head."""
+    tied, untied = config_of(tie_word_embeddings=True), config_of(tie_word_embeddings=False)
+    attention = 12 * 3 * 4 * 12 * 64
+    assert tied.flops_per_token(64) == 6 * tied.parameters() + attention
+    assert untied.flops_per_token(64) == tied.flops_per_token(64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_attention_heads": 5}, "num_attention_heads: found 5; must divide hidden_size, which is 48"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads: found 3; must divide num_attention_heads, which is 4: 1, 2"),
+        ({"head_dim": 7}, "head_dim: found 7 (by default hidden_size / num_attention_heads); must be even"),
+        ({"hidden_size": 12}, "head_dim: found 3"),
+        ({"hidden_size": 0}, "hidden_size: found 0"),
+        ({"hidden_size": "wide"}, "hidden_size: found 'wide'"),
+        ({"hiden_size": 3}, "did you mean hidden_size?"),
+        ({"n_layers": 3}, "did you mean num_hidden_layers?"),
+        ({"rope_theta": -1}, "rope_theta: found -1"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    """One message, with the line."""
+    lines = [f"{key}: {value}" for key, value in {**COMMON, **changes}.items()]
+    path = tmp_path / "model.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(UserError) as caught:
+        read_typed(path, ModelConfig)
+    assert said in str(caught.value)
+    assert (
+        f"model.yaml:{1 + next(n for n, line in enumerate(lines) if line.startswith(next(iter(changes))))}"
+        in str(caught.value)
+        or "head_dim" in said
+    )
+    assert len(str(caught.value).splitlines()) == 1

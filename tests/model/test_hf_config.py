@@ -1,0 +1,110 @@
+"""config.json: every field written, and what we would not compute exactly refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import transformers
+from model.shapes import SHAPES, config_of
+
+from clapas.model.hf_config import from_hf_config, generation_config, to_hf_config
+from clapas.recipe.errors import UserError
+
+
+def fields_of(shape: str = "shared key-value heads") -> dict[str, Any]:
+    """config.json of a shape."""
+    return to_hf_config(config_of(shape), eos=5, bos=6, pad=7, dtype="bfloat16")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_round_trip(shape: str) -> None:
+    """What we write we read back as it was."""
+    assert from_hf_config(fields_of(shape)) == config_of(shape)
+
+
+def test_transformers_reads_every_field_as_written() -> None:
+    """No field is dropped, renamed or made up; transformers' own Llama fields are all there."""
+    fields = fields_of("another rope_theta")
+    read = transformers.LlamaConfig.from_dict(fields)
+    for key, value in fields.items():
+        if key not in ("rope_theta", "torch_dtype", "dtype"):
+            assert getattr(read, key) == value, key
+    assert str(read.dtype).removeprefix("torch.") == "bfloat16"
+    own = set(transformers.LlamaConfig().to_diff_dict()) | set(transformers.LlamaConfig.__annotations__)
+    assert own - {"model_type", "transformers_version", "keys_to_ignore_at_inference"} - set(fields) <= {
+        "base_model_tp_plan",
+        "base_model_pp_plan",
+    }
+
+
+def test_theta_stands_in_both_places() -> None:
+    """transformers 4, vLLM and llama.cpp read `rope_theta`, transformers 5 `rope_parameters`."""
+    fields = fields_of("another rope_theta")
+    assert fields["rope_theta"] == fields["rope_parameters"]["rope_theta"] == 500_000.0
+
+
+def test_both_generations_of_files_are_read() -> None:
+    """A file with `rope_theta` alone and one with `rope_parameters` alone mean the same."""
+    fields = fields_of("another rope_theta")
+    old = {key: value for key, value in fields.items() if key != "rope_parameters"}
+    new = {key: value for key, value in fields.items() if key != "rope_theta"}
+    assert from_hf_config(old) == from_hf_config(new) == config_of("another rope_theta")
+
+
+def test_defaults_of_a_sparse_file_are_transformers_own() -> None:
+    """A field that a file leaves out is what transformers takes it for."""
+    sparse = {
+        "model_type": "llama",
+        "hidden_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "intermediate_size": 9,
+        "vocab_size": 10,
+    }
+    ours, theirs = from_hf_config(sparse), transformers.LlamaConfig(**sparse)
+    for key in ("rms_norm_eps", "max_position_embeddings", "tie_word_embeddings", "num_key_value_heads", "head_dim"):
+        assert getattr(ours, key) == getattr(theirs, key), key
+    assert ours.rope_theta == theirs.rope_parameters["rope_theta"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"model_type": "mistral"}, "model_type: 'mistral'"),
+        ({"hidden_act": "gelu"}, "hidden_act: 'gelu'"),
+        ({"attention_bias": True}, "attention_bias: True"),
+        ({"mlp_bias": True}, "mlp_bias: True"),
+        ({"attention_dropout": 0.1}, "attention_dropout: 0.1"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling: {'rope_type': 'llama3'"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_parameters: {'rope_type': 'yarn'"),
+        ({"rope_theta": 5.0}, "rope_theta 5.0 and rope_parameters.rope_theta 10000.0"),
+        ({"sliding_window": 128}, "sliding_window: unknown here"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config: {'bits': 4}"),
+        ({"num_attention_heads": 5}, "num_attention_heads"),
+        ({"vocab_size": None}, "vocab_size"),
+    ],
+)
+def test_what_cannot_be_represented_is_named(changes: dict[str, Any], named: str) -> None:
+    """One UserError that names the field and what it holds."""
+    with pytest.raises(UserError) as caught:
+        from_hf_config({**fields_of(), **changes})
+    assert named in str(caught.value)
+
+
+def test_a_missing_dimension_is_named() -> None:
+    """A config without a size is not guessed at."""
+    with pytest.raises(UserError, match="hidden_size: missing"):
+        from_hf_config({"model_type": "llama"})
+
+
+def test_generation_ends_at_eos_and_not_after_twenty_tokens() -> None:
+    """transformers stops after 20 tokens where a model does not say how far it goes."""
+    config = config_of()
+    assert generation_config(config, eos=5, bos=None, pad=7) == {
+        "bos_token_id": None,
+        "eos_token_id": 5,
+        "pad_token_id": 7,
+        "max_length": 64,
+        "do_sample": False,
+    }

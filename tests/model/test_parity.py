@@ -1,0 +1,92 @@
+"""Our decoder is transformers' LlamaForCausalLM: the same logits from the same folder, both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+import torch
+import transformers
+from model.shapes import LIVELY, SHAPES, config_of, model_of, tokens_of
+
+from clapas.model.hf_config import from_hf_config, to_hf_config
+from clapas.model.hf_weights import load_weights, write_weights
+from clapas.model.init import empty_model
+from clapas.model.llama import LlamaForCausalLM
+
+TOLERANCE = 1e-5
+"""Of logits around 1, relative and absolute: fp32 sums in another order."""
+
+
+def save(model: LlamaForCausalLM, folder: Path, shard_bytes: int = 10**9) -> None:
+    """Write a model as `clapas export` does."""
+    state = dict(model.named_parameters())
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    write_weights(folder, shapes, lambda name: state[name].detach(), torch.float32, shard_bytes)
+    # no pad: transformers gives its embedding no gradient
+    fields = to_hf_config(model.config, eos=1, bos=2, pad=None, dtype="float32")
+    (folder / "config.json").write_bytes(orjson.dumps(fields))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@torch.no_grad()
+def test_ours_in_transformers(shape: str, tmp_path: Path) -> None:
+    """transformers loads our folder, misses nothing, finds nothing too much, and computes our logits."""
+    model = model_of(config_of(shape))
+    save(model, tmp_path, shard_bytes=20_000)
+    theirs, info = transformers.LlamaForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))
+    tokens_BS = tokens_of(model.config)
+    torch.testing.assert_close(model(tokens_BS), theirs(tokens_BS).logits, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("shard_size", ["1GB", "20KB"])
+@pytest.mark.parametrize("shape", SHAPES)
+@torch.no_grad()
+def test_transformers_in_ours(shape: str, shard_size: str, tmp_path: Path) -> None:
+    """A folder that transformers wrote, in one file or in shards, loads here and gives the same logits."""
+    config = config_of(shape)
+    fields = {**config.model_dump(exclude={"architecture", "rope_theta"}), "initializer_range": LIVELY}
+    rope = {"rope_type": "default", "rope_theta": config.rope_theta}
+    torch.manual_seed(4)
+    theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**fields, rope_parameters=rope)).eval()
+    theirs.save_pretrained(tmp_path, max_shard_size=shard_size)
+    read = from_hf_config(orjson.loads((tmp_path / "config.json").read_bytes()))
+    assert read == config
+    ours = empty_model(read, torch.float32)
+    load_weights(ours, tmp_path)
+    tokens_BS = tokens_of(config)
+    torch.testing.assert_close(ours(tokens_BS), theirs(tokens_BS).logits, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@torch.no_grad()
+def test_far_positions(tmp_path: Path) -> None:
+    """Positions near a long context's end are turned as transformers turns them."""
+    model = model_of(config_of(max_position_embeddings=131_072))
+    save(model, tmp_path)
+    theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path)
+    tokens_BS, positions_BS = tokens_of(model.config, length=64), torch.arange(131_008, 131_072)[None]
+    want = theirs(tokens_BS, position_ids=positions_BS).logits
+    torch.testing.assert_close(model(tokens_BS, positions_BS), want, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_gradients(tmp_path: Path) -> None:
+    """The summed loss and all gradients are those of transformers' logits under PyTorch's cross-entropy."""
+    model = model_of(config_of("tied"))
+    save(model, tmp_path)
+    theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path)
+    tokens_BS = tokens_of(model.config)
+    targets_BS = tokens_BS.roll(-1, 1)
+    loss = model(tokens_BS, targets_BS=targets_BS)
+    want = torch.nn.functional.cross_entropy(
+        theirs(tokens_BS).logits.flatten(0, 1), targets_BS.flatten(), reduction="sum"
+    )
+    torch.testing.assert_close(loss, want, rtol=1e-6, atol=0)
+    loss.backward()
+    want.backward()
+    expected = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        scale = float(parameter.grad.abs().max())
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-5 * scale)
