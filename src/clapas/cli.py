@@ -108,19 +108,28 @@ def _audit(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from clapas.release.export import export
 
-    export(options.source, options.out, dtype=options.dtype)
+    print(export(options.source, options.out, dtype=options.dtype))
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from clapas.evaluate.evaluate import evaluate, evaluation_table
+    from clapas.evaluate.evaluate import compare_with_xz, evaluate, evaluation_table
 
-    _print(evaluate(options.model, data=options.data, split=options.split), options.json, evaluation_table)
+    measured = evaluate(options.model, data=options.data, split=options.split, tokenizer=options.tokenizer)
+    if options.compare_xz:
+        measured["xz"] = compare_with_xz(measured)
+    _print(measured, options.json, evaluation_table)
 
 
 def _generate(options: argparse.Namespace) -> None:
     from clapas.evaluate.generate import generate_to_stdout
+    from clapas.evaluate.sampling import Sampling
 
-    generate_to_stdout(options)
+    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+    sampling = Sampling(**{name: getattr(options, name) for name in names if getattr(options, name) is not None})
+    length, seed = options.max_new_tokens, options.seed
+    generate_to_stdout(
+        options.model, options.prompts, max_new_tokens=length, sampling=sampling, seed=seed, tokenizer=options.tokenizer
+    )
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -242,6 +251,23 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    example = "clapas eval runs/demo --compare-xz"
+    verb = _verb(verbs, "eval", "measure bits per byte on held-out documents", example, _eval)
+    verb.add_argument("model", type=Path, help="a run, a checkpoint or a Hugging Face folder")
+    verb.add_argument("--data", type=Path, help="the folder of the shards (default: the run's own)")
+    verb.add_argument("--split", default="heldout")
+    verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: the model's own)")
+    verb.add_argument("--compare-xz", action="store_true", help="also what xz -9e makes of the same text")
+    _json(verb)
+    verb = _verb(verbs, "generate", "go on with a text", "clapas generate runs/demo 'Le salarié a droit'", _generate)
+    verb.add_argument("model", type=Path, help="a run, a checkpoint or a Hugging Face folder")
+    verb.add_argument("prompts", nargs="+", metavar="PROMPT")
+    verb.add_argument("--max-new-tokens", type=int, default=100)
+    verb.add_argument("--temperature", type=float, help="0: always the likeliest token")
+    for name, kind in (("top-p", float), ("top-k", int), ("min-p", float), ("repetition-penalty", float)):
+        verb.add_argument(f"--{name}", type=kind)
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: the model's own)")
     verb = _verb(
         verbs, "release", "export with card, licence and sums", "clapas release runs/demo --out release/demo", _release
     )

@@ -8,6 +8,7 @@ from typing import Any
 from clapas_data.manifest import open_manifest
 
 from clapas.evaluate.bits_per_byte import score
+from clapas.evaluate.compression import compression_table, xz_bits_per_byte
 from clapas.evaluate.load import LoadedModel, load
 from clapas.loader.windows import Windows
 from clapas.model.cpu import prepare_cpu
@@ -73,6 +74,13 @@ def _measured(loaded: LoadedModel, windows: Windows, split: str, folder: Path) -
     }
 
 
+def compare_with_xz(measured: dict[str, Any]) -> dict[str, float]:
+    """What `xz -9e` makes of the text that `evaluate` measured. Raises UserError where its bytes are not known."""
+    if measured["bits_per_byte"] is None:
+        raise UserError("nothing to compare with: the shards do not know their text's bytes", where=measured["data"])
+    return xz_bits_per_byte(open_manifest(Path(measured["data"])), measured["split"])
+
+
 def evaluation_table(measured: dict[str, Any]) -> str:
     """What `evaluate` returned, for reading."""
     bits = measured["bits_per_byte"]
@@ -84,4 +92,7 @@ def evaluation_table(measured: dict[str, Any]) -> str:
         "loss": f"{measured['loss']:.4f} nats a token",
         "bits per byte": "unknown: the shards do not know their text's bytes" if bits is None else f"{bits:.4f}",
     }
-    return "\n".join(f"{name:14}{value}" for name, value in rows.items())
+    lines = [f"{name:14}{value}" for name, value in rows.items()]
+    if "xz" in measured:
+        lines += ["", compression_table(measured)]
+    return "\n".join(lines)

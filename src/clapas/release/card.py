@@ -22,12 +22,23 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", SPACE)
 
 
+def french(value: float) -> str:
+    """A number in as many digits as it has: 0,004."""
+    return f"{value:g}".replace(".", ",")
+
+
 def decimal(value: float, digits: int) -> str:
     """A decimal number as French writes it: 1,28."""
     return f"{value:.{digits}f}".replace(".", ",")
 
 
-def model_card(recipe: Recipe, manifest: Manifest, totals: Totals, licence: str, segment_hosts: int) -> str:
+def power_of_ten(value: float) -> str:
+    """A large number as French writes it: 3,07 × 10^10."""
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa.replace('.', ',')} × 10^{int(exponent)}"
+
+
+def model_card(recipe: Recipe, manifest: Manifest, totals: Totals, licence: str, hosts: int) -> str:
     """The card's Markdown with its YAML metadata. licence: SPDX identifier of the weights."""
     metadata = {
         "language": ["fr"],
@@ -43,7 +54,7 @@ def model_card(recipe: Recipe, manifest: Manifest, totals: Totals, licence: str,
         _introduction(recipe, totals),
         _use(recipe),
         _data(manifest),
-        _training(recipe, totals, segment_hosts),
+        _training(recipe, totals, hosts),
         _evaluation(totals),
         _limits(),
         _trust(),
@@ -101,9 +112,9 @@ def _training(recipe: Recipe, totals: Totals, hosts: int) -> str:
         "## Entraînement\n\n"
         f"- {number(totals.steps)} pas de {number(recipe.tokens_per_step)} unités, précision {recipe.precision}, "
         f"DeepSpeed ZeRO-{recipe.parallel.zero_stage}\n"
-        f"- AdamW (taux {optimizer.lr:g}, β = {optimizer.betas[0]:g} et {optimizer.betas[1]:g}, "
-        f"décroissance {optimizer.weight_decay:g}), calendrier {recipe.schedule.name}\n"
-        f"- calcul du modèle : {totals.flops:.3g} FLOP (6N et attention), reprises comprises\n"
+        f"- AdamW (taux {french(optimizer.lr)}, β = {french(optimizer.betas[0])} et {french(optimizer.betas[1])}, "
+        f"décroissance {french(optimizer.weight_decay)}), calendrier {recipe.schedule.name}\n"
+        f"- calcul du modèle : {power_of_ten(totals.flops)} FLOP (6N et attention), reprises comprises\n"
         f"- durée : {number(totals.seconds)} s en {totals.segments} segment{'s' if totals.segments > 1 else ''}, "
         f"{number(totals.accelerator_seconds)} s × rang, {hosts} machine{'s' if hosts > 1 else ''}\n"
         f"- énergie : {joules}\n"

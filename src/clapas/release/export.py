@@ -7,7 +7,6 @@ however large the model. The folder appears whole or not at all, and never repla
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,7 +63,6 @@ def export(
         for file in TOKENIZER_FILES:
             if (opened.path / file).is_file():
                 shutil.copyfile(opened.path / file, folder / file)
-    print(f"step {reader.step}, {config.parameters():,} parameters in {dtype}: {out}", file=sys.stderr)
     return out
 
 

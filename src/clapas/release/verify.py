@@ -45,10 +45,13 @@ def verify(folder: Path) -> dict[str, object]:
     Returns {"files", "loads", "parameters"}. Raises NotSoundError for the first thing wrong, UserError where `folder`
     is not a release.
     """
-    files = check_sums(folder)
-    parameters = check_loads(folder)
-    return {"files": files, "loads": "not run: transformers is not installed" if parameters is None else "yes",
-            "parameters": parameters}  # fmt: skip
+    return verification(check_sums(folder), check_loads(folder))
+
+
+def verification(files: int, parameters: int | None) -> dict[str, object]:
+    """What was verified, as plain values."""
+    loads = "not run: transformers is not installed" if parameters is None else "yes"
+    return {"files": files, "loads": loads, "parameters": parameters}
 
 
 def check_sums(folder: Path) -> int:

@@ -1,0 +1,81 @@
+"""`clapas release RUN`: the model with all that a stranger needs to use and check it, in one folder that appears whole.
+
+A first, honest form: the exported weights, the licence's text, a card with the ledger's figures, and sums over every
+file; before the folder appears, a clean process has loaded it with stock transformers.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orjson
+from clapas_data.manifest import UNKNOWN, Manifest, open_manifest
+
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.ledger.ledger import read_ledger, sum_ledger
+from clapas.recipe.errors import UserError
+from clapas.recipe.files import new_folder
+from clapas.release.card import model_card
+from clapas.release.export import export, refuse_to_replace
+from clapas.release.verify import check_loads, verification, write_sums
+from clapas.train.run_folder import read_run_recipe
+
+LICENCES = Path(__file__).parent / "licences"
+
+
+def release(run: Path, out: Path, licence: str) -> dict[str, Any]:
+    """Write a finished run as the folder `out`. licence: the SPDX identifier of the weights' licence.
+
+    Raises UserError where the run is not finished, the licence is not one of those whose text ships, or a source of the
+    data has no known licence; NotSoundError where stock transformers does not load what was written.
+    """
+    refuse_to_replace(out)
+    text = licence_text(licence)
+    recipe = read_run_recipe(run)
+    manifest = open_manifest(recipe.data.path)
+    check_sources(manifest)
+    checkpoint = find_checkpoint(run)
+    reader = CheckpointReader(checkpoint)
+    if reader.step != recipe.total_steps:
+        found, wanted = f"step {reader.step}", f"step {recipe.total_steps}"
+        raise UserError("this run is not finished", where=run, found=found, wanted=wanted, way_out="`clapas train`")
+    totals = sum_ledger(read_ledger(run))
+    with new_folder(out) as folder:
+        export(checkpoint, folder, dtype="bf16")
+        shutil.copyfile(text, folder / "LICENSE")
+        card = model_card(recipe, manifest, totals, licence, hosts=_hosts(run))
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        write_sums(folder)
+        parameters = check_loads(folder)
+        files = sum(path.is_file() for path in folder.iterdir()) - 1
+    return verification(files, parameters)
+
+
+def licence_text(licence: str) -> Path:
+    """The file of a licence's text. Raises UserError where it does not ship."""
+    path = LICENCES / f"{licence}.txt"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in LICENCES.glob("*.txt")))
+        raise UserError("no text of this licence ships", where="--licence", found=licence, wanted=known)
+    return path
+
+
+def check_sources(manifest: Manifest) -> None:
+    """Raise UserError where any source's licence is unknown: such a model cannot be released."""
+    unknown = [name for name, source in manifest.sources.items() if source.licence == UNKNOWN]
+    if unknown:
+        raise UserError(
+            "the licence of the training data is unknown",
+            where=manifest.folder,
+            found=", ".join(unknown),
+            wanted="a licence for each source",
+            way_out="build the shards from a corpus file, which names it: `clapas data build`",
+        )
+
+
+def _hosts(run: Path) -> int:
+    """Machines that the run's segments began on."""
+    files = (run / "segments").glob("*/environment.json")
+    return len({orjson.loads(path.read_bytes())["host"] for path in files})
