@@ -65,7 +65,7 @@ def test_defaults_of_a_sparse_file_are_transformers_own() -> None:
     ours, theirs = from_hf_config(sparse), transformers.LlamaConfig(**sparse)
     for key in ("rms_norm_eps", "max_position_embeddings", "tie_word_embeddings", "num_key_value_heads", "head_dim"):
         assert getattr(ours, key) == getattr(theirs, key), key
-    assert ours.rope_theta == theirs.rope_parameters["rope_theta"]
+    assert theirs.rope_parameters == {"rope_type": "default", "rope_theta": ours.rope_theta}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from model.shapes import config_of
@@ -11,7 +12,7 @@ from clapas.model.init import empty_model, initialise
 from clapas.model.llama import LlamaForCausalLM
 
 
-def initial(seed: int = 0, **changes: object) -> dict[str, torch.Tensor]:
+def initial(seed: int = 0, **changes: Any) -> dict[str, torch.Tensor]:
     """The initial weights of a shape."""
     model = LlamaForCausalLM(config_of(**changes))
     initialise(model, seed)
