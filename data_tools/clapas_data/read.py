@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from glob import glob
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -44,9 +44,11 @@ class Part:
     stop: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RawDocument:
-    """A document as read. file: where it came from, for `held_out`; bytes_read: of the input, before extraction."""
+class RawDocument(NamedTuple):
+    """A document as read. file: where it came from, for `held_out`; bytes_read: of the input, before extraction.
+
+    A named tuple because there are millions of them: a frozen dataclass takes four times as long to make.
+    """
 
     id: str
     file: str
