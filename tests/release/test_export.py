@@ -1,0 +1,111 @@
+"""Export: stock transformers loads what was trained, exactly, and the folder is whole or absent."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.evaluate.generate import complete
+from clapas.evaluate.load import load
+from clapas.evaluate.sampling import Sampling
+from clapas.recipe.errors import UserError
+from clapas.release.export import export
+
+TEXT = "Le salarié a droit à un congé de « naissance » d’une durée de 3 jours ouvrés, à l'œuvre."
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a folder."""
+    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+
+
+@pytest.mark.parametrize("shard_bytes", [10**9, 60_000])
+def test_transformers_computes_our_logits(trained_run: Path, tmp_path: Path, shard_bytes: int) -> None:
+    """fp32, in one file or several: AutoModel and AutoTokenizer, nothing missing, logits to 1e-5, the same text."""
+    folder = export(trained_run, tmp_path / "model", dtype="fp32", shard_bytes=shard_bytes)
+    loaded = load(trained_run, device="cpu")
+    theirs, info = cast(Any, transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True))
+    tokenizer = cast(Any, transformers.AutoTokenizer.from_pretrained(folder))
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))
+    tokens_BS = tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    assert tokens_BS[0].tolist() == loaded.tokenizer.encode(TEXT, add_special_tokens=False).ids
+    assert tokenizer.decode(tokens_BS[0]) == TEXT
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(tokens_BS).logits, loaded.model(tokens_BS), rtol=1e-5, atol=1e-5)
+    generated = theirs.generate(tokens_BS, do_sample=False, max_new_tokens=20, max_length=None)
+    text = tokenizer.decode(generated[0, tokens_BS.shape[1] :], skip_special_tokens=True)
+    assert complete(loaded, [TEXT], max_new_tokens=20, sampling=Sampling(temperature=0)) == [text]
+
+
+def test_bf16_is_the_masters_rounded(trained_run: Path, tmp_path: Path) -> None:
+    """Each tensor is bit for bit its master in bfloat16, and the config says so."""
+    folder = export(trained_run, tmp_path / "model")
+    reader = CheckpointReader(find_checkpoint(trained_run))
+    written = read_tensors(folder)
+    assert set(written) == set(reader.names())
+    assert all(torch.equal(tensor, reader.tensor(name).bfloat16()) for name, tensor in written.items())
+    fields = orjson.loads((folder / "config.json").read_bytes())
+    assert fields["dtype"] == fields["torch_dtype"] == "bfloat16"
+
+
+def test_a_loaded_export_is_the_run(trained_run: Path, tmp_path: Path) -> None:
+    """Our own loader reads the folder back: the same weights, tokenizer and ids."""
+    folder = export(trained_run, tmp_path / "model", dtype="fp32")
+    run, back = load(trained_run, device="cpu"), load(folder, device="cpu")
+    assert back.special == run.special
+    assert back.model.config == run.model.config
+    assert all(torch.equal(p, back.model.get_parameter(name)) for name, p in run.model.named_parameters())
+
+
+def test_what_stands_there_is_never_replaced(trained_run: Path, tmp_path: Path) -> None:
+    """A folder with files or a file is refused and left as it is; an empty folder is filled."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "card.md").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name in ("full", "file"):
+        with pytest.raises(UserError, match="will not be replaced"):
+            export(trained_run, tmp_path / name)
+    assert (tmp_path / "full" / "card.md").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    assert (export(trained_run, tmp_path / "empty") / "config.json").is_file()
+
+
+def test_a_failure_leaves_nothing(trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tensor that cannot be read half way through leaves no folder, whole or partial."""
+    read = CheckpointReader.tensor
+
+    def tensor(self: CheckpointReader, name: str, state: str = "master") -> torch.Tensor:
+        if name.endswith("layers.1.mlp.up_proj.weight"):
+            raise OSError(28, "No space left on device")
+        return read(self, name, state)
+
+    monkeypatch.setattr(CheckpointReader, "tensor", tensor)
+    with pytest.raises(OSError, match="No space"):
+        export(trained_run, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_tokenizer_is_refused(trained_run: Path, test_data: Path, tmp_path: Path) -> None:
+    """The ids that the model learned belong to one tokenizer: a changed one is named with both hashes."""
+    other = tmp_path / "tokenizer"
+    shutil.copytree(test_data / "tokenizer", other)
+    content = orjson.loads((other / "tokenizer.json").read_bytes())
+    (other / "tokenizer.json").write_bytes(orjson.dumps(content))  # the same tokens, other bytes
+    with pytest.raises(UserError, match="not the tokenizer that the model trained with"):
+        export(trained_run, tmp_path / "model", tokenizer=other)
+    assert not (tmp_path / "model").exists()
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    """A folder that is no run says so, and nothing is written."""
+    with pytest.raises(UserError, match="no checkpoint here"):
+        export(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
