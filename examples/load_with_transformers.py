@@ -3,7 +3,7 @@
 import os
 import sys
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
