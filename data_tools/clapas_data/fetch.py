@@ -24,7 +24,10 @@ from clapas_data.files import locked
 
 TIMEOUT = 600
 """Seconds that one package may take."""
-RETRIES = ("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000")
+OPTIONS = (
+    *("--ignore-scripts", "--loglevel=error"),
+    *("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"),
+)
 
 
 def fetch_npm(package: str, sha256: str) -> Path:
@@ -92,10 +95,10 @@ def npm_command() -> list[str]:
 
 
 def _npm_pack(package: str, folder: Path, by_hand: Path) -> Path:
-    command = [*npm_command(), "pack", package, "--ignore-scripts", "--silent", "--pack-destination", str(folder)]
+    command = [*npm_command(), "pack", package, f"--pack-destination={folder}"]
     try:
         run = subprocess.run(
-            [*command, *RETRIES], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            [*command, *OPTIONS], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
         trouble = (run.stderr or run.stdout).strip()
     except subprocess.TimeoutExpired:

@@ -40,6 +40,7 @@ def test_offline_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError) as error:
         fetch_npm(PACKAGE, "0" * 64)
     message = str(error.value)
+    assert "ECONNREFUSED" in message
     assert registry_url(PACKAGE) in message
     assert str(tmp_path / "npm" / tgz_name(PACKAGE)) in message
     assert list((tmp_path / "npm").iterdir()) == []
