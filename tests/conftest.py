@@ -80,7 +80,7 @@ def not_run_page(tests: list[tuple[str, str]]) -> str:
     rows = "".join(f"| `{test}` | {proves} |\n" for test, proves in sorted(tests))
     return (
         "# Written, but never run here\n\n"
-        "No machine of this project has a GPU. What follows is written in full and type-checked, and its test waits for the\n"
-        "hardware: count it as unproven. Generated from the tests' markers by `make not-run`.\n\n"
+        "No machine of this project has a GPU. What follows is written in full and type-checked, and its test\n"
+        "waits for the hardware: count it as unproven. Generated from the tests' markers by `make not-run`.\n\n"
         f"| test | what it would prove |\n|---|---|\n{rows}"
     )

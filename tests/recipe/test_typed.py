@@ -52,7 +52,7 @@ def test_numbers_mean_what_people_mean(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name: x\noptimizer: {learning_rat: 1}\n", "a.yaml:2: optimizer.learning_rat: unknown key; did you mean optimizer.lr?"),
+        ("optimizer: {learning_rat: 1}\n", "a.yaml:1: optimizer.learning_rat: unknown key; did you mean optimizer.lr?"),
         ("name: x\nstep: 3\n", "a.yaml:2: step: unknown key; did you mean steps?"),
         ("name: x\nlr: 3\n", "a.yaml:2: lr: unknown key; did you mean optimizer.lr?"),
         ("name: x\nsteps: many\n", "a.yaml:2: steps: found 'many'; input should be a valid integer"),

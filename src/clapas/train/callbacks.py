@@ -143,4 +143,4 @@ class WandbLogger(Callback):
     def on_end(self, run: Run) -> None:
         """Close the W&B run."""
         if self._wandb_run is not None:
-            self._wandb_run.finish(quiet=True)
+            self._wandb_run.finish()
