@@ -30,10 +30,10 @@ options = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(options.threads)
 
 import torch  # noqa: E402
-from clapas.model.init import initialise  # noqa: E402
 
 from clapas.engine.ranks import Ranks, start_ranks  # noqa: E402
 from clapas.loader.loader import Batch, Loader  # noqa: E402
+from clapas.model.init import initialise  # noqa: E402
 from clapas.model.llama import LlamaForCausalLM  # noqa: E402
 from clapas.recipe.recipe import Recipe, read_recipe  # noqa: E402
 from clapas.train.optimizer import build_optimizer  # noqa: E402

@@ -1,1 +1,1 @@
-"""Fused operations: Triton kernel, PyTorch reference and contract, a file each. Their issue has yet to fill this room."""
+"""Fused operations, a file each: Triton kernel, PyTorch reference, contract. An empty room until their issue."""

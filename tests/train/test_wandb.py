@@ -39,7 +39,7 @@ def test_an_offline_run_holds_the_rows(clapas: Clapas, test_data: Path, tmp_path
     (file,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
     rows: list[set[str]] = []
     for data in records(file):
-        record = wandb_internal_pb2.Record()
+        record = wandb_internal_pb2.Record()  # pyright: ignore[reportAttributeAccessIssue] protobuf makes it at import
         record.ParseFromString(data)
         if record.WhichOneof("record_type") == "history":
             rows.append({item.key or ".".join(item.nested_key) for item in record.history.item})
