@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from clapas_data.manifest import Manifest, ShardEntry, SourceRecord, TokenizerRecord, open_manifest
-from clapas_data.shards import IndexHeader, ShardRecord, ShardWriter, shard_files
 
 from clapas.loader.config import DataConfig
 from clapas.loader.plan import DataPlan
+from clapas_data.manifest import Manifest, ShardEntry, SourceRecord, TokenizerRecord, open_manifest
+from clapas_data.shards import IndexHeader, ShardRecord, ShardWriter, shard_files
 
 SOURCES = ("web", "books", "law", "science")
 TOKENS_PER_DOCUMENT = 1_000

@@ -30,6 +30,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import orjson
+
 from clapas_data.corpus import read_corpus
 from clapas_data.prepare import prepare
 from clapas_data.tokenizer import train

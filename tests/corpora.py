@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from clapas_data.documents import DOCUMENTS, SCHEMA
 from clapas_data.manifest import Manifest, ShardEntry, SourceRecord, TokenizerRecord
 from clapas_data.shards import ShardWriter

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from clapas_data.cache import cache_folder
 from clapas_data.clean import clean
 from clapas_data.corpus import read_corpus

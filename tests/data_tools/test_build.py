@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tokenizers import Tokenizer
+
+from clapas.recipe.errors import UserError
 from clapas_data.build import build
 from clapas_data.inspect import inspect, inspect_table
 from clapas_data.manifest import Manifest, open_manifest
 from clapas_data.shards import TokenShard
 from clapas_data.verify import verify
-from tokenizers import Tokenizer
-
-from clapas.recipe.errors import UserError
 
 Corpus = Callable[..., Path]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from clapas_data.clean import clean
 from hypothesis import given
 from hypothesis import strategies as st
+
+from clapas_data.clean import clean
 
 CASES = {
     "e\u0301te\u0301": "été",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clapas_data.corpus import read_corpus
 
 from clapas.recipe.errors import UserError
+from clapas_data.corpus import read_corpus
 
 
 @pytest.mark.parametrize("name", ["demo", "test", "bench"])

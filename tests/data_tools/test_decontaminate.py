@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from clapas_data.decontaminate import ngram_index, shared_fraction
 from hypothesis import given
 from hypothesis import strategies as st
+
+from clapas_data.decontaminate import ngram_index, shared_fraction
 
 words = st.lists(st.sampled_from(["le", "la", "les", "un", "une", "maire", "code", "loi"]), max_size=12).map(" ".join)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from clapas_data.deduplicate import duplicates, text_hash
 from hypothesis import given
 from hypothesis import strategies as st
+
+from clapas_data.deduplicate import duplicates, text_hash
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans())))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+
 from clapas_data import documents
 from clapas_data.documents import DOCUMENTS, find_documents
 from corpora import write_corpus

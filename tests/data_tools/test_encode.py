@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clapas_data.encode import PROBE, choose_engine, encode_documents, load_encoder, open_tokenizer
 from tokenizers import Tokenizer
 
 from clapas.recipe.errors import UserError
+from clapas_data.encode import PROBE, choose_engine, encode_documents, load_encoder, open_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from clapas_data.corpus import read_corpus
-from clapas_data.fetch import fetch_npm, npm_command, read_members, registry_url, tgz_name
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import file_hash
+from clapas_data.corpus import read_corpus
+from clapas_data.fetch import fetch_npm, npm_command, read_members, registry_url, tgz_name
 
 PACKAGE = "@socialgouv/fiches-travail-data@4.1174.0"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+
+from clapas.recipe.errors import UserError
 from clapas_data.manifest import UNKNOWN, FileRecord, Manifest, ShardEntry, StepRecord, open_manifest
 from clapas_data.shards import IndexHeader, ShardRecord, ShardWriter, shard_files
 from corpora import manifest_of, write_corpus
-
-from clapas.recipe.errors import UserError
 
 
 @pytest.fixture

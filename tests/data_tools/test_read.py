@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from clapas_data import read
-from clapas_data.corpus import Source
-from clapas_data.read import Part, RawDocument, read_part, source_identity, source_parts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clapas.recipe.errors import UserError
+from clapas_data import read
+from clapas_data.corpus import Source
+from clapas_data.read import Part, RawDocument, read_part, source_identity, source_parts
 
 
 def documents(source: Source) -> list[RawDocument]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clapas_data.blocks import BLOCK_BYTES, BlockChecksums, block_count
-from clapas_data.shards import HEADER, IndexHeader, ShardRecord, ShardWriter, TokenShard, token_dtype
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clapas.recipe.errors import UserError
+from clapas_data.blocks import BLOCK_BYTES, BlockChecksums, block_count
+from clapas_data.shards import HEADER, IndexHeader, ShardRecord, ShardWriter, TokenShard, token_dtype
 
 Documents = list[list[int]]
 

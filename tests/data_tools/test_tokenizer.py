@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from clapas_data.encode import load_encoder, open_tokenizer
-from clapas_data.tokenizer import BOS, EOS, FRENCH, PAD, SMALLEST, SPECIAL, train
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from clapas.recipe.errors import UserError
+from clapas_data.encode import load_encoder, open_tokenizer
+from clapas_data.tokenizer import BOS, EOS, FRENCH, PAD, SMALLEST, SPECIAL, train
 
 VOCABULARY = 2048
 

@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
+from clapas.recipe.errors import UserError
 from clapas_data.blocks import BLOCK_BYTES
 from clapas_data.manifest import FileRecord, Manifest
 from clapas_data.verify import verify
 from corpora import write_corpus
-
-from clapas.recipe.errors import UserError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import sys
 import time
 
 import pytest
-from clapas_data.workers import Workers
 
 from clapas.recipe.errors import ClapasError, UserError
+from clapas_data.workers import Workers
 
 
 def square(number: int) -> int:

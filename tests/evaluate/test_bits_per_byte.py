@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from clapas_data.manifest import open_manifest
-from clapas_data.shards import TokenShard
-from evaluate.small import write_model
 
 from clapas.evaluate.bits_per_byte import Scored, score
 from clapas.evaluate.evaluate import evaluate, evaluation_table
@@ -18,6 +15,9 @@ from clapas.loader.windows import Windows
 from clapas.model.llama import LlamaForCausalLM
 from clapas.model.operations import summed_loss
 from clapas.recipe.errors import UserError
+from clapas_data.manifest import open_manifest
+from clapas_data.shards import TokenShard
+from evaluate.small import write_model
 
 
 @pytest.fixture(scope="module")

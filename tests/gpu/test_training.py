@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Clapas
 
 from clapas.ledger.ledger import read_json_lines
+from conftest import Clapas
 
 SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=3")
 

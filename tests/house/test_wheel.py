@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import clapas_environment
 
 ROOT = Path(__file__).parents[2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Clapas
 
 from clapas.launch.doctor import doctor, exit_code, findings_json, findings_table
+from conftest import Clapas
 
 
 def test_a_sound_machine_passes(clapas: Clapas, tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from clapas_data.manifest import open_manifest
-from corpora import write_corpus
 
 from clapas.loader.audit import audit, audit_table, documents_of_step
 from clapas.loader.config import DataConfig
@@ -15,6 +13,8 @@ from clapas.loader.loader import Loader
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe, read_recipe
+from clapas_data.manifest import open_manifest
+from corpora import write_corpus
 
 LENGTHS = {"law": [[7, 1, 30, 12], [25]], "web": [[40, 2, 9]]}
 

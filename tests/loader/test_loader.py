@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from clapas_data.manifest import Manifest, open_manifest
-from corpora import EOS, write_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +18,8 @@ from clapas.loader.config import DataConfig
 from clapas.loader.loader import Batch, Loader
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
+from clapas_data.manifest import Manifest, open_manifest
+from corpora import EOS, write_corpus
 
 LAW = [[7, 1, 30, 12], [25], [3, 3, 3]]
 WEB = [[40, 2], [18, 9, 9]]

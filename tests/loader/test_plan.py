@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from corpora import entries_of, manifest_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from clapas.loader.config import DataConfig
 from clapas.loader.plan import DataPlan
 from clapas.loader.stream import Span, Stream
 from clapas.recipe.errors import UserError
+from corpora import entries_of, manifest_of
 
 Tokens = dict[str, list[int]]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clapas_data.manifest import Manifest, open_manifest
-from corpora import EOS, write_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clapas.loader.batch import NO_TARGET, Batch
 from clapas.loader.windows import Windows
 from clapas.recipe.errors import UserError
+from clapas_data.manifest import Manifest, open_manifest
+from corpora import EOS, write_corpus
 
 LENGTHS = [[9, 30], [14]]
 TOTAL = 53

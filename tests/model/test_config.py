@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model.shapes import COMMON, SHAPES, config_of
 
 from clapas.model.config import ModelConfig
 from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import read_typed
+from model.shapes import COMMON, SHAPES, config_of
 
 
 @pytest.mark.parametrize("shape", SHAPES)

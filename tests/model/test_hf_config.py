@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import transformers
-from model.shapes import SHAPES, config_of
 
 from clapas.model.hf_config import from_hf_config, generation_config, to_hf_config
 from clapas.recipe.errors import UserError
+from model.shapes import SHAPES, config_of
 
 
 def fields_of(shape: str = "shared key-value heads") -> dict[str, Any]:

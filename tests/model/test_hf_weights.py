@@ -8,12 +8,12 @@ from pathlib import Path
 import orjson
 import pytest
 import torch
-from model.shapes import config_of, model_of
 from safetensors.torch import load_file, save_file
 
 from clapas.model.hf_weights import INDEX, SINGLE, load_weights, write_weights
 from clapas.model.init import empty_model
 from clapas.recipe.errors import UserError
+from model.shapes import config_of, model_of
 
 Tensors = dict[str, torch.Tensor]
 

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import torch
-from model.shapes import config_of
 
 from clapas.model.init import empty_model, initialise
 from clapas.model.llama import LlamaForCausalLM
+from model.shapes import config_of
 
 
 def initial(seed: int = 0, **changes: Any) -> dict[str, torch.Tensor]:

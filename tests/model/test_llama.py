@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model.shapes import SHAPES, config_of, model_of, tokens_of
 
 from clapas.model.cache import KeyValueCache
 from clapas.model.operations import IGNORED, summed_loss
+from model.shapes import SHAPES, config_of, model_of, tokens_of
 
 
 def assert_same(found: torch.Tensor, want: torch.Tensor) -> None:

@@ -9,12 +9,12 @@ import orjson
 import pytest
 import torch
 import transformers
-from model.shapes import LIVELY, SHAPES, config_of, model_of, tokens_of
 
 from clapas.model.hf_config import from_hf_config, to_hf_config
 from clapas.model.hf_weights import load_weights, write_weights
 from clapas.model.init import empty_model
 from clapas.model.llama import LlamaForCausalLM
+from model.shapes import LIVELY, SHAPES, config_of, model_of, tokens_of
 
 TOLERANCE = 1e-5
 """Of logits around 1, relative and absolute: fp32 sums in another order."""

@@ -38,6 +38,7 @@ def test_transformers_computes_our_logits(trained_run: Path, tmp_path: Path, sha
     tokens_BS = tokenizer(TEXT, return_tensors="pt")["input_ids"]
     assert tokens_BS[0].tolist() == loaded.tokenizer.encode(TEXT, add_special_tokens=False).ids
     assert tokenizer.decode(tokens_BS[0]) == TEXT
+    assert tokenizer.model_max_length == loaded.model.config.max_position_embeddings
     with torch.no_grad():
         torch.testing.assert_close(theirs(tokens_BS).logits, loaded.model(tokens_BS), rtol=1e-5, atol=1e-5)
     generated = theirs.generate(tokens_BS, do_sample=False, max_new_tokens=20, max_length=None)
@@ -52,6 +53,7 @@ def test_bf16_is_the_masters_rounded(trained_run: Path, tmp_path: Path) -> None:
     written = read_tensors(folder)
     assert set(written) == set(reader.names())
     assert all(torch.equal(tensor, reader.tensor(name).bfloat16()) for name, tensor in written.items())
+    assert len({file.stat().st_mode for file in folder.iterdir()}) == 1  # readable alike
     fields = orjson.loads((folder / "config.json").read_bytes())
     assert fields["dtype"] == fields["torch_dtype"] == "bfloat16"
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Clapas
 
 from clapas.ledger.ledger import read_ledger, sum_ledger
 from clapas.recipe.errors import UserError
 from clapas.release.card import decimal, number
 from clapas.release.release import release
 from clapas.release.verify import NotSoundError, check_sums, verify
+from conftest import Clapas
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clapas, clapas_environment
 
 from clapas.checkpoint.reader import committed_checkpoints
+from conftest import Clapas, clapas_environment
 
 SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=100")
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Clapas, clapas_environment
 
 from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
 from clapas.ledger.ledger import read_json_lines, read_ledger, sum_ledger
+from conftest import Clapas, clapas_environment
 
 SMALL = (
     "train.steps=6",

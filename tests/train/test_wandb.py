@@ -6,8 +6,9 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import Clapas
 from wandb.proto import wandb_internal_pb2
+
+from conftest import Clapas
 
 SMALL = ("train.steps=4", "schedule.warmup_steps=1", "checkpoint.every=100", "evaluation.every=2")
 BLOCK, FILE_HEADER, RECORD_HEADER = 32768, 7, struct.Struct("<IHB")

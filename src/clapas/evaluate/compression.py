@@ -13,12 +13,12 @@ from multiprocessing import get_context
 from typing import Any
 
 import orjson
-from clapas_data.manifest import Manifest
-from clapas_data.shards import TokenShard
 from tokenizers import Tokenizer
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
+from clapas_data.manifest import Manifest
+from clapas_data.shards import TokenShard
 
 PRESET = 9 | lzma.PRESET_EXTREME  # `xz -9e`: a window of 64 MiB
 CACHE = "xz.json"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clapas_data.manifest import open_manifest
-
 from clapas.evaluate.bits_per_byte import score
 from clapas.evaluate.compression import compression_table, xz_bits_per_byte
 from clapas.evaluate.load import LoadedModel, load
 from clapas.loader.windows import Windows
 from clapas.model.cpu import prepare_cpu
 from clapas.recipe.errors import UserError
+from clapas_data.manifest import open_manifest
 
 WINDOWS_AT_ONCE = 16
 

@@ -6,10 +6,11 @@ Shapes: B texts, S tokens of the longest prompt, V vocabulary.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 from torch import Tensor
 
@@ -110,8 +111,7 @@ def stream_text(
 ) -> Iterator[str]:
     """Go on with a prompt, piece by piece, each a whole number of characters; the prompt itself is not given."""
     ids = encode_prompt(loaded, prompt)
-    decoder = DecodeStream(ids=ids, skip_special_tokens=True)
-    for (token,) in stream_tokens(
+    steps = stream_tokens(
         loaded.model,
         [ids],
         max_new_tokens=max_new_tokens,
@@ -119,8 +119,15 @@ def stream_text(
         vocabulary=loaded.special.vocab_size,
         sampling=sampling,
         seed=seed,
-    ):
-        if token is not None and (piece := decoder.step(loaded.tokenizer, token)):
+    )
+    return decoded(loaded.tokenizer, ids, (token for (token,) in steps if token is not None))
+
+
+def decoded(tokenizer: Tokenizer, before: Sequence[int], tokens: Iterable[int]) -> Iterator[str]:
+    """Tokens as text while they come; a character of several tokens comes when it is whole. before: what they follow."""
+    decoder = DecodeStream(ids=list(before), skip_special_tokens=True)
+    for token in tokens:
+        if piece := decoder.step(tokenizer, token):
             yield piece
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import orjson
 import pydantic
 import torch
-from clapas_data.encode import open_tokenizer
-from clapas_data.manifest import TokenizerRecord
 from tokenizers import Tokenizer
 
 from clapas.checkpoint.format import COMMITTED, FOLDER
@@ -22,6 +20,8 @@ from clapas.model.hf_weights import load_weights
 from clapas.model.init import empty_model
 from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import UserError
+from clapas_data.encode import open_tokenizer
+from clapas_data.manifest import TokenizerRecord
 
 CONFIG = "config.json"
 

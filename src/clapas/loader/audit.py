@@ -10,15 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clapas_data.documents import DOCUMENTS, find_documents
-from clapas_data.manifest import open_manifest
-from clapas_data.shards import TokenShard
-
 from clapas.loader.plan import DataPlan
 from clapas.loader.shard_pool import ShardPool
 from clapas.loader.stream import Span
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
+from clapas_data.documents import DOCUMENTS, find_documents
+from clapas_data.manifest import open_manifest
+from clapas_data.shards import TokenShard
 
 HASH_COMMENT = "# identity: "
 """How a run's recipe.yaml says which run it is."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from clapas_data.manifest import Manifest
 
 from clapas.loader.shard_pool import ShardPool
 from clapas.loader.stream import Span
+from clapas_data.manifest import Manifest
 
 NO_TARGET = -100
 """What `torch.nn.functional.cross_entropy` ignores by default."""

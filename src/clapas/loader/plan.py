@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from clapas_data.manifest import Manifest
-
 from clapas.loader.config import DataConfig
 from clapas.loader.mixture import Mixture
 from clapas.loader.order import ORDER_VERSION, Permutation, epoch_key
 from clapas.loader.stream import Span, Stream
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
+from clapas_data.manifest import Manifest
 
 ALL_SOURCES = ""
 """The name of the one stream that there is without a mixture."""

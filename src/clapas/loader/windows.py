@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from clapas_data.manifest import Manifest
 
 from clapas.loader.batch import Batch, Sample, collate, pad_token, read_sample
 from clapas.loader.shard_pool import ShardPool
 from clapas.loader.stream import Stream
 from clapas.recipe.errors import UserError
+from clapas_data.manifest import Manifest
 
 
 class Windows:

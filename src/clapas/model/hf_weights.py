@@ -18,6 +18,7 @@ from torch import Tensor
 
 from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import ClapasError, UserError
+from clapas.recipe.files import current_umask
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -43,15 +44,19 @@ def write_weights(
     if len(shards) == 1:
         files = [SINGLE]
     for file, names in zip(files, shards, strict=True):
-        tensors = {name: tensor_of(name).to(dtype).contiguous() for name in names}
-        try:
-            save_file(tensors, folder / file, metadata=FORMAT)
-        except SafetensorError as error:  # the library's way to say that the disk is full
-            raise ClapasError("could not write the weights", where=folder / file, found=str(error)) from None
+        _save({name: tensor_of(name).to(dtype).contiguous() for name in names}, folder / file)
     if len(shards) > 1:
         where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": where}
         (folder / INDEX).write_bytes(orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path, metadata=FORMAT)
+    except SafetensorError as error:  # the library's way to say that the disk is full
+        raise ClapasError("could not write the weights", where=path, found=str(error)) from None
+    path.chmod(0o666 & ~current_umask())  # the library gives 0600: a shared folder needs the umask's
 
 
 def _into_shards(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import yaml
-from clapas_data.manifest import Manifest
 
 from clapas.ledger.ledger import NOT_MEASURED, Totals
 from clapas.recipe.recipe import Recipe
+from clapas_data.manifest import Manifest
 
 SPACE = "\u202f"  # the narrow no-break space between groups of digits in French
 

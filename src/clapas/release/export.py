@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 import orjson
 import torch
-from clapas_data.encode import TokenizerFolder, open_tokenizer
-from clapas_data.manifest import MANIFEST, read_manifest
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.evaluate.load import CONFIG, check_names, check_vocabulary, model_config_of, tokenizer_folder_of
@@ -23,6 +21,8 @@ from clapas.model.hf_weights import write_weights
 from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
+from clapas_data.encode import TokenizerFolder, open_tokenizer
+from clapas_data.manifest import MANIFEST, read_manifest
 
 DTYPES: dict[str, tuple[Dtype, torch.dtype]] = {
     "bf16": ("bfloat16", torch.bfloat16),
@@ -30,7 +30,8 @@ DTYPES: dict[str, tuple[Dtype, torch.dtype]] = {
 }
 SHARD_BYTES = 5 * 10**9
 """Largest file of weights: small enough to fetch again after a broken line."""
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_FILES = ("tokenizer.json", "special_tokens_map.json", "chat_template.jinja")
 
 
 def export(
@@ -60,9 +61,7 @@ def export(
         write_weights(folder, shapes, reader.tensor, torch_dtype, shard_bytes)
         _write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name))
         _write_json(folder / "generation_config.json", generation_config(config, **special))
-        for file in TOKENIZER_FILES:
-            if (opened.path / file).is_file():
-                shutil.copyfile(opened.path / file, folder / file)
+        _copy_tokenizer(opened.path, folder, config.max_position_embeddings)
     return out
 
 
@@ -94,6 +93,15 @@ def _check_tokenizer(opened: TokenizerFolder, reader: CheckpointReader, config: 
             found=f"SHA-256 {opened.record.hash[:16]}…",
             wanted=f"{made_by.hash[:16]}…, which {data / MANIFEST} names",
         )
+
+
+def _copy_tokenizer(source: Path, folder: Path, longest: int) -> None:
+    """Its files, with the longest text that the model takes, which the tokenizer alone could not know."""
+    for file in TOKENIZER_FILES:
+        if (source / file).is_file():
+            shutil.copyfile(source / file, folder / file)
+    settings = orjson.loads((source / TOKENIZER_CONFIG).read_bytes())
+    _write_json(folder / TOKENIZER_CONFIG, {**settings, "model_max_length": longest})
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

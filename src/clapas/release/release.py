@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from clapas_data.manifest import UNKNOWN, Manifest, open_manifest
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_ledger, sum_ledger
@@ -21,6 +20,7 @@ from clapas.release.card import model_card
 from clapas.release.export import export, refuse_to_replace
 from clapas.release.verify import check_loads, verification, write_sums
 from clapas.train.run_folder import read_run_recipe
+from clapas_data.manifest import UNKNOWN, Manifest, open_manifest
 
 LICENCES = Path(__file__).parent / "licences"
 

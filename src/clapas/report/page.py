@@ -6,14 +6,13 @@ import html
 from pathlib import Path
 from typing import Any
 
-from clapas_data.manifest import Manifest, open_manifest
-
 from clapas.ledger.ledger import Totals, read_json_lines, read_ledger, sum_ledger
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.recipe import Recipe
 from clapas.report.plots import run_plots
 from clapas.train.run_folder import read_outcome, read_run_recipe
+from clapas_data.manifest import Manifest, open_manifest
 
 STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #667085; --line: #e4e0d8; --paper: #fbfaf7; --accent: #b5482a; }

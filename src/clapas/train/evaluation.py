@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clapas_data.manifest import Manifest
-
 from clapas.evaluate.bits_per_byte import score
 from clapas.loader.windows import Windows
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks import Callback
+from clapas_data.manifest import Manifest
 
 if TYPE_CHECKING:
     from clapas.train.loop import Run

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from clapas_data.manifest import Manifest, open_manifest
-
 from clapas.engine.deepspeed_config import gradient_accumulation
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import file_hash
 from clapas.recipe.recipe import Recipe
+from clapas_data.manifest import Manifest, open_manifest
 
 
 def preflight(recipe: Recipe, world_size: int) -> DataPlan:
