@@ -33,7 +33,7 @@ demo-clean: ## remove what the demo made (downloads stay in the cache)
 	rm -rf data/demo runs/demo
 
 test: $(READY) ## the default tests
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 test-slow: $(READY) ## the tests marked slow
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
