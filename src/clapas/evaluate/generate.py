@@ -124,7 +124,7 @@ def stream_text(
 
 
 def decoded(tokenizer: Tokenizer, before: Sequence[int], tokens: Iterable[int]) -> Iterator[str]:
-    """Tokens as text while they come; a character of several tokens comes when it is whole. before: what they follow."""
+    """Tokens as text while they come; a character of several tokens comes whole. before: what they follow."""
     decoder = DecodeStream(ids=list(before), skip_special_tokens=True)
     for token in tokens:
         if piece := decoder.step(tokenizer, token):
