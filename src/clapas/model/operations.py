@@ -14,8 +14,10 @@ from torch.nn import functional as F  # noqa: N812 torch's own name
 IGNORED = -100
 """A target that is not one: a masked position. PyTorch's and Hugging Face's convention."""
 
-LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
-"""Logits that `summed_loss_of_head` holds at a time: 16 MiB in fp32 fit a processor's last cache, a GPU has room."""
+LOGITS_AT_ONCE = {"cpu": 2**22}
+"""Logits that `summed_loss_of_head` holds at a time: 16 MiB in fp32, which fit a processor's last cache."""
+LOGITS_AT_ONCE_ELSEWHERE = 2**27
+"""The same on an accelerator, which has room (512 MiB) and wants large products. Not yet measured on one."""
 ROWS_AT_LEAST = 256
 """Rows of logits at a time where the vocabulary is large: fewer would waste the matrix products."""
 
@@ -140,7 +142,7 @@ class _SummedLossOfHead(torch.autograd.Function):
         loss = x_NE.new_zeros((), dtype=torch.float32)
         if wants_gradient:
             ctx.grads = torch.empty_like(x_NE), torch.zeros_like(head_VE, dtype=torch.float32)
-        rows = max(ROWS_AT_LEAST, LOGITS_AT_ONCE[x_NE.device.type] // len(head_VE))
+        rows = max(ROWS_AT_LEAST, LOGITS_AT_ONCE.get(x_NE.device.type, LOGITS_AT_ONCE_ELSEWHERE) // len(head_VE))
         for piece in (slice(start, start + rows) for start in range(0, len(x_NE), rows)):
             x_PE, is_target_P1, column_P1 = x_NE[piece], is_target_N1[piece], column_N1[piece]
             logits_PV = (x_PE @ head_VE.t()).float()
