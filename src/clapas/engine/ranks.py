@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import HashStore  # documented as torch.distributed.HashStore, which types do not see
+from torch._C._distributed_c10d import (  # documented as torch.distributed.*, which types do not see
+    HashStore,
+    PrefixStore,
+    Store,
+    TCPStore,
+)
+
+from clapas.recipe.errors import ClapasError, UserError
 
 RENDEZVOUS_SECONDS = 300  # a slow file system can delay a rank's imports by minutes
+FIRST_PORT = 15_000
+"""The lowest port of a Slurm step's; the highest lies under 32768, where Linux takes ports for outgoing connections."""
+PORTS = 16_993
+"""How many there are: a prime, so that jobs spread over all of them."""
+STEPS_APART = 64
+"""Ports between one job and the next, so that a job's steps do not meet its neighbours'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +78,12 @@ def start_ranks() -> Ranks:
     if torch.cuda.is_available():
         device = torch.device("cuda", local % torch.cuda.device_count())
         torch.cuda.set_device(device)
+    method, store = _rendezvous(rank, size)
     os.environ.update({"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(local)})
-    method = os.environ.get("CLAPAS_RENDEZVOUS")  # a file, set by `--nproc`: no port to choose, so none to collide
-    if method is None and "MASTER_PORT" in os.environ:
-        method = "env://"
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
         init_method=method,
-        store=HashStore() if method is None else None,
+        store=store,
         rank=rank,
         world_size=size,
         timeout=timedelta(seconds=RENDEZVOUS_SECONDS),
@@ -87,27 +99,64 @@ def stop_ranks() -> None:
 
 
 def _place() -> tuple[int, int, int]:
-    """(rank, ranks, rank on this node), as torchrun, srun or nothing set them."""
+    """(rank, ranks, rank on its node), as torchrun, srun or nothing set them. Raises UserError where srun is due."""
     environment = os.environ
     if "RANK" in environment and "WORLD_SIZE" in environment:
         return int(environment["RANK"]), int(environment["WORLD_SIZE"]), int(environment.get("LOCAL_RANK", "0"))
-    if int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in environment:
-        _rendezvous_from_slurm()
-        return int(environment["SLURM_PROCID"]), int(environment["SLURM_NTASKS"]), int(environment["SLURM_LOCALID"])
+    size = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+    if size > 1:
+        return int(environment["SLURM_PROCID"]), size, int(environment["SLURM_LOCALID"])
+    tasks = int(environment.get("SLURM_NTASKS", "1"))
+    if tasks > 1 and "SLURM_PROCID" in environment and "SLURM_STEP_ID" not in environment:
+        raise UserError(  # the other ranks would be waited for in vain
+            "a batch script runs on one node, once: it starts no ranks by itself",
+            found=f"a job of {tasks} tasks, and this process outside any srun",
+            wanted="one process for each task",
+            way_out="write `srun clapas train …` in the script, or ask for one task (`#SBATCH --ntasks=1`)",
+        )
     return 0, 1, 0
 
 
-def _rendezvous_from_slurm() -> None:
-    """MASTER_ADDR and MASTER_PORT for tasks that srun started: the job's first node, a port from the job's id."""
-    step_nodes = os.environ.get("SLURM_STEP_NODELIST", os.environ.get("SLURM_NODELIST", "localhost"))
-    os.environ.setdefault("MASTER_ADDR", first_host(step_nodes))
-    os.environ.setdefault("MASTER_PORT", str(15000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 20000))
+def _rendezvous(rank: int, size: int) -> tuple[str | None, Store | None]:
+    """Where the ranks meet: a URL for torch, or a store."""
+    if url := os.environ.get("CLAPAS_RENDEZVOUS"):  # a file, set by `--nproc`: no port to choose, so none to collide
+        return url, None
+    if "RANK" in os.environ and "MASTER_PORT" in os.environ:
+        return "env://", None
+    return None, slurm_store(rank, size) if size > 1 else HashStore()
+
+
+def slurm_store(rank: int, size: int) -> Store:
+    """The meeting point of the tasks of one srun: the step's first node, or MASTER_ADDR, MASTER_PORT where set.
+
+    Keys carry the step's name, so that ranks which reach another step's store wait there unheard. Raises ClapasError on
+    rank 0 where the port is taken.
+    """
+    environment = os.environ
+    job, step = int(environment["SLURM_JOB_ID"]), int(environment["SLURM_STEP_ID"])
+    host = environment.get("MASTER_ADDR") or first_host(environment["SLURM_STEP_NODELIST"])
+    port = int(environment.get("MASTER_PORT") or step_port(job, step))
+    patience = timedelta(seconds=RENDEZVOUS_SECONDS)
+    try:
+        store = TCPStore(host, port, size, rank == 0, patience, wait_for_workers=False)
+    except dist.DistNetworkError as error:
+        if rank:
+            raise
+        raise ClapasError(
+            "the ranks cannot meet",
+            where=f"{host}:{port}",
+            found=str(error).partition("\n")[0],
+            wanted="a port of the step's first node that nothing else uses",
+            way_out="`export MASTER_PORT=…` with another one, before srun",
+        ) from error
+    return PrefixStore(f"{job}.{step}", store)
+
+
+def step_port(job: int, step: int) -> int:
+    """A port for a Slurm step: its own among the steps of this job and of the jobs around it."""
+    return FIRST_PORT + (STEPS_APART * job + step) % PORTS
 
 
 def first_host(node_list: str) -> str:
     """The first host of a Slurm node list: `jean-zay-[012-015,020]` -> `jean-zay-012`."""
-    head = node_list.split(",")[0] if "[" not in node_list.split(",")[0] else node_list
-    prefix, bracket, rest = head.partition("[")
-    if not bracket:
-        return head
-    return prefix + rest.partition("]")[0].split(",")[0].split("-")[0]
+    return re.sub(r"\[(\w+)[^]]*\]", r"\1", node_list).split(",")[0]
