@@ -101,10 +101,9 @@ def test_a_missing_dimension_is_named() -> None:
 def test_generation_ends_at_eos_and_not_after_twenty_tokens() -> None:
     """transformers stops after 20 tokens where a model does not say how far it goes."""
     config = config_of()
-    assert generation_config(config, eos=5, bos=None, pad=7) == {
+    assert generation_config(eos=5, bos=None, pad=7) == {
         "bos_token_id": None,
         "eos_token_id": 5,
         "pad_token_id": 7,
-        "max_length": 64,
         "do_sample": False,
     }

@@ -88,10 +88,9 @@ def to_hf_config(config: ModelConfig, *, eos: int, bos: int | None, pad: int | N
     }
 
 
-def generation_config(config: ModelConfig, *, eos: int, bos: int | None, pad: int | None) -> dict[str, Any]:
-    """`generation_config.json`: where a text ends; without it transformers stops after 20 tokens."""
-    ids = {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
-    return {**ids, "max_length": config.max_position_embeddings, "do_sample": False}
+def generation_config(*, eos: int, bos: int | None, pad: int | None) -> dict[str, Any]:
+    """`generation_config.json`: where a text ends. No length: transformers warns of one whenever the caller gives his."""
+    return {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad, "do_sample": False}
 
 
 def from_hf_config(fields: Mapping[str, Any], where: str = "config.json") -> ModelConfig:

@@ -60,7 +60,7 @@ def export(
     with new_folder(out) as folder:
         write_weights(folder, shapes, reader.tensor, torch_dtype, shard_bytes)
         _write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name))
-        _write_json(folder / "generation_config.json", generation_config(config, **special))
+        _write_json(folder / "generation_config.json", generation_config(**special))
         _copy_tokenizer(opened.path, folder, config.max_position_embeddings)
     return out
 
