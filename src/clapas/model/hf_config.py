@@ -89,7 +89,7 @@ def to_hf_config(config: ModelConfig, *, eos: int, bos: int | None, pad: int | N
 
 
 def generation_config(*, eos: int, bos: int | None, pad: int | None) -> dict[str, Any]:
-    """`generation_config.json`: where a text ends. No length: transformers warns of one whenever the caller gives his."""
+    """`generation_config.json`: where a text ends. No length: transformers warns of one at every call."""
     return {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad, "do_sample": False}
 
 
