@@ -5,19 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from commands import Clapas, clapas_environment
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two cores, several processes: threads would fight
-Clapas = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def clapas_environment() -> dict[str, str]:
-    """The environment of a rank on its own: nothing of a launcher's."""
-    launcher = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CLAPAS_RENDEZVOUS")
-    return {name: value for name, value in os.environ.items() if name not in launcher and "SLURM" not in name}
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clapas.ledger.ledger import read_json_lines
-from conftest import Clapas
+from commands import Clapas
 
 SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=3")
 

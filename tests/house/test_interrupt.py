@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import clapas_environment
+from commands import clapas_environment
 
 PHASES = {
     "export": ("export", "{run}", "--out", "out"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import clapas_environment
+from commands import clapas_environment
 
 ROOT = Path(__file__).parents[2]
 FIGURE = 1.28

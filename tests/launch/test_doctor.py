@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clapas.launch.doctor import doctor, exit_code, findings_json, findings_table
-from conftest import Clapas
+from commands import Clapas
 
 
 def test_a_sound_machine_passes(clapas: Clapas, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from clapas.recipe.errors import UserError
 from clapas.release.card import decimal, number
 from clapas.release.release import release
 from clapas.release.verify import NotSoundError, check_sums, verify
-from conftest import Clapas
+from commands import Clapas
 
 
 @pytest.fixture(scope="module")

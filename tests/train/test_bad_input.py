@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clapas.checkpoint.reader import committed_checkpoints
-from conftest import Clapas, clapas_environment
+from commands import Clapas, clapas_environment
 
 SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=100")
 

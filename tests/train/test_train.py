@@ -15,7 +15,7 @@ import torch
 
 from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
 from clapas.ledger.ledger import read_json_lines, read_ledger, sum_ledger
-from conftest import Clapas, clapas_environment
+from commands import Clapas, clapas_environment
 
 SMALL = (
     "train.steps=6",

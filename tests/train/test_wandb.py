@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wandb.proto import wandb_internal_pb2
 
-from conftest import Clapas
+from commands import Clapas
 
 SMALL = ("train.steps=4", "schedule.warmup_steps=1", "checkpoint.every=100", "evaluation.every=2")
 BLOCK, FILE_HEADER, RECORD_HEADER = 32768, 7, struct.Struct("<IHB")
