@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from clapas.checkpoint.reader import committed_checkpoints
+from clapas.loader.plan import DataPlan
+from clapas.recipe.recipe import read_recipe
+from clapas_data.manifest import open_manifest
 from commands import Clapas, clapas_environment
 
 SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=100")
@@ -100,6 +103,25 @@ def test_an_altered_shard_is_found_when_the_block_is_read(train: Any, tmp_path: 
         content[place] ^= 1
     path.write_bytes(bytes(content))
     assert_refused(train(), path.name, "altered")
+
+
+def test_a_rank_that_fails_alone_says_so_and_its_code_counts(train: Any, tmp_path: Path) -> None:
+    """Only blocks that rank 1 reads in the first step are altered: its message, exit 2, and no traceback of rank 0."""
+    data = tmp_path / "data"
+    recipe = read_recipe("test", [f"data.path={data}"])
+    plan = DataPlan(open_manifest(data), recipe.data, seed=recipe.seed, global_batch_size=8)
+    blocks = [{span.start * 2 // 65536 for index in plan.rank_interval(1, rank, 2) for span in plan.spans(index)}
+              for rank in (0, 1)]  # fmt: skip
+    path = next((data / "train").glob("*.bin"))
+    content = bytearray(path.read_bytes())
+    content[min(blocks[1] - blocks[0]) * 65536 + 7] ^= 1
+    path.write_bytes(bytes(content))
+    result = train(nproc=2)
+    assert result.returncode == 2, result.stderr
+    assert "clapas (rank 1): " in result.stderr
+    assert "altered" in result.stderr
+    assert "another rank has ended" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_tokenizer_that_did_not_make_the_shards(train: Any, tmp_path: Path) -> None:

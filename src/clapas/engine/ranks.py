@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -49,6 +50,15 @@ class Ranks:
         errors: list[str | None] = [None] * self.size
         dist.all_gather_object(errors, error)
         return next(found for found in errors if found is not None)
+
+    @contextlib.contextmanager
+    def said_once(self) -> Iterator[None]:
+        """Around what fails on all ranks alike: rank 0 alone prints the message."""
+        try:
+            yield
+        except ClapasError as error:
+            error.told_by_another = self.rank != 0
+            raise
 
     def sum(self, value: float) -> float:
         """The sum of a number over all ranks (float64)."""

@@ -34,6 +34,7 @@ class ClapasError(Exception):
         self.found = found
         self.wanted = wanted
         self.way_out = way_out
+        self.told_by_another = False  # rank 0 prints what all ranks raise alike (`Ranks.said_once`)
         super().__init__(self.render())
 
     def render(self) -> str:

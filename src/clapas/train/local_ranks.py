@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from clapas.recipe.errors import EXIT_FAILED, EXIT_INTERRUPTED
+from clapas.recipe.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED
 from clapas.train.stop import SIGNALS
 
 GRACE_SECONDS = 20.0
@@ -69,25 +69,28 @@ def _signal_all(processes: list[subprocess.Popen[bytes]], number: int) -> None:
 def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
     """Until all have ended, or one has failed and the rest had their grace."""
     deadline: float | None = None
+    first: list[int] = []  # the codes of those that failed first: the others could only follow
     while True:
         codes = [process.poll() for process in processes]
-        failed = [code for code in codes if code]
+        first = first or [code for code in codes if code]
         if all(code is not None for code in codes):
-            return _exit_code(failed)
-        if failed and deadline is None:
+            return _exit_code(first)
+        if first and deadline is None:
             deadline = time.monotonic() + GRACE_SECONDS
         if deadline is not None and time.monotonic() > deadline:
-            return _exit_code(failed)
+            return _exit_code(first)
         time.sleep(POLL_SECONDS)
 
 
-def _exit_code(failed: list[int]) -> int:
-    """One code for all: what the ranks returned where they agree, 130 after Ctrl-C, else 1."""
-    if not failed:
+def _exit_code(first: list[int]) -> int:
+    """One code for all: 0, or that of the ranks which failed first; 130 after Ctrl-C, 1 where a signal ended one."""
+    if not first:
         return 0
-    if failed[0] == -signal.SIGINT:
+    if EXIT_BAD_INPUT in first:
+        return EXIT_BAD_INPUT
+    if first[0] == -signal.SIGINT:
         return EXIT_INTERRUPTED
-    return failed[0] if all(code == failed[0] for code in failed) and failed[0] > 0 else EXIT_FAILED
+    return max(first[0], EXIT_FAILED)
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -100,10 +103,4 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
 
 def under_launcher() -> bool:
     """Whether this process is already one rank of several (torchrun, srun, or `--nproc`)."""
-    return "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
-
-
-def first_of_ranks() -> bool:
-    """Whether this process speaks for all: rank 0, or alone."""
-    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
-    return rank == "0"
+    return "RANK" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1

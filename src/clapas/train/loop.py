@@ -172,9 +172,10 @@ class Run:
         if not math.isfinite(loss) or not math.isfinite(norm):
             way_out = "lower optimizer.lr or look at the data (`clapas audit`); the last checkpoint stands"
             found = f"loss {loss}, gradient norm {norm}"
-            raise ClapasError(
-                f"training diverged at step {self.step}", where=self.recipe.folder, found=found, way_out=way_out
-            )
+            with self.ranks.said_once():
+                raise ClapasError(
+                    f"training diverged at step {self.step}", where=self.recipe.folder, found=found, way_out=way_out
+                )
         self.log(row)
 
     def log(self, row: dict[str, Any]) -> None:
@@ -201,7 +202,8 @@ class Run:
         }
         checkpoints = self.recipe.folder / "checkpoints"
         try:
-            path = write_checkpoint(checkpoints, snapshot, facts, self.ranks)
+            with self.ranks.said_once():
+                path = write_checkpoint(checkpoints, snapshot, facts, self.ranks)
         except ClapasError as error:
             if must:
                 raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections.abc import Sequence
 
 import torch
@@ -44,8 +45,9 @@ def train(recipe: Recipe, callbacks: Sequence[Callback] = ()) -> int:
             torch.set_num_threads(_threads(recipe))
             prepare_cpu()
         import_deepspeed()
-        plan = preflight(recipe, ranks.size)
-        folder = _open_folder(recipe, ranks)
+        with ranks.said_once():
+            plan = preflight(recipe, ranks.size)
+            folder = _open_folder(recipe, ranks)
         try:
             return _train(recipe, ranks, plan, folder, callbacks)
         except ClapasError as error:
@@ -56,15 +58,24 @@ def train(recipe: Recipe, callbacks: Sequence[Callback] = ()) -> int:
         finally:
             if folder:
                 folder.close()
+    except RuntimeError as error:
+        if not PEER_GONE.search(str(error)):
+            raise
+        raise ClapasError("another rank has ended; its own message says why", where=recipe.folder) from None
     finally:
         stop_ranks()
+
+
+PEER_GONE = re.compile(r"[Cc]onnection (closed|reset) by peer|Broken pipe")
+"""What gloo says to a rank whose peer is gone."""
 
 
 def _train(
     recipe: Recipe, ranks: Ranks, plan: DataPlan, folder: RunFolder | None, callbacks: Sequence[Callback]
 ) -> int:
     hashes = {"identity": recipe.identity_hash(plan.hash), "execution": recipe.execution_hash(ranks.size)}
-    reader = _find_start(recipe, hashes["identity"], folder)
+    with ranks.said_once():
+        reader = _find_start(recipe, hashes["identity"], folder)
     engine = build_engine(recipe, ranks)
     if reader is not None:
         restore(engine, reader)
