@@ -37,8 +37,8 @@ def run(arguments: list[str]) -> int:
         return options.verb(options) or EXIT_DONE
     except ClapasError as error:
         return error.exit_code if error.told_by_another else _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED)
+    except KeyboardInterrupt:  # it reaches all ranks
+        return _fail("interrupted", EXIT_INTERRUPTED) if os.environ.get("RANK", "0") == "0" else EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone: `clapas ... | head`
         sys.stderr.close()
         return EXIT_FAILED
