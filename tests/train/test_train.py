@@ -133,7 +133,10 @@ def test_a_finished_run_does_nothing_more(train: Any, tmp_path: Path) -> None:
     before = steps(tmp_path / "run")
     again = train("run")
     assert again.returncode == 0, again.stderr
+    assert "trained already" in again.stderr
     assert steps(tmp_path / "run") == before
+    assert sum_ledger(read_ledger(tmp_path / "run")).segments == 1
+    assert json.loads((tmp_path / "run/outcome.json").read_text())["exit_code"] == 0
     assert len(committed_checkpoints(tmp_path / "run/checkpoints")) == 2
 
 
@@ -171,9 +174,10 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert steps(tmp_path / "run")[-1]["step"] == outcome["step"]
 
 
-def wait_for_step(run: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_step(run: Path, process: subprocess.Popen[str], step: int = 1) -> None:
     """Until a run has logged a step; fails where it ends before."""
-    while not (run / "metrics.jsonl").is_file() or not (run / "metrics.jsonl").read_bytes().count(b"\n"):
+    metrics = run / "metrics.jsonl"
+    while not metrics.is_file() or metrics.read_bytes().count(b"\n") < step:
         try:
             process.wait(timeout=0.05)
         except subprocess.TimeoutExpired:
@@ -199,7 +203,7 @@ def test_a_killed_rank_ends_the_run_and_loses_nothing_committed(train: Any, tmp_
     overrides = (f"data.path={test_data}", "run_dir=run", *SMALL, "train.steps=200", "checkpoint.every=1")
     command = [sys.executable, "-m", "clapas", "train", "test", *overrides, "--nproc", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, env=clapas_environment(), stderr=subprocess.PIPE, text=True)
-    wait_for_step(tmp_path / "run", process)
+    wait_for_step(tmp_path / "run", process, step=2)  # the checkpoint of step 1 is committed before step 2 begins
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
     os.kill(int(children.stdout.split()[1]), signal.SIGKILL)
     process.communicate(timeout=120)

@@ -84,6 +84,10 @@ class Run:
             for callback in callbacks:
                 callback.on_start(self)
             stopped = self._loop(stop)
+        except ClapasError as error:
+            self.record("failed", error=str(error), totals=self.totals())
+            self._end_folder(error.exit_code, error.what)
+            raise
         finally:
             stop.close()
             for callback in callbacks:
@@ -96,8 +100,6 @@ class Run:
 
     def _loop(self, stop: StopRequest) -> bool:
         """The loop. Returns whether it stopped early because some rank was asked to."""
-        if self.step >= self.recipe.total_steps:
-            return False
         with self._loader() as loader:
             for micro_batches in self._steps(loader):
                 local_targets = float(sum(batch.target_count for batch in micro_batches))
@@ -234,6 +236,9 @@ class Run:
 
     def _end_segment(self, exit_code: int, reason: str) -> None:
         self.record("segment_end", reason=reason, totals=self.totals())
+        self._end_folder(exit_code, reason)
+
+    def _end_folder(self, exit_code: int, reason: str) -> None:
         if self.folder:
             self.folder.end_segment(exit_code, reason, self.step)
 

@@ -37,9 +37,9 @@ class RunFolder:
         self.path = path
         (path / "segments").mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path / ".lock")
-        (path / "outcome.json").unlink(missing_ok=True)
         self.segment = 1 + max((int(p.name) for p in (path / "segments").iterdir() if p.name.isdigit()), default=0)
         self.ledger = Ledger(path)
+        self.has_ended = False
 
     @property
     def segment_folder(self) -> Path:
@@ -47,7 +47,8 @@ class RunFolder:
         return self.path / "segments" / f"{self.segment:03d}"
 
     def begin_segment(self, recipe: Recipe, hashes: dict[str, str], deepspeed: dict[str, Any], ranks: int) -> None:
-        """Write down what this segment runs with, then the first line of its evidence."""
+        """Write down what this segment runs with; how the one before ended is forgotten."""
+        (self.path / "outcome.json").unlink(missing_ok=True)
         header = "".join(f"# {name}: {value}\n" for name, value in hashes.items())
         atomic_write(self.path / "recipe.yaml", header + recipe.to_yaml())
         self.segment_folder.mkdir(parents=True)
@@ -57,6 +58,7 @@ class RunFolder:
 
     def end_segment(self, exit_code: int, reason: str, step: int) -> None:
         """Write `outcome.json`, which launchers read: torchrun and srun hide exit codes."""
+        self.has_ended = True
         outcome = {"exit_code": exit_code, "reason": reason, "step": step, "segment": self.segment}
         atomic_write(self.path / "outcome.json", _pretty(outcome))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -21,7 +22,7 @@ from clapas.loader.plan import DataPlan
 from clapas.model.cpu import prepare_cpu
 from clapas.model.init import initialise
 from clapas.model.llama import LlamaForCausalLM
-from clapas.recipe.errors import ClapasError, UserError
+from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks import Callback, ProgressDisplay, WandbLogger
 from clapas.train.evaluation import Validation, has_held_out
@@ -51,9 +52,9 @@ def train(recipe: Recipe, callbacks: Sequence[Callback] = ()) -> int:
         try:
             return _train(recipe, ranks, plan, folder, callbacks)
         except ClapasError as error:
-            if folder:
+            if folder and not folder.has_ended:  # it failed before the run began
                 folder.ledger.append("failed", segment=folder.segment, error=str(error))
-                folder.end_segment(error.exit_code, error.what, 0)
+                folder.end_segment(error.exit_code, error.what, step=0)
             raise
         finally:
             if folder:
@@ -76,6 +77,10 @@ def _train(
     hashes = {"identity": recipe.identity_hash(plan.hash), "execution": recipe.execution_hash(ranks.size)}
     with ranks.said_once():
         reader = _find_start(recipe, hashes["identity"], folder)
+    if reader is not None and reader.step >= recipe.total_steps:
+        if folder:
+            print(f"{recipe.folder}: trained already, {reader.step:,} steps", file=sys.stderr)
+        return EXIT_DONE
     engine = build_engine(recipe, ranks)
     if reader is not None:
         restore(engine, reader)
