@@ -9,6 +9,7 @@ import pytest
 from pydantic import PositiveInt
 
 from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import read_recipe
 from clapas.recipe.typed import Section, read_typed
 
 
@@ -28,6 +29,7 @@ class Run(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     optimizer: Optimizer = Optimizer()
     sources: tuple[Optimizer, ...] = ()
+    mixture: dict[str, float] | None = None
 
 
 def write(path: Path, text: str) -> Path:
@@ -108,6 +110,18 @@ def test_a_child_overrides_its_parent_key_by_key(tmp_path: Path) -> None:
     assert (run.name, run.steps, run.optimizer.lr, run.optimizer.betas) == ("child", 5, 0.02, (0.5, 0.6))
     write(tmp_path / "base.yaml", "name: base\nstesp: 5\n")
     assert "base.yaml:2: stesp: unknown key; did you mean steps?" in error_of(tmp_path / "a.yaml")
+
+
+def test_a_childs_mapping_takes_the_place_of_its_parents(tmp_path: Path) -> None:
+    """A mixture is one value: merged with the parent's it would name sources that the child's data do not have."""
+    write(tmp_path / "base.yaml", "name: base\nmixture: {a: 1, b: 2}\n")
+    assert read_typed(write(tmp_path / "a.yaml", "extends: base\nmixture: {c: 3}\n"), Run).mixture == {"c": 3}
+
+
+def test_a_shipped_recipe_can_be_extended_by_name(tmp_path: Path) -> None:
+    """From anywhere: recipes travel in the wheel."""
+    recipe = read_recipe(write(tmp_path / "mine.yaml", "extends: test\nname: mine\n"))
+    assert (recipe.name, recipe.model.hidden_size) == ("mine", 64)
 
 
 def test_a_circle_of_parents(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from clapas.recipe.errors import UserError
+from clapas.recipe.shipped import find_shipped
 from clapas.recipe.yaml_lines import Document, KeyPath, dotted, parse_scalar, read_document
 
 
@@ -37,14 +38,14 @@ def read_typed(path: Path, model: type[Model], overrides: Sequence[str] = ()) ->
 
     Raises UserError that names every mistake at once.
     """
-    document = read_with_parents(path)
+    document = read_with_parents(path, model)
     for override in overrides:
         _apply_override(document, override)
     return check(document, model, where=path)
 
 
-def read_with_parents(path: Path, seen: tuple[Path, ...] = ()) -> Document:
-    """A file's values over those of the file it `extends:` (a path relative to it, or a shipped name)."""
+def read_with_parents(path: Path, model: type[BaseModel], seen: tuple[Path, ...] = ()) -> Document:
+    """A file's values over those of the file it `extends:` (a path relative to it, or the name of a shipped recipe)."""
     if path.resolve() in seen:
         chain = " -> ".join(p.name for p in (*seen, path.resolve()))
         raise UserError(f"extends itself: {chain}", where=path, way_out="remove one `extends:`")
@@ -59,16 +60,25 @@ def read_with_parents(path: Path, seen: tuple[Path, ...] = ()) -> Document:
     if not parent_path.suffix:
         parent_path = parent_path.with_suffix(".yaml")
     if not parent_path.is_file():
-        raise UserError(f"extends: no such file: {parent_path}", where=place, wanted="a path relative to this file")
-    parent = read_with_parents(parent_path, (*seen, path.resolve()))
-    return Document(_merge(parent.values, document.values), {**parent.places, **document.places})
+        try:
+            parent_path = find_shipped(parent_name, "recipes")
+        except UserError as error:
+            what = f"extends: no such file: {parent_path}"
+            raise UserError(what, where=place, wanted=error.wanted, way_out=error.way_out) from None
+    parent = read_with_parents(parent_path, model, (*seen, path.resolve()))
+    return Document(_merge(parent.values, document.values, model), {**parent.places, **document.places})
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _merge(below: dict[str, Any], above: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Sections key by key; anything else as a whole: a child's mixture takes the place of its parent's."""
     merged = dict(below)
     for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        old, info = merged.get(key), model.model_fields.get(key)
+        section = info.annotation if info else None
+        is_section = isinstance(section, type) and issubclass(section, BaseModel)
+        if is_section and isinstance(old, dict) and isinstance(value, dict):
+            value = _merge(old, value, section)
+        merged[key] = value
     return merged
 
 
