@@ -74,10 +74,9 @@ def _merge(below: dict[str, Any], above: dict[str, Any], model: type[BaseModel])
     merged = dict(below)
     for key, value in above.items():
         old, info = merged.get(key), model.model_fields.get(key)
-        section = info.annotation if info else None
-        is_section = isinstance(section, type) and issubclass(section, BaseModel)
-        if is_section and isinstance(old, dict) and isinstance(value, dict):
-            value = _merge(old, value, section)
+        section: Any = info.annotation if info else None
+        if isinstance(section, type) and issubclass(section, BaseModel) and isinstance(old, dict):
+            value = _merge(old, value, section) if isinstance(value, dict) else value
         merged[key] = value
     return merged
 
