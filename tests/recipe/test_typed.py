@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
@@ -30,6 +30,7 @@ class Run(Section):
     optimizer: Optimizer = Optimizer()
     sources: tuple[Optimizer, ...] = ()
     mixture: dict[str, float] | None = None
+    groups: dict[str, Optimizer] = Field(default_factory=dict)
 
 
 def write(path: Path, text: str) -> Path:
@@ -116,6 +117,15 @@ def test_a_childs_mapping_takes_the_place_of_its_parents(tmp_path: Path) -> None
     """A mixture is one value: merged with the parent's it would name sources that the child's data do not have."""
     write(tmp_path / "base.yaml", "name: base\nmixture: {a: 1, b: 2}\n")
     assert read_typed(write(tmp_path / "a.yaml", "extends: base\nmixture: {c: 3}\n"), Run).mixture == {"c": 3}
+
+
+def test_named_sections_are_merged_by_name(tmp_path: Path) -> None:
+    """A child adds a named section, or changes one key of it."""
+    write(tmp_path / "base.yaml", "name: base\ngroups:\n  a: {lr: 1}\n  b: {lr: 2, betas: [0.1, 0.2]}\n")
+    child = write(tmp_path / "a.yaml", "extends: base\ngroups:\n  b: {lr: 3}\n  c: {lr: 4}\n")
+    groups = read_typed(child, Run).groups
+    assert {name: group.lr for name, group in groups.items()} == {"a": 1, "b": 3, "c": 4}
+    assert groups["b"].betas == (0.1, 0.2)
 
 
 def test_a_shipped_recipe_can_be_extended_by_name(tmp_path: Path) -> None:

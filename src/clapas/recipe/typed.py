@@ -70,14 +70,28 @@ def read_with_parents(path: Path, model: type[BaseModel], seen: tuple[Path, ...]
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """Sections key by key; anything else as a whole: a child's mixture takes the place of its parent's."""
+    """Sections key by key, and so mappings of named sections (a corpus's sources); plain values as a whole.
+
+    A child's mixture takes the place of its parent's: merged, it would name sources that the child's data do not have.
+    """
     merged = dict(below)
     for key, value in above.items():
         old, info = merged.get(key), model.model_fields.get(key)
-        section: Any = info.annotation if info else None
-        if isinstance(section, type) and issubclass(section, BaseModel) and isinstance(old, dict):
-            value = _merge(old, value, section) if isinstance(value, dict) else value
-        merged[key] = value
+        section = next(iter(_models_in(info.annotation)), None) if info else None
+        if info and section and isinstance(old, dict) and isinstance(value, dict):
+            is_named = get_origin(info.annotation) is dict
+            merged[key] = _merge_named(old, value, section) if is_named else _merge(old, value, section)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _merge_named(below: dict[str, Any], above: dict[str, Any], section: type[BaseModel]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, part in above.items():
+        old = merged.get(name)
+        both = isinstance(old, dict) and isinstance(part, dict)
+        merged[name] = _merge(old, part, section) if both else part
     return merged
 
 
