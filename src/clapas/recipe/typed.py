@@ -90,8 +90,9 @@ def _merge_named(below: dict[str, Any], above: dict[str, Any], section: type[Bas
     merged = dict(below)
     for name, part in above.items():
         old = merged.get(name)
-        both = isinstance(old, dict) and isinstance(part, dict)
-        merged[name] = _merge(old, part, section) if both else part
+        if isinstance(old, dict) and isinstance(part, dict):
+            part = _merge(old, part, section)
+        merged[name] = part
     return merged
 
 
