@@ -124,6 +124,18 @@ def test_a_rank_that_fails_alone_says_so_and_its_code_counts(train: Any, tmp_pat
     assert "Traceback" not in result.stderr
 
 
+def test_bare_megatron_shards_train_and_unknown_ids_are_refused(train: Any, tmp_path: Path) -> None:
+    """Shards without a manifest are read as they are; an id beyond the model's vocabulary is told, not looked up."""
+    (tmp_path / "bare").mkdir()
+    for path in (tmp_path / "data/train").iterdir():
+        if path.suffix in (".bin", ".idx"):
+            shutil.copy(path, tmp_path / "bare")
+    refused = train("data.path=bare", "run_dir=small", "model.vocab_size=300")
+    assert_refused(refused, "token ids that the model does not have", "model.vocab_size 300")
+    result = train("data.path=bare")
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_tokenizer_that_did_not_make_the_shards(train: Any, tmp_path: Path) -> None:
     """Found by its hash."""
     path = tmp_path / "data/tokenizer/tokenizer.json"

@@ -22,7 +22,7 @@ from clapas.engine.state import capture
 from clapas.ledger.ledger import NOT_MEASURED
 from clapas.loader.loader import Batch, Loader
 from clapas.loader.plan import DataPlan
-from clapas.recipe.errors import EXIT_DONE, EXIT_RUN_ME_AGAIN, ClapasError
+from clapas.recipe.errors import EXIT_DONE, EXIT_RUN_ME_AGAIN, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks import Callback
 from clapas.train.run_folder import Metrics, RunFolder, versions
@@ -126,8 +126,22 @@ class Run:
     def _steps(self, loader: Loader) -> Iterator[list[Batch]]:
         batches = iter(loader)
         accumulation = self.engine.config["gradient_accumulation_steps"]
+        is_bare = self.plan.manifest.tokenizer is None  # nobody said which ids to expect
         while micro_batches := list(islice(batches, accumulation)):
+            if is_bare:
+                self._check_ids(micro_batches)
             yield micro_batches
+
+    def _check_ids(self, micro_batches: list[Batch]) -> None:
+        """Raise UserError where a batch holds an id that the model does not have."""
+        largest = max(int(batch.tokens.max()) for batch in micro_batches)
+        if largest >= (size := self.recipe.model.vocab_size):
+            raise UserError(
+                "the shards hold token ids that the model does not have",
+                where=self.recipe.data.path,
+                found=f"id {largest}; model.vocab_size {size}",
+                wanted="the vocabulary size of the tokenizer that made these shards",
+            )
 
     def _train_step(self, micro_batches: list[Batch], targets: float) -> None:
         begin = time.perf_counter()
