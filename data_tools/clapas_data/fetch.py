@@ -64,12 +64,6 @@ def tgz_name(package: str) -> str:
     return f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
 
 
-def registry_url(package: str) -> str:
-    """Where a browser finds the package's .tgz."""
-    name, _, version = package.rpartition("@")
-    return f"npm:/{name}/-/{name.rpartition('/')[2]}-{version}.tgz"
-
-
 def read_members(tgz: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
     """The files of a package whose path matches a glob, in the package's order, one at a time."""
     try:
@@ -109,7 +103,7 @@ def _npm_pack(package: str, folder: Path, by_hand: Path) -> Path:
         raise UserError(
             f"could not fetch {package}" + (f": {reason}" if reason else ""),
             where=by_hand,
-            way_out=f"with a network, run this again; without one, put {registry_url(package)} there",
+            way_out=f"run this again with a network, or `npm pack {package}` where there is one and put the file there",
         )
     return fetched
 
