@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field, PositiveInt
 
 from clapas.recipe.errors import UserError
-from clapas.recipe.recipe import read_recipe
+from clapas.recipe.recipe import Recipe, read_recipe
 from clapas.recipe.typed import Section, read_typed
 
 
@@ -141,3 +141,23 @@ def test_a_circle_of_parents(tmp_path: Path) -> None:
     assert "extends itself: a.yaml -> b.yaml -> a.yaml" in error_of(tmp_path / "a.yaml")
     write(tmp_path / "c.yaml", "extends: nobody\n")
     assert "c.yaml:1: extends: no such file" in error_of(tmp_path / "c.yaml")
+
+
+def test_a_recipe_remembers_the_line_of_each_key(tmp_path: Path) -> None:
+    """For checks that come after reading: the key's own line, its parent's, the override, or the file."""
+    path = write(tmp_path / "mine.yaml", "extends: test\nparallel:\n  zero_stage: 2\n")
+    recipe = read_recipe(path, ["precision=bf16"])
+    assert recipe.place("parallel.zero_stage") == f"{path}:3"
+    assert recipe.place("precision") == "command line"
+    assert recipe.place("train.global_batch_size").endswith("recipes/test.yaml:24")
+    assert recipe.place("train.threads").endswith("recipes/test.yaml:22")  # not given: its section
+    assert recipe.place("telemetry.log_every") == str(path)
+
+
+def test_where_a_recipe_was_read_does_not_make_it_another(tmp_path: Path) -> None:
+    """The same values from another file, or from no file, are the same recipe."""
+    path = write(tmp_path / "mine.yaml", "extends: test\n")
+    recipe = read_recipe("test")
+    in_memory = Recipe.model_validate(recipe.model_dump())
+    assert read_recipe(path) == recipe == in_memory
+    assert in_memory.place("precision") == "recipe test"

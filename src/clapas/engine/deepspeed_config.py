@@ -23,7 +23,7 @@ def gradient_accumulation(recipe: Recipe, world_size: int) -> tuple[int, int]:
     if batch % world_size:
         raise UserError(
             "train.global_batch_size cannot be shared equally among the ranks",
-            where=f"recipe {recipe.name}",
+            where=recipe.place("train.global_batch_size"),
             found=f"{batch} samples on {world_size} ranks",
             wanted=f"a multiple of {world_size}",
             way_out=f"train.global_batch_size={-(-batch // world_size) * world_size}",
@@ -33,7 +33,7 @@ def gradient_accumulation(recipe: Recipe, world_size: int) -> tuple[int, int]:
     if share % micro:
         raise UserError(
             "train.micro_batch_size does not divide a rank's share of the global batch",
-            where=f"recipe {recipe.name}",
+            where=recipe.place("train.micro_batch_size"),
             found=f"micro-batch {micro}; {batch} samples on {world_size} ranks leave {share} each",
             wanted=f"one of {', '.join(str(size) for size in range(1, share + 1) if share % size == 0)}",
             way_out=f"train.micro_batch_size={max(size for size in range(1, micro + 1) if share % size == 0)}",

@@ -19,13 +19,13 @@ from clapas.loader.config import DataConfig
 from clapas.model.config import ModelConfig
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.shipped import find_shipped
-from clapas.recipe.typed import Section, read_typed
+from clapas.recipe.typed import TypedFile, read_typed
 from clapas.train.config import OptimizerConfig, ScheduleConfig, TelemetryConfig, TrainConfig
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
-class Recipe(Section):
+class Recipe(TypedFile):
     """A run. `clapas train RECIPE` needs nothing else."""
 
     also_called: ClassVar[dict[str, str]] = {"dtype": "precision", "output_dir": "run_dir", "dataset": "data"}
@@ -72,6 +72,10 @@ class Recipe(Section):
     def tokens_per_step(self) -> int:
         """Tokens that one optimizer step reads, over all ranks."""
         return self.train.global_batch_size * self.data.sequence_length
+
+    def place(self, key: str) -> str:
+        """Where a dotted key was given, for a message: `file:line`, "command line", or the recipe's name."""
+        return super().place(key) or f"recipe {self.name}"
 
     def identity(self, data_hash: str) -> dict[str, Any]:
         """What makes this run this run: changing any of it makes another, and a resume refuses.

@@ -10,11 +10,12 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import pydantic
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.shipped import find_shipped
@@ -28,6 +29,27 @@ class Section(BaseModel):
 
     also_called: ClassVar[dict[str, str]] = {}
     """Other names that people use for a key of this section, so that a message can point from one to the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a typed file's values were read: for messages only, so any two are equal."""
+
+    document: Document = field(default_factory=lambda: Document({}), compare=False)
+    where: str = field(default="", compare=False)
+
+
+class TypedFile(Section):
+    """A whole typed file, which remembers the line of each of its keys. Two with the same values are equal."""
+
+    _source: Source = PrivateAttr(default_factory=Source)
+
+    def place(self, key: str) -> str:
+        """`file:line` of a dotted key, or of its nearest parent where it was left out; "command line" for an override.
+
+        Empty where the values were not read from a file.
+        """
+        return self._source.document.place(tuple(key.split("."))) or self._source.where
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -121,10 +143,13 @@ def _apply_override(document: Document, override: str) -> None:
 def check(document: Document, model: type[Model], where: Path | str) -> Model:
     """Validate a document's values. Raises UserError with one line for each mistake."""
     try:
-        return model.model_validate(document.values)
+        value = model.model_validate(document.values)
     except pydantic.ValidationError as error:
         lines = [_explain(item, document, model, where) for item in error.errors(include_url=False)]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
+    if isinstance(value, TypedFile):
+        value._source = Source(document, str(where))
+    return value
 
 
 def _explain(item: Any, document: Document, model: type[BaseModel], where: Path | str) -> str:
