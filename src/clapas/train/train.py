@@ -10,11 +10,11 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 
-from clapas.checkpoint.reader import CheckpointReader, open_newest_sound
 from clapas.engine.engine import Engine, import_deepspeed
 from clapas.engine.ranks import Ranks, start_ranks, stop_ranks
 from clapas.engine.state import restore, seed_random_states
@@ -24,21 +24,35 @@ from clapas.model.init import initialise
 from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
-from clapas.train.callbacks import Callback, ProgressDisplay, WandbLogger
-from clapas.train.evaluation import Validation, has_held_out
-from clapas.train.loop import Run
+from clapas.train.callbacks.base import Callback
+from clapas.train.callbacks.checkpointing import Checkpointing
+from clapas.train.callbacks.progress import ProgressDisplay
+from clapas.train.callbacks.validation import Validation, has_held_out
+from clapas.train.callbacks.wandb import WandbLogger
+from clapas.train.loop import run_loop
+from clapas.train.objective import Objective, language_modelling
 from clapas.train.optimizer import build_optimizer
 from clapas.train.preflight import preflight
+from clapas.train.run import Run
 from clapas.train.run_folder import RunFolder
-from clapas.train.schedule import may_extend
+from clapas.train.start import find_start
 from clapas.train.utilisation import device_peak
 
 
-def train(recipe: Recipe, callbacks: Sequence[Callback] = ()) -> int:
+def train(
+    recipe: Recipe,
+    callbacks: Sequence[Callback] = (),
+    *,
+    objective: Objective = language_modelling,
+    build: Callable[[Recipe], nn.Module] | None = None,
+) -> int:
     """Train, or go on training, the run that `recipe` describes. Returns 0 (done) or 75 (stopped early, saved).
 
-    Under torchrun, srun or `clapas train --nproc` every rank calls it; alone it is a run of one rank. Raises UserError
-    where recipe, data and run folder do not fit together, ClapasError where something failed on the way.
+    Under torchrun, srun or `clapas train --nproc` every rank calls it; alone it is a run of one rank.
+    callbacks: called after the built-in ones that log, before those that validate and save.
+    objective: what is minimised; by default the cross-entropy of the next token.
+    build: makes the model with its initial weights, on the CPU and equal on all ranks; by default `recipe.model`'s.
+    Raises UserError where recipe, data and run folder do not fit together, ClapasError where something failed.
     """
     ranks = start_ranks()
     try:
@@ -50,7 +64,8 @@ def train(recipe: Recipe, callbacks: Sequence[Callback] = ()) -> int:
             plan = preflight(recipe, ranks.size)
             folder = _open_folder(recipe, ranks)
         try:
-            return _train(recipe, ranks, plan, folder, callbacks)
+            run = _prepare(recipe, ranks, plan, folder, callbacks, build or build_model)
+            return EXIT_DONE if run is None else run_loop(run, objective)
         except ClapasError as error:
             if folder and not folder.has_ended:  # it failed before the run began
                 folder.ledger.append("failed", segment=folder.segment, error=str(error))
@@ -71,45 +86,69 @@ PEER_GONE = re.compile(r"[Cc]onnection (closed|reset) by peer|Broken pipe")
 """What gloo says to a rank whose peer is gone."""
 
 
-def _train(
-    recipe: Recipe, ranks: Ranks, plan: DataPlan, folder: RunFolder | None, callbacks: Sequence[Callback]
-) -> int:
+def _prepare(
+    recipe: Recipe,
+    ranks: Ranks,
+    plan: DataPlan,
+    folder: RunFolder | None,
+    callbacks: Sequence[Callback],
+    build: Callable[[Recipe], nn.Module],
+) -> Run | None:
+    """A run about to take its next step, its segment begun; None where it is done already."""
     hashes = {"identity": recipe.identity_hash(plan.hash), "execution": recipe.execution_hash(ranks.size)}
     with ranks.said_once():
-        reader = _find_start(recipe, hashes["identity"], folder)
+        reader = find_start(recipe, hashes["identity"], folder)
     if reader is not None and reader.step >= recipe.total_steps:
         if folder:
             print(f"{recipe.folder}: trained already, {reader.step:,} steps", file=sys.stderr)
-        return EXIT_DONE
-    engine = build_engine(recipe, ranks)
+        return None
+    all_callbacks = [*_loggers(recipe), *callbacks, *_keepers(recipe, plan)]
+    engine = build_engine(recipe, ranks, all_callbacks, build)
     if reader is not None:
         restore(engine, reader)
-    step = reader.step if reader else 0
     if folder:
         folder.begin_segment(recipe, hashes, engine.config, ranks.size)
     peak = device_peak(ranks.device, recipe.precision)
-    run = Run(recipe, ranks, engine, plan, folder, step=step, hashes=hashes, peak_flops=peak)
+    step = reader.step if reader else 0
+    run = Run(recipe, ranks, engine, plan, folder, all_callbacks, step=step, hashes=hashes, peak_flops=peak)
     run.record("segment_start", **hashes, ranks=ranks.size, device=ranks.device.type, data=str(recipe.data.path))
     gc.freeze()  # what was built until here lives as long as the run: the collector need not look at it again
-    return run.train([*_callbacks(recipe, plan), *callbacks])
+    return run
 
 
-def build_engine(recipe: Recipe, ranks: Ranks) -> Engine:
-    """The model, initialised by parameter name (the same on any number of ranks), its optimizer and DeepSpeed."""
-    seed_random_states(recipe.seed, 0, ranks.rank)
+def build_model(recipe: Recipe) -> nn.Module:
+    """The recipe's model on the CPU, initialised by parameter name: the same on any number of ranks."""
     model = LlamaForCausalLM(recipe.model)
     initialise(model, recipe.seed)
+    return model
+
+
+def build_engine(
+    recipe: Recipe,
+    ranks: Ranks,
+    callbacks: Sequence[Callback] = (),
+    build: Callable[[Recipe], nn.Module] = build_model,
+) -> Engine:
+    """A model, its optimizer and DeepSpeed around them."""
+    seed_random_states(recipe.seed, 0, ranks.rank)
+    model = build(recipe)
+    for callback in callbacks:
+        callback.on_build(model)
     model.to(ranks.device)
     return Engine(model, build_optimizer(recipe.optimizer, model), recipe, ranks)
 
 
-def _callbacks(recipe: Recipe, plan: DataPlan) -> list[Callback]:
+def _loggers(recipe: Recipe) -> list[Callback]:
+    """The built-in callbacks that tell of a run."""
     chosen: list[Callback] = [ProgressDisplay()]
-    if has_held_out(recipe, plan.manifest):
-        chosen.append(Validation())
     if recipe.telemetry.wandb is not None:
         chosen.append(WandbLogger(recipe.telemetry.wandb, recipe.telemetry.wandb_project))
     return chosen
+
+
+def _keepers(recipe: Recipe, plan: DataPlan) -> list[Callback]:
+    """The built-in callbacks that judge a run and keep its state: after all that may change it."""
+    return [*([Validation()] if has_held_out(recipe, plan.manifest) else []), Checkpointing()]
 
 
 def _threads(recipe: Recipe) -> int:
@@ -132,57 +171,3 @@ def _open_folder(recipe: Recipe, ranks: Ranks) -> RunFolder | None:
     if agreed := ranks.agree_on_error(error):
         raise kind(agreed)
     return folder
-
-
-def _find_start(recipe: Recipe, identity: str, folder: RunFolder | None) -> CheckpointReader | None:
-    """The checkpoint to go on from: the newest sound one, if it is of this run. None: start at the beginning.
-
-    Raises UserError where the folder holds another run, DamagedCheckpointError where no checkpoint of it is sound.
-    """
-    reader, damaged = open_newest_sound(recipe.folder / "checkpoints")
-    for problem in damaged:
-        if folder:
-            folder.ledger.append("damaged_checkpoint", segment=folder.segment, error=str(problem))
-    if reader is None:
-        if damaged:
-            raise damaged[0]
-        return None
-    if reader.manifest.identity != identity:
-        raise UserError(
-            "this folder holds another run: a resume may not change what the run is",
-            where=recipe.folder,
-            found=_difference(recipe, reader) or "other data, or the data in another order",
-            wanted=f"the recipe of the checkpoint at step {reader.step} ({recipe.folder / 'recipe.yaml'})",
-            way_out="start another run: name=… or run_dir=…",
-        )
-    old = Recipe.model_validate(reader.recipe)
-    if not may_extend(recipe.schedule, reader.step, old.total_steps, recipe.total_steps):
-        raise UserError(
-            f"a {recipe.schedule.name} run cannot change its length at step {reader.step}",
-            where=recipe.folder,
-            found=f"{recipe.total_steps} steps",
-            wanted=f"{old.total_steps} steps, which its learning rate was made for",
-            way_out="start another run; a wsd run can be extended until its decay begins",
-        )
-    return reader
-
-
-def _difference(recipe: Recipe, reader: CheckpointReader) -> str:
-    """The keys in which a recipe is another run than a checkpoint's."""
-    old, new = (_flat(Recipe.model_validate(reader.recipe)), _flat(recipe))
-    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return "; ".join(f"{key}: {new.get(key)} (was {old.get(key)})" for key in keys)
-
-
-def _flat(recipe: Recipe) -> dict[str, object]:
-    """The identity's dotted keys, the data's hash aside."""
-    flat: dict[str, object] = {}
-    names = {"seed": "seed", "precision": "precision", "global_batch_size": "train.global_batch_size"}
-    for name, value in recipe.identity("").items():
-        if isinstance(value, dict):
-            flat.update({f"{name}.{key}": item for key, item in value.items()})
-        elif name in names:
-            flat[names[name]] = value
-    flat["data.sequence_length"] = recipe.data.sequence_length
-    flat["data.mixture"] = recipe.data.mixture
-    return flat

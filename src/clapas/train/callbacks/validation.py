@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from clapas.evaluate.bits_per_byte import score
 from clapas.loader.windows import Windows
 from clapas.recipe.recipe import Recipe
-from clapas.train.callbacks import Callback
+from clapas.train.callbacks.base import Callback
 from clapas_data.manifest import Manifest
 
 if TYPE_CHECKING:
-    from clapas.train.loop import Run
+    from clapas.train.run import Run
 
 
 class Validation(Callback):

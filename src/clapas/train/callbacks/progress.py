@@ -1,43 +1,20 @@
-"""What hangs on the training loop without being part of it.
-
-A callback's methods are called on every rank, in the order of the list; `run.is_first` tells rank 0, the only one that
-may write. A callback may use collectives (`run.ranks`) because all ranks reach it together.
-"""
+"""Live progress on a terminal, a line from time to time in a log file. Both go to stderr."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from clapas.recipe.errors import UserError
+from clapas.train.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from clapas.train.loop import Run
+    from clapas.train.run import Run
 
 PLAIN_LINE_SECONDS = 10.0
 """Time between two progress lines where stderr is a file and not a terminal."""
-
-
-class Callback:
-    """Optional behaviour of a run. Override what you need."""
-
-    def on_start(self, run: Run) -> None:
-        """Before the first step of this segment."""
-
-    def on_log(self, run: Run, row: dict[str, Any]) -> None:
-        """After a logged step: `row` is what metrics.jsonl got."""
-
-    def on_step(self, run: Run) -> None:
-        """After every step, before a checkpoint of it."""
-
-    def on_end(self, run: Run) -> None:
-        """After the last step of this segment, also after an error."""
 
 
 class ProgressDisplay(Callback):
@@ -103,44 +80,3 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
-
-
-class WandbLogger(Callback):
-    """Weights & Biases, offline unless asked: `wandb sync RUN/wandb/…` sends it later. Rank 0 only."""
-
-    def __init__(self, mode: str, project: str) -> None:
-        self._mode = mode
-        self._project = project
-        self._wandb_run: Any = None
-
-    def on_start(self, run: Run) -> None:
-        """Open the W&B run; the same run folder keeps the same id over its segments."""
-        if not run.is_first:
-            return
-        try:
-            import wandb
-        except ImportError:
-            raise UserError("telemetry.wandb needs the wandb package", way_out="pip install 'clapas[wandb]'") from None
-        os.environ.setdefault("WANDB_SILENT", "true")
-        with contextlib.redirect_stdout(sys.stderr):
-            self._wandb_run = wandb.init(
-                mode="offline" if self._mode == "offline" else "online",
-                project=self._project,
-                name=run.recipe.name,
-                id=f"{run.recipe.name}-{run.identity[:12]}",
-                resume="allow" if self._mode == "online" else None,
-                dir=str(run.recipe.folder),
-                config=run.recipe.model_dump(mode="json"),
-            )
-
-    def on_log(self, run: Run, row: dict[str, Any]) -> None:
-        """Send a row; validation rows under their split's name."""
-        if self._wandb_run is not None:
-            prefix = f"{row['split']}/" if "split" in row else ""
-            values = {f"{prefix}{key}": value for key, value in row.items() if isinstance(value, (int, float))}
-            self._wandb_run.log(values, step=row["step"])
-
-    def on_end(self, run: Run) -> None:
-        """Close the W&B run."""
-        if self._wandb_run is not None:
-            self._wandb_run.finish()

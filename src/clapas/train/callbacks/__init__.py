@@ -1,0 +1,1 @@
+"""Optional behaviour that hangs on the training loop, one concept a file."""

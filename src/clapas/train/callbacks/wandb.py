@@ -1,0 +1,55 @@
+"""Weights & Biases as a sink of metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from clapas.recipe.errors import UserError
+from clapas.train.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from clapas.train.run import Run
+
+
+class WandbLogger(Callback):
+    """Weights & Biases, offline unless asked: `wandb sync RUN/wandb/…` sends it later. Rank 0 only."""
+
+    def __init__(self, mode: str, project: str) -> None:
+        self._mode = mode
+        self._project = project
+        self._wandb_run: Any = None
+
+    def on_start(self, run: Run) -> None:
+        """Open the W&B run; the same run folder keeps the same id over its segments."""
+        if not run.is_first:
+            return
+        try:
+            import wandb
+        except ImportError:
+            raise UserError("telemetry.wandb needs the wandb package", way_out="pip install 'clapas[wandb]'") from None
+        os.environ.setdefault("WANDB_SILENT", "true")
+        with contextlib.redirect_stdout(sys.stderr):
+            self._wandb_run = wandb.init(
+                mode="offline" if self._mode == "offline" else "online",
+                project=self._project,
+                name=run.recipe.name,
+                id=f"{run.recipe.name}-{run.identity[:12]}",
+                resume="allow" if self._mode == "online" else None,
+                dir=str(run.recipe.folder),
+                config=run.recipe.model_dump(mode="json"),
+            )
+
+    def on_log(self, run: Run, row: dict[str, Any]) -> None:
+        """Send a row; validation rows under their split's name."""
+        if self._wandb_run is not None:
+            prefix = f"{row['split']}/" if "split" in row else ""
+            values = {f"{prefix}{key}": value for key, value in row.items() if isinstance(value, (int, float))}
+            self._wandb_run.log(values, step=row["step"])
+
+    def on_end(self, run: Run) -> None:
+        """Close the W&B run."""
+        if self._wandb_run is not None:
+            self._wandb_run.finish()

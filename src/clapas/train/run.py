@@ -1,0 +1,185 @@
+"""What a run is while it trains: its place, its sums, and how it tells of itself."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from clapas.engine.engine import Engine
+from clapas.engine.ranks import Ranks
+from clapas.ledger.ledger import NOT_MEASURED
+from clapas.loader.plan import DataPlan
+from clapas.recipe.errors import ClapasError
+from clapas.recipe.recipe import Recipe
+from clapas.train.callbacks.base import Callback
+from clapas.train.clock import Clock
+from clapas.train.run_folder import Metrics, RunFolder
+
+
+@dataclass(slots=True)
+class Work:
+    """What this segment has done since it began. seconds: of its steps, from the wait for data to the update."""
+
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step, as this rank saw it.
+
+    loss_sum: nats over this rank's targets, on its device, float64. targets: the step's target tokens over all ranks.
+    grad_norm: global L2 norm before clipping (on a GPU not yet waited for).
+    """
+
+    loss_sum: torch.Tensor
+    targets: float
+    grad_norm: float | torch.Tensor
+    learning_rate: float
+
+
+class Run:
+    """One rank's view of a run that trains.
+
+    step: optimizer steps done. last_step: the newest of them. stopping: the ranks have agreed to stop after this step.
+    folder: on rank 0, else None. clock: where the time of the steps goes.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        ranks: Ranks,
+        engine: Engine,
+        plan: DataPlan,
+        folder: RunFolder | None,
+        callbacks: Sequence[Callback],
+        *,
+        step: int,
+        hashes: dict[str, str],
+        peak_flops: float | None,
+    ) -> None:
+        self.recipe, self.ranks, self.engine, self.plan, self.folder = recipe, ranks, engine, plan, folder
+        self.step, self.hashes, self.peak_flops = step, hashes, peak_flops
+        self.callbacks = callbacks
+        self.is_first = ranks.rank == 0
+        self.stopping = False
+        self.last_step: Step | None = None
+        self.work = Work()
+        self.clock = Clock()
+        self._logged = Work()
+        self._begin = time.perf_counter()
+        self._metrics = Metrics(recipe.folder, from_step=step) if folder else None
+        self.flops_per_token = recipe.model.flops_per_token(recipe.data.sequence_length)
+
+    @property
+    def identity(self) -> str:
+        """The run's identity hash."""
+        return self.hashes["identity"]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further step follows in this segment."""
+        return self.stopping or self.step == self.recipe.total_steps
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean time of this segment's steps."""
+        return self.work.seconds / max(1, self.work.steps)
+
+    def finish_step(self, step: Step, seconds: float) -> None:
+        """Count a step that was done; log it where it is time."""
+        self.last_step = step
+        self.step += 1
+        self.work.steps += 1
+        self.work.tokens += self.recipe.tokens_per_step
+        self.work.seconds += seconds
+        if self.step % self.recipe.telemetry.log_every == 0 or self.step == self.recipe.total_steps:
+            self._log_step(step)
+
+    def _log_step(self, step: Step) -> None:
+        loss = self.ranks.sum(step.loss_sum.item()) / step.targets
+        norm = float(step.grad_norm)
+        steps = self.work.steps - self._logged.steps
+        seconds = self.work.seconds - self._logged.seconds
+        rate = (self.work.tokens - self._logged.tokens) / seconds
+        self._logged = Work(**asdict(self.work))
+        peak = self.peak_flops
+        row = {
+            "step": self.step,
+            "loss": loss,
+            "grad_norm": norm,
+            "learning_rate": step.learning_rate,
+            "tokens": self.step * self.recipe.tokens_per_step,
+            "tokens_per_second": rate,
+            "mfu": None if peak is None else rate * self.flops_per_token / (peak * self.ranks.size),
+            "step_seconds": seconds / steps,
+        }
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            way_out = "lower optimizer.lr or look at the data (`clapas audit`); the last checkpoint stands"
+            found = f"loss {loss}, gradient norm {norm}"
+            with self.ranks.said_once():
+                raise ClapasError(
+                    f"training diverged at step {self.step}", where=self.recipe.folder, found=found, way_out=way_out
+                )
+        for callback in self.callbacks:
+            callback.add_columns(self, row)
+        self.log(row)
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a row to metrics.jsonl and show it to the callbacks."""
+        if self.folder and self._metrics:
+            row["segment"] = self.folder.segment
+            self._metrics.append(row)
+        for callback in self.callbacks:
+            callback.on_log(self, row)
+
+    def record(self, event: str, **facts: Any) -> None:
+        """Append an event to the ledger (rank 0)."""
+        if self.folder:
+            self.folder.ledger.append(event, segment=self.folder.segment, step=self.step, **facts)
+
+    def totals(self) -> dict[str, Any]:
+        """This segment's sums so far. seconds: wall time since it began to train; flops: the model's own."""
+        return {
+            "step": self.step,
+            "run_tokens": self.step * self.recipe.tokens_per_step,
+            "tokens": self.work.tokens,
+            "flops": self.work.tokens * self.flops_per_token,
+            "seconds": round(time.perf_counter() - self._begin, 3),
+            "ranks": self.ranks.size,
+            "energy_joules": NOT_MEASURED,
+        }
+
+    def end(self, exit_code: int, reason: str) -> None:
+        """Record how the segment ended."""
+        self.record("segment_end", reason=reason, totals=self.totals())
+        if self.folder:
+            self.folder.end_segment(exit_code, reason, self.step)
+
+    def fail(self, error: ClapasError) -> None:
+        """Record that the segment failed."""
+        self.record("failed", error=str(error), totals=self.totals())
+        if self.folder:
+            self.folder.end_segment(error.exit_code, error.what, self.step)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._metrics:
+            self._metrics.close()
+
+    def headline(self) -> str:
+        """What is about to be trained, in one line."""
+        recipe = self.recipe
+        where = "resuming after" if self.step else "starting at"
+        return (
+            f"{recipe.name}: {recipe.model.parameters():,} parameters, {recipe.total_steps:,} steps of "
+            f"{recipe.tokens_per_step:,} tokens, ZeRO-{recipe.parallel.zero_stage}, {recipe.precision}, "
+            f"{self.ranks.size} rank{'s' if self.ranks.size > 1 else ''} on {self.ranks.device.type}; "
+            f"{where} step {self.step}"
+        )
