@@ -99,7 +99,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any], model: type[BaseModel])
     merged = dict(below)
     for key, value in above.items():
         old, info = merged.get(key), model.model_fields.get(key)
-        section = next(iter(_models_in(info.annotation)), None) if info else None
+        section = next(iter(models_in(info.annotation)), None) if info else None
         if info and section and isinstance(old, dict) and isinstance(value, dict):
             is_named = get_origin(info.annotation) is dict
             merged[key] = _merge_named(old, value, section) if is_named else _merge(old, value, section)
@@ -208,7 +208,7 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
     for name, info in model.model_fields.items():
         key = info.alias or name
         yield f"{prefix}{key}"
-        for part in _models_in(info.annotation):
+        for part in models_in(info.annotation):
             yield from known_keys(part, f"{prefix}{key}.")
 
 
@@ -217,14 +217,15 @@ def _other_names(model: type[BaseModel], section: str = "") -> Iterable[tuple[st
     if issubclass(model, Section):
         yield section, model.also_called
     for name, info in model.model_fields.items():
-        for part in _models_in(info.annotation):
+        for part in models_in(info.annotation):
             yield from _other_names(part, f"{section}.{name}" if section else name)
 
 
-def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+def models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    """The sections that an annotation names, inside unions, lists and mappings too."""
     origin = get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif origin in (typing.Union, types.UnionType, list, tuple, dict, typing.Annotated) and origin is not Literal:
         for part in get_args(annotation):
-            yield from _models_in(part)
+            yield from models_in(part)
