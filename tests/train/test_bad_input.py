@@ -55,6 +55,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], *words: str, code: 
         ("model.num_key_value_heads=3", ("num_key_value_heads: found 3; must divide num_attention_heads, which is 4",)),
         ("data.sequence_length=129", ("data.sequence_length: found 129", "max_position_embeddings, which is 128")),
         ("schedule.warmup_steps=6", ("schedule.warmup_steps: found 6; must be under the run's 6 steps",)),
+        ("schedule={name: linear, warmup_tokens: 6000}", ("schedule.warmup_tokens: found 6000, which are 6 steps",)),
         ("schedule.decay_ratio=0.1", ("decay_ratio: has no meaning with name: cosine",)),
         ("data.path=nowhere", ("nowhere: no such corpus folder", "clapas data build")),
         ("model.vocab_size=2000", ("more token ids than the model has", "model.vocab_size=2048")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from clapas.train.config import ScheduleConfig
@@ -28,9 +30,68 @@ def test_wsd_is_stable_then_linear() -> None:
     assert values[15:] == pytest.approx([0.8, 0.6, 0.4, 0.2, 0.0])
 
 
+def test_wsd_along_one_minus_sqrt_falls_fast_first() -> None:
+    """1 - sqrt(progress) down to the floor (Hägele et al., 2024)."""
+    values = factors(ScheduleConfig(name="wsd", min_lr_ratio=0.2, decay_ratio=0.5, decay_shape="1-sqrt"), 8)
+    assert values == pytest.approx([1, 1, 1, 1, 0.6, 1 - 0.8 * 0.5**0.5, 1 - 0.8 * 0.75**0.5, 0.2])
+
+
+def test_linear_goes_straight_down() -> None:
+    """From the end of the warm-up to the floor at the last step."""
+    values = factors(ScheduleConfig(name="linear", warmup_steps=2, min_lr_ratio=0.0), 6)
+    assert values == pytest.approx([0.5, 1.0, 0.75, 0.5, 0.25, 0.0])
+
+
+def test_constant_and_inverse_sqrt() -> None:
+    """After the warm-up: 1, and sqrt(warmup / step); both whatever the length of the run."""
+    constant = ScheduleConfig(name="constant", warmup_steps=2)
+    assert factors(constant, 5) == [0.5, 1.0, 1.0, 1.0, 1.0]
+    inverse = ScheduleConfig(name="inverse_sqrt", warmup_steps=4)
+    values = factors(inverse, 16)
+    assert values[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert values[15] == pytest.approx(0.5)
+    assert values == factors(inverse, 100)[:16]
+
+
+def test_a_warmup_in_tokens_is_rounded_up_to_a_step() -> None:
+    """1,000 tokens in steps of 300 are 4 steps; both at once are refused."""
+    schedule = ScheduleConfig(name="constant", warmup_tokens=1000)
+    assert schedule.in_steps(300).warmup_steps == 4
+    assert factors(schedule.in_steps(300), 5) == [0.25, 0.5, 0.75, 1.0, 1.0]
+    with pytest.raises(ValueError, match="both given"):
+        ScheduleConfig(warmup_steps=1, warmup_tokens=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("cosine", "decay_ratio"), ("linear", "decay_shape"), ("constant", "min_lr_ratio"), ("constant", "decay_ratio")],
+)
+def test_an_option_of_another_schedule_is_refused_by_name(name: str, option: str) -> None:
+    """Never silently ignored."""
+    value = "1-sqrt" if option == "decay_shape" else 0.3
+    with pytest.raises(ValueError, match=f"{option}: has no meaning with name: {name}; it belongs to .*wsd"):
+        ScheduleConfig.model_validate({"name": name, option: value})
+
+
+def test_a_resolved_schedule_says_its_defaults() -> None:
+    """What acts is written down, and what has no meaning is not."""
+    assert ScheduleConfig(name="wsd").decay_ratio == 0.2
+    assert ScheduleConfig().min_lr_ratio == 0.1
+    assert ScheduleConfig(name="constant").min_lr_ratio is None
+
+
 def test_without_warmup_the_first_step_counts() -> None:
     """No step is wasted at a rate of zero."""
     assert factors(ScheduleConfig(name="wsd", warmup_steps=0), 10)[0] == 1.0
+
+
+@pytest.mark.parametrize("name", ["constant", "inverse_sqrt"])
+def test_a_schedule_without_an_end_may_always_be_extended(name: Any) -> None:
+    """Longer or shorter, but never shorter than what is done."""
+    schedule = ScheduleConfig(name=name, warmup_steps=3)
+    assert may_extend(schedule, done=100, old_total=100, new_total=200)
+    assert may_extend(schedule, done=50, old_total=100, new_total=50)
+    assert not may_extend(schedule, done=51, old_total=100, new_total=50)
 
 
 def test_only_a_stable_wsd_run_may_be_extended() -> None:
@@ -42,3 +103,6 @@ def test_only_a_stable_wsd_run_may_be_extended() -> None:
     cosine = ScheduleConfig(name="cosine")
     assert not may_extend(cosine, done=10, old_total=100, new_total=200)
     assert may_extend(cosine, done=10, old_total=100, new_total=100)
+    linear = ScheduleConfig(name="linear", warmup_steps=5)
+    assert not may_extend(linear, done=10, old_total=100, new_total=200)
+    assert may_extend(linear, done=5, old_total=100, new_total=200)  # its warm-up does not know the length

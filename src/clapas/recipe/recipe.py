@@ -51,11 +51,10 @@ class Recipe(TypedFile):
             raise ValueError(
                 f"data.sequence_length: found {length}; at most model.max_position_embeddings, which is {positions}"
             )
-        if self.schedule.warmup_steps >= self.total_steps:
-            raise ValueError(
-                f"schedule.warmup_steps: found {self.schedule.warmup_steps}; must be under the run's "
-                f"{self.total_steps} steps"
-            )
+        warmup, tokens = self.schedule_in_steps.warmup_steps, self.schedule.warmup_tokens
+        if warmup >= self.total_steps:
+            key, found = ("steps", warmup) if tokens is None else ("tokens", f"{tokens}, which are {warmup} steps")
+            raise ValueError(f"schedule.warmup_{key}: found {found}; must be under the run's {self.total_steps} steps")
         return self
 
     @property
@@ -72,6 +71,11 @@ class Recipe(TypedFile):
     def tokens_per_step(self) -> int:
         """Tokens that one optimizer step reads, over all ranks."""
         return self.train.global_batch_size * self.data.sequence_length
+
+    @property
+    def schedule_in_steps(self) -> ScheduleConfig:
+        """The schedule with its warm-up in steps."""
+        return self.schedule.in_steps(self.tokens_per_step)
 
     def place(self, key: str) -> str:
         """Where a dotted key was given, for a message: `file:line`, "command line", or the recipe's name."""

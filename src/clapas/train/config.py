@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -11,6 +12,24 @@ from clapas.recipe.typed import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+def with_named_options(values: Any, options: Mapping[str, Mapping[str, Any]], default: str) -> Any:
+    """A section's values with the defaults of the options that its `name` has, so that a resolved recipe says them.
+
+    options: name -> its own options with their defaults; keys in none of them belong to all.
+    Raises ValueError where an option of another name is given.
+    """
+    if not isinstance(values, dict):
+        return values  # pydantic says what is wrong
+    name = values.get("name", default)
+    if name not in options:
+        return values
+    for key, value in values.items():
+        owners = [owner for owner, own in options.items() if key in own]
+        if value is not None and owners and name not in owners:
+            raise ValueError(f"{key}: has no meaning with name: {name}; it belongs to {' and '.join(owners)}")
+    return values | {key: value for key, value in options[name].items() if values.get(key) is None}
 
 
 class TrainConfig(Section):
@@ -79,29 +98,53 @@ class OptimizerConfig(Section):
     gradient_clipping: Annotated[float, Field(ge=0)] = 1.0
 
 
-class ScheduleConfig(Section):
-    """The learning rate over a run, as a share of `optimizer.lr`.
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "cosine": {"min_lr_ratio": 0.1},
+    "linear": {"min_lr_ratio": 0.1},
+    "wsd": {"min_lr_ratio": 0.1, "decay_ratio": 0.2, "decay_shape": "linear"},
+    "constant": {},
+    "inverse_sqrt": {},
+}
+"""Each schedule's own options with their defaults. A fifth of a WSD run suffices to decay (Hägele et al., 2024)."""
 
-    cosine: linear warm-up, then half a cosine down to `min_lr_ratio` at the last step.
-    wsd: linear warm-up, stable, then a linear decay over the last `decay_ratio` of the run (Hu et al., 2024, MiniCPM).
+
+class ScheduleConfig(Section):
+    """The learning rate over a run, as a share of `optimizer.lr`. Each begins with a linear warm-up.
+
+    cosine: then half a cosine down to `min_lr_ratio` at the last step (Loshchilov & Hutter, 2017).
+    linear: then a straight line down to `min_lr_ratio` at the last step.
+    wsd: then stable, then a decay over the last `decay_ratio` of the run (Hu et al., 2024, MiniCPM), along a line or
+    along `1-sqrt`, which falls fast first (Hägele et al., 2024).
+    constant: then stable. inverse_sqrt: then as 1 / sqrt(step) (Vaswani et al., 2017).
+    warmup_steps or warmup_tokens: the length of the warm-up, in steps or in training tokens (rounded up to a step).
     """
 
     also_called: ClassVar[dict[str, str]] = {"warmup": "warmup_steps", "min_lr": "min_lr_ratio", "type": "name"}
 
-    name: Literal["cosine", "wsd"] = "cosine"
+    name: Literal["cosine", "linear", "wsd", "constant", "inverse_sqrt"] = "cosine"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    min_lr_ratio: Share = 0.1
-    decay_ratio: Share | None = None  # by default DECAY_RATIO where it has a meaning
+    warmup_tokens: PositiveInt | None = None
+    min_lr_ratio: Share | None = None
+    decay_ratio: Share | None = None
+    decay_shape: Literal["linear", "1-sqrt"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_this_schedule(cls, values: Any) -> Any:
+        return with_named_options(values, SCHEDULES, default="cosine")
 
     @model_validator(mode="after")
-    def _decay_belongs_to_wsd(self) -> ScheduleConfig:
-        if self.name != "wsd" and self.decay_ratio is not None:
-            raise ValueError(f"decay_ratio: has no meaning with name: {self.name}; it belongs to wsd")
+    def _one_warmup(self) -> ScheduleConfig:
+        if self.warmup_steps and self.warmup_tokens is not None:
+            raise ValueError("warmup_steps and warmup_tokens: both given; give one of the two")
         return self
 
-
-DECAY_RATIO = 0.2
-"""The share of a WSD run that decays by default: 10 to 20 % suffice (Hägele et al., 2024)."""
+    def in_steps(self, tokens_per_step: int) -> ScheduleConfig:
+        """The same schedule with its warm-up counted in steps of `tokens_per_step` tokens."""
+        if self.warmup_tokens is None:
+            return self
+        steps = math.ceil(self.warmup_tokens / tokens_per_step)
+        return self.model_copy(update={"warmup_steps": steps, "warmup_tokens": None})
 
 
 class TelemetryConfig(Section):

@@ -61,7 +61,9 @@ def _loop(run: Run, objective: Objective, stop: StopRequest) -> None:
 
 def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targets: float) -> Step:
     recipe, engine, device = run.recipe, run.engine, run.ranks.device
-    learning_rate = recipe.optimizer.lr * learning_rate_factor(recipe.schedule, run.step + 1, recipe.total_steps)
+    learning_rate = recipe.optimizer.lr * learning_rate_factor(
+        recipe.schedule_in_steps, run.step + 1, recipe.total_steps
+    )
     loss_sum = torch.zeros((), device=device, dtype=torch.float64)
     for batch in micro_batches:
         with run.clock("forward"):

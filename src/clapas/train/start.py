@@ -31,13 +31,13 @@ def find_start(recipe: Recipe, identity: str, folder: RunFolder | None) -> Check
             way_out="start another run: name=… or run_dir=…",
         )
     old = Recipe.model_validate(reader.recipe)
-    if not may_extend(recipe.schedule, reader.step, old.total_steps, recipe.total_steps):
+    if not may_extend(recipe.schedule_in_steps, reader.step, old.total_steps, recipe.total_steps):
         raise UserError(
             f"a {recipe.schedule.name} run cannot change its length at step {reader.step}",
             where=recipe.folder,
             found=f"{recipe.total_steps} steps",
             wanted=f"{old.total_steps} steps, which its learning rate was made for",
-            way_out="start another run; a wsd run can be extended until its decay begins",
+            way_out="start another run; wsd can be extended until its decay begins, constant and inverse_sqrt always",
         )
     return reader
 
