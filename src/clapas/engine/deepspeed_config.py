@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clapas.engine.layout import layout_of
 from clapas.recipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,22 +20,22 @@ NEVER = 2**31  # steps between DeepSpeed's own progress lines: Clapas prints its
 
 def gradient_accumulation(recipe: Recipe, world_size: int) -> tuple[int, int]:
     """(micro-batch, accumulation steps) of one rank. Raises UserError where the global batch cannot be split so."""
-    batch = recipe.train.global_batch_size
-    if batch % world_size:
+    batch, readers = recipe.train.global_batch_size, layout_of(recipe, world_size).data
+    if batch % readers:
         raise UserError(
             "train.global_batch_size cannot be shared equally among the ranks",
             where=recipe.place("train.global_batch_size"),
-            found=f"{batch} samples on {world_size} ranks",
-            wanted=f"a multiple of {world_size}",
-            way_out=f"train.global_batch_size={-(-batch // world_size) * world_size}",
+            found=f"{batch} samples on {readers} ranks",
+            wanted=f"a multiple of {readers}",
+            way_out=f"train.global_batch_size={-(-batch // readers) * readers}",
         )
-    share = batch // world_size
+    share = batch // readers
     micro = recipe.train.micro_batch_size or share
     if share % micro:
         raise UserError(
             "train.micro_batch_size does not divide a rank's share of the global batch",
             where=recipe.place("train.micro_batch_size"),
-            found=f"micro-batch {micro}; {batch} samples on {world_size} ranks leave {share} each",
+            found=f"micro-batch {micro}; {batch} samples on {readers} ranks leave {share} each",
             wanted=f"one of {', '.join(str(size) for size in range(1, share + 1) if share % size == 0)}",
             way_out=f"train.micro_batch_size={max(size for size in range(1, micro + 1) if share % size == 0)}",
         )

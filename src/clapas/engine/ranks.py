@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import torch
@@ -22,6 +22,7 @@ from torch._C._distributed_c10d import (  # documented as torch.distributed.*, w
     TCPStore,
 )
 
+from clapas.engine.layout import Layout, Place
 from clapas.recipe.errors import ClapasError, UserError
 
 RENDEZVOUS_SECONDS = 300  # a slow file system can delay a rank's imports by minutes
@@ -35,11 +36,37 @@ STEPS_APART = 64
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process's place among the data-parallel ranks."""
+    """This process's place among all ranks and in their layout, by which all read other samples if nothing is said."""
 
     rank: int
     size: int
     device: torch.device
+    tensor: int = 1
+    sequence: int = 1
+
+    def arranged(self, layout: Layout) -> Ranks:
+        """The same ranks in a layout."""
+        return replace(self, tensor=layout.tensor, sequence=layout.sequence)
+
+    @property
+    def layout(self) -> Layout:
+        """How all ranks share the work."""
+        return Layout(self.size // (self.tensor * self.sequence), self.sequence, self.tensor)
+
+    @property
+    def place(self) -> Place:
+        """Where this rank stands in the layout."""
+        return self.layout.place(self.rank)
+
+    @property
+    def data_rank(self) -> int:
+        """Which of `data_size` parts of the samples this rank reads; its tensor and sequence ranks read the same."""
+        return self.place.data
+
+    @property
+    def data_size(self) -> int:
+        """Into how many parts the samples are shared."""
+        return self.layout.data
 
     def agree_on_error(self, error: str | None) -> str | None:
         """The first error that any rank brought, on every rank; None where there is none. A barrier."""
@@ -61,16 +88,19 @@ class Ranks:
             raise
 
     def sum(self, value: float) -> float:
-        """The sum of a number over all ranks (float64)."""
+        """The sum of a number over all ranks (float64); see `sum_all`."""
         return self.sum_all([value])[0]
 
     def sum_all(self, values: list[float]) -> list[float]:
-        """The sums of several numbers over all ranks (float64), in one collective."""
+        """The sums of several numbers over all ranks (float64), in one collective.
+
+        Tensor ranks see the same tokens and count once: their mean is what is summed.
+        """
         if self.size == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64)  # on the CPU, over gloo: no wait for the GPU
         dist.all_reduce(tensor)
-        return tensor.tolist()
+        return (tensor / self.tensor).tolist()
 
     def broadcast(self, text: str | None) -> str | None:
         """Rank 0's text, on every rank."""

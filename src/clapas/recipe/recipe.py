@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, StringConstraints, model_validator
 
 from clapas.checkpoint.config import CheckpointConfig
-from clapas.engine.config import ParallelConfig, Precision
+from clapas.engine.config import ParallelConfig, Precision, check_shares
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ModelConfig
@@ -55,6 +55,7 @@ class Recipe(TypedFile):
         if warmup >= self.total_steps:
             key, found = ("steps", warmup) if tokens is None else ("tokens", f"{tokens}, which are {warmup} steps")
             raise ValueError(f"schedule.warmup_{key}: found {found}; must be under the run's {self.total_steps} steps")
+        check_shares(self.parallel, self.model, length)
         return self
 
     @property

@@ -79,8 +79,8 @@ def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targ
 def _loader(run: Run) -> Loader:
     return Loader(
         run.plan,
-        rank=run.ranks.rank,
-        world=run.ranks.size,
+        rank=run.ranks.data_rank,
+        world=run.ranks.data_size,
         micro_batch_size=run.engine.config["train_micro_batch_size_per_gpu"],
         start_step=run.step + 1,
     )

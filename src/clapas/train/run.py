@@ -180,6 +180,6 @@ class Run:
         return (
             f"{recipe.name}: {recipe.model.parameters():,} parameters, {recipe.total_steps:,} steps of "
             f"{recipe.tokens_per_step:,} tokens, ZeRO-{recipe.parallel.zero_stage}, {recipe.precision}, "
-            f"{self.ranks.size} rank{'s' if self.ranks.size > 1 else ''} on {self.ranks.device.type}; "
+            f"{self.ranks.layout} on {self.ranks.device.type}; "
             f"{where} step {self.step}"
         )

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from clapas.engine.engine import Engine, import_deepspeed
+from clapas.engine.layout import layout_of
 from clapas.engine.ranks import Ranks, start_ranks, stop_ranks
 from clapas.engine.state import restore, seed_random_states
 from clapas.loader.plan import DataPlan
@@ -62,6 +63,7 @@ def train(
         import_deepspeed()
         with ranks.said_once():
             plan = preflight(recipe, ranks.size)
+            ranks = ranks.arranged(layout_of(recipe, ranks.size))
             folder = _open_folder(recipe, ranks)
         try:
             run = _prepare(recipe, ranks, plan, folder, callbacks, build or build_model)

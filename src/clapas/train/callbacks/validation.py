@@ -22,7 +22,7 @@ class Validation(Callback):
         if run.step % run.recipe.evaluation.every and run.step != run.recipe.total_steps:
             return
         config = run.recipe.evaluation
-        windows = held_out_windows(run.recipe, run.plan.manifest, run.ranks.rank, run.ranks.size)
+        windows = held_out_windows(run.recipe, run.plan.manifest, run.ranks.data_rank, run.ranks.data_size)
         own = score(run.engine, windows, device=run.ranks.device, limit=config.tokens)
         loss_sum, tokens = run.ranks.sum_all([own.loss_sum, float(own.tokens)])
         scored = type(own)(loss_sum, int(tokens))
