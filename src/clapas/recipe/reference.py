@@ -15,8 +15,8 @@ from clapas.recipe.typed import models_in
 
 HEAD = """# A recipe, key by key
 
-Generated from the code by `make reference`. A recipe is one YAML file; `extends: NAME` begins with another one's values,
-and `clapas train RECIPE key.sub=value` overrides any key. What is not given has the default shown; *required* has none.
+Generated from the code by `make reference`. A recipe is one YAML file; `extends: NAME` begins with another's values,
+`clapas train RECIPE key.sub=value` overrides any key. What is not given has the default shown; *required* has none.
 """
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
