@@ -36,14 +36,14 @@ def measure(setting: str, threads: int, turns: int, changes: dict[str, int]) -> 
 
     from clapas.model import cpu
     from clapas.model.config import ModelConfig
+    from clapas.model.decoder import CausalLM
     from clapas.model.init import initialise
-    from clapas.model.llama import LlamaForCausalLM
     from clapas.model.operations import summed_loss
 
     torch.set_num_threads(threads)
     getattr(cpu, setting, lambda: None)()
     dimensions = {**DEMO, **changes}
-    ours = LlamaForCausalLM(ModelConfig.model_validate(dimensions))
+    ours = CausalLM(ModelConfig.model_validate(dimensions))
     initialise(ours, 0)
     theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**dimensions)).train()
     theirs.load_state_dict(ours.state_dict())
@@ -52,7 +52,7 @@ def measure(setting: str, threads: int, turns: int, changes: dict[str, int]) -> 
     sides: list[Callable[[], torch.Tensor]] = [
         lambda: summed_loss(theirs(tokens_BS, use_cache=False).logits, targets_BS),
         lambda: summed_loss(ours(tokens_BS), targets_BS),
-        lambda: ours(tokens_BS, targets_BS=targets_BS),
+        lambda: ours(tokens_BS, targets_BS=targets_BS)[0],
     ]
     seconds: list[list[float]] = [[], [], []]
     for _ in range(turns + 2):

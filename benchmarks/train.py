@@ -33,9 +33,9 @@ import torch  # noqa: E402
 
 from clapas.engine.ranks import Ranks, start_ranks  # noqa: E402
 from clapas.loader.loader import Batch, Loader  # noqa: E402
+from clapas.model.build import build_model  # noqa: E402
 from clapas.model.cpu import prepare_cpu  # noqa: E402
 from clapas.model.init import initialise  # noqa: E402
-from clapas.model.llama import LlamaForCausalLM  # noqa: E402
 from clapas.recipe.recipe import Recipe, read_recipe  # noqa: E402
 from clapas.train.optimizer import build_optimizer  # noqa: E402
 from clapas.train.preflight import preflight  # noqa: E402
@@ -51,7 +51,7 @@ def batches(recipe: Recipe) -> Iterator[Batch]:
 
 def bare(recipe: Recipe) -> Callable[[list[Batch]], float]:
     """A loop as one would write it by hand."""
-    model = LlamaForCausalLM(recipe.model)
+    model = build_model(recipe.model, recipe.compute)
     initialise(model, recipe.seed)
     optimizer = build_optimizer(recipe.optimizer, model)
 
@@ -59,7 +59,8 @@ def bare(recipe: Recipe) -> Callable[[list[Batch]], float]:
         total = 0.0
         count = sum(batch.target_count for batch in micro_batches)
         for batch in micro_batches:
-            loss = model(batch.tokens, targets_BS=batch.targets) / count
+            objective, _ = model(batch.tokens, targets_BS=batch.targets)
+            loss = objective / count
             loss.backward()
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.gradient_clipping)
@@ -78,7 +79,7 @@ def ours(recipe: Recipe, ranks: Ranks) -> Callable[[list[Batch]], float]:
         (count,) = ranks.sum_all([float(sum(batch.target_count for batch in micro_batches))])
         total = 0.0
         for batch in micro_batches:
-            loss = engine(batch.tokens, targets_BS=batch.targets)
+            loss, _ = engine(batch.tokens, targets_BS=batch.targets)
             engine.backward(loss, count)
             total += loss.item()
         float(engine.step(recipe.optimizer.lr))

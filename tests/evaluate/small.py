@@ -10,10 +10,10 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from clapas.model.config import ModelConfig
+from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import generation_config, to_hf_config
 from clapas.model.hf_weights import write_weights
 from clapas.model.init import initialise
-from clapas.model.llama import LlamaForCausalLM
 
 EOS, BOS, PAD = 256, 257, 258
 CONFIG = ModelConfig(
@@ -41,10 +41,10 @@ def write_tokenizer(folder: Path, **changes: Any) -> None:
     (folder / "tokenizer_config.json").write_bytes(orjson.dumps(config))
 
 
-def write_model(folder: Path, config: ModelConfig = CONFIG, seed: int = 1) -> LlamaForCausalLM:
+def write_model(folder: Path, config: ModelConfig = CONFIG, seed: int = 1) -> CausalLM:
     """A Hugging Face folder; returns its model."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = LlamaForCausalLM(config).eval()
+    model = CausalLM(config).eval()
     initialise(model, seed)
     state = dict(model.named_parameters())
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -12,7 +12,7 @@ from clapas.evaluate.bits_per_byte import Scored, score
 from clapas.evaluate.evaluate import evaluate, evaluation_table
 from clapas.evaluate.load import load
 from clapas.loader.windows import Windows
-from clapas.model.llama import LlamaForCausalLM
+from clapas.model.decoder import CausalLM
 from clapas.model.operations import summed_loss
 from clapas.recipe.errors import UserError
 from clapas_data.manifest import open_manifest
@@ -21,7 +21,7 @@ from evaluate.small import write_model
 
 
 @pytest.fixture(scope="module")
-def model(trained_run: Path) -> LlamaForCausalLM:
+def model(trained_run: Path) -> CausalLM:
     """A trained model."""
     return load(trained_run, device="cpu").model
 
@@ -33,7 +33,7 @@ def windows_of(data: Path, rank: int = 0, world: int = 1, stride: int = 64) -> W
 
 
 @torch.no_grad()
-def test_the_figure_is_its_definition(model: LlamaForCausalLM, test_data: Path) -> None:
+def test_the_figure_is_its_definition(model: CausalLM, test_data: Path) -> None:
     """Token by token from the logits: each held-out token, EOS included, scored with what its window has before it."""
     windows = windows_of(test_data)
     manifest = open_manifest(test_data)
@@ -58,7 +58,7 @@ def test_the_figure_is_its_definition(model: LlamaForCausalLM, test_data: Path) 
     assert scored.bits_per_byte(windows) == pytest.approx(expected / math.log(2) / windows.text_bytes, rel=1e-5)
 
 
-def test_ranks_add_up_to_one(model: LlamaForCausalLM, test_data: Path) -> None:
+def test_ranks_add_up_to_one(model: CausalLM, test_data: Path) -> None:
     """Three ranks' sums are those of one, over the same number of batches each."""
     parts = [score(model, windows_of(test_data, rank, 3, stride=128)) for rank in range(3)]
     whole = score(model, windows_of(test_data, stride=128))
@@ -66,7 +66,7 @@ def test_ranks_add_up_to_one(model: LlamaForCausalLM, test_data: Path) -> None:
     assert sum(part.loss_sum for part in parts) == pytest.approx(whole.loss_sum, rel=1e-6)
 
 
-def test_a_limit_scores_a_part_and_estimates_the_whole(model: LlamaForCausalLM, test_data: Path) -> None:
+def test_a_limit_scores_a_part_and_estimates_the_whole(model: CausalLM, test_data: Path) -> None:
     """About as many tokens as asked; its bits per byte use the split's bytes a token."""
     windows = windows_of(test_data)
     part = score(model, windows, limit=1000)
@@ -76,7 +76,7 @@ def test_a_limit_scores_a_part_and_estimates_the_whole(model: LlamaForCausalLM, 
     assert part.bits_per_byte(windows) == pytest.approx(want)
 
 
-def test_more_context_does_not_hurt(model: LlamaForCausalLM, test_data: Path) -> None:
+def test_more_context_does_not_hurt(model: CausalLM, test_data: Path) -> None:
     """Overlapping windows score a text better than windows that each begin blind."""
     overlapping, blind = (score(model, windows_of(test_data, stride=stride), limit=20_000) for stride in (64, 128))
     assert overlapping.loss < blind.loss

@@ -12,7 +12,7 @@ import transformers
 from clapas.evaluate.generate import complete, decoded, generate_to_stdout, stream_text, stream_tokens
 from clapas.evaluate.load import load
 from clapas.evaluate.sampling import Sampling
-from clapas.model.llama import LlamaForCausalLM
+from clapas.model.decoder import CausalLM
 from clapas.recipe.errors import UserError
 from evaluate.small import CONFIG, EOS, write_model
 
@@ -29,12 +29,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> LlamaForCausalLM:
+def model(folder: Path) -> CausalLM:
     """Its model."""
     return load(folder).model
 
 
-def continuations(model: LlamaForCausalLM, prompts: list[list[int]], **options: Any) -> list[list[int]]:
+def continuations(model: CausalLM, prompts: list[list[int]], **options: Any) -> list[list[int]]:
     """All tokens of each text after its prompt."""
     texts: list[list[int]] = [[] for _ in prompts]
     for tokens in stream_tokens(model, prompts, **{"max_new_tokens": 30, "sampling": GREEDY, **options}):
@@ -44,7 +44,7 @@ def continuations(model: LlamaForCausalLM, prompts: list[list[int]], **options: 
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
-def test_greedy_is_transformers_greedy(folder: Path, model: LlamaForCausalLM, penalty: float) -> None:
+def test_greedy_is_transformers_greedy(folder: Path, model: CausalLM, penalty: float) -> None:
     """Token for token what `model.generate(do_sample=False)` gives, with a repetition penalty too."""
     theirs = cast(Any, transformers.LlamaForCausalLM.from_pretrained(folder))
     for prompt in PROMPTS:
@@ -57,12 +57,12 @@ def test_greedy_is_transformers_greedy(folder: Path, model: LlamaForCausalLM, pe
         assert len(set(found)) > 3  # a text that says something
 
 
-def test_a_batch_is_its_texts_alone(model: LlamaForCausalLM) -> None:
+def test_a_batch_is_its_texts_alone(model: CausalLM) -> None:
     """Prompts of different lengths go on together as each would by itself."""
     assert continuations(model, PROMPTS) == [continuations(model, [prompt])[0] for prompt in PROMPTS]
 
 
-def test_the_cache_gives_the_tokens_of_reading_everything_again(model: LlamaForCausalLM) -> None:
+def test_the_cache_gives_the_tokens_of_reading_everything_again(model: CausalLM) -> None:
     """Each token is the likeliest one after the whole text so far, read without a cache."""
     text = list(PROMPTS[2])
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_the_cache_gives_the_tokens_of_reading_everything_again(model: LlamaForC
     assert continuations(model, [PROMPTS[2]])[0] == text[len(PROMPTS[2]) :]
 
 
-def test_a_text_ends_at_eos_and_its_neighbours_go_on(model: LlamaForCausalLM) -> None:
+def test_a_text_ends_at_eos_and_its_neighbours_go_on(model: CausalLM) -> None:
     """EOS is not part of the text; the others are as they were."""
     free = continuations(model, PROMPTS)
     eos = free[0][4]
@@ -80,7 +80,7 @@ def test_a_text_ends_at_eos_and_its_neighbours_go_on(model: LlamaForCausalLM) ->
     assert len(ended[0]) <= 4 < max(map(len, ended))
 
 
-def test_a_seed_gives_the_same_text_again(model: LlamaForCausalLM) -> None:
+def test_a_seed_gives_the_same_text_again(model: CausalLM) -> None:
     """Sampling depends on the seed, not on what was drawn before; another seed draws another text."""
     sampling = Sampling(temperature=1.0)
     first = continuations(model, PROMPTS, sampling=sampling, seed=3)
@@ -89,13 +89,13 @@ def test_a_seed_gives_the_same_text_again(model: LlamaForCausalLM) -> None:
     assert continuations(model, PROMPTS, sampling=sampling, seed=4) != first
 
 
-def test_ids_beyond_the_tokenizer_are_never_drawn(model: LlamaForCausalLM) -> None:
+def test_ids_beyond_the_tokenizer_are_never_drawn(model: CausalLM) -> None:
     """A model padded to more ids than its tokenizer has stays within the tokenizer's."""
     texts = continuations(model, PROMPTS, sampling=Sampling(temperature=5.0), vocabulary=40)
     assert max(max(text) for text in texts) < 40
 
 
-def test_generation_stops_where_the_positions_end(model: LlamaForCausalLM) -> None:
+def test_generation_stops_where_the_positions_end(model: CausalLM) -> None:
     """The longest text fills all positions, and no more."""
     assert len(continuations(model, [[7] * 90], max_new_tokens=1000)[0]) == CONFIG.max_position_embeddings - 90
 
@@ -138,7 +138,7 @@ def test_a_value_without_meaning_is_refused(wrong: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize("prompts", [[], [[]], [[1], []], [[999]], [[-1]], [[0] * 96]])
-def test_prompts_that_cannot_be_gone_on_with(model: LlamaForCausalLM, prompts: list[list[int]]) -> None:
+def test_prompts_that_cannot_be_gone_on_with(model: CausalLM, prompts: list[list[int]]) -> None:
     """Empty, unknown to the model, or as long as all its positions."""
     with pytest.raises(UserError, match="prompt"):
         continuations(model, prompts)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from clapas.model.config import ModelConfig
+from clapas.model.decoder import CausalLM
 from clapas.model.init import initialise
-from clapas.model.llama import LlamaForCausalLM
 
 COMMON: dict[str, Any] = {
     "hidden_size": 48,
@@ -39,9 +39,9 @@ def config_of(shape: str = "shared key-value heads", **changes: Any) -> ModelCon
     return ModelConfig(**{**COMMON, **SHAPES[shape], "initializer_range": LIVELY, **changes})
 
 
-def model_of(config: ModelConfig, seed: int = 1) -> LlamaForCausalLM:
+def model_of(config: ModelConfig, seed: int = 1) -> CausalLM:
     """A decoder whose norms are not all ones."""
-    model = LlamaForCausalLM(config)
+    model = CausalLM(config)
     initialise(model, seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clapas.model.config import ModelConfig
-from clapas.model.llama import LlamaForCausalLM
+from clapas.model.decoder import CausalLM
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import read_typed
 from model.shapes import COMMON, SHAPES, config_of
@@ -18,7 +18,7 @@ from model.shapes import COMMON, SHAPES, config_of
 def test_parameters_are_those_of_the_model(shape: str) -> None:
     """The count by formula is the count of the tensors."""
     config = config_of(shape)
-    assert config.parameters() == sum(p.numel() for p in LlamaForCausalLM(config).parameters())
+    assert config.parameters() == sum(p.numel() for p in CausalLM(config).parameters())
 
 
 def test_derived_dimensions_are_explicit() -> None:

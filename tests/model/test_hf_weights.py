@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from clapas.model.build import empty_model
 from clapas.model.hf_weights import INDEX, SINGLE, load_weights, write_weights
-from clapas.model.init import empty_model
 from clapas.recipe.errors import UserError
 from model.shapes import config_of, model_of
 

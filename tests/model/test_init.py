@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from clapas.model.init import empty_model, initialise
-from clapas.model.llama import LlamaForCausalLM
+from clapas.model.build import empty_model
+from clapas.model.decoder import CausalLM
+from clapas.model.init import initialise
 from model.shapes import config_of
 
 
 def initial(seed: int = 0, **changes: Any) -> dict[str, torch.Tensor]:
     """The initial weights of a shape."""
-    model = LlamaForCausalLM(config_of(**changes))
+    model = CausalLM(config_of(**changes))
     initialise(model, seed)
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
@@ -52,7 +53,7 @@ def test_standard_deviations() -> None:
 
 def test_lower_precision_rounds_the_same_draws() -> None:
     """A bf16 model begins as the fp32 model rounded."""
-    model = LlamaForCausalLM(config_of()).bfloat16()
+    model = CausalLM(config_of()).bfloat16()
     initialise(model, 0)
     for name, weight in initial().items():
         assert torch.equal(model.get_parameter(name), weight.bfloat16())
@@ -63,3 +64,11 @@ def test_an_empty_model_keeps_its_ties() -> None:
     model = empty_model(config_of("tied"), torch.float32)
     assert model.lm_head.weight is model.model.embed_tokens.weight
     assert "lm_head.weight" not in dict(model.named_parameters())
+
+
+def test_a_parameter_may_be_drawn_wider_or_narrower() -> None:
+    """A factor by name scales that parameter's draw and no other."""
+    model, name = CausalLM(config_of()), "model.layers.1.self_attn.q_proj.weight"
+    initialise(model, 0, std_scale={name: 0.25})
+    for other, parameter in model.named_parameters():
+        assert torch.equal(parameter, initial()[other] * (0.25 if other == name else 1.0)), other

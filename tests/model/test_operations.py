@@ -59,10 +59,14 @@ def test_the_loss_of_the_head_in_pieces(scale: float, monkeypatch: pytest.Monkey
     head = torch.randn(37, 12, generator=generator, requires_grad=True)
     targets = torch.randint(37, (50,), generator=generator)
     targets[[0, 20, 49]] = IGNORED
-    loss = operations.summed_loss_of_head(x, head, targets)
-    want = operations.summed_loss(x.double() @ head.double().t(), targets)
+    loss, losses_B = operations.summed_loss_of_head(x.view(5, 10, 12), head, targets.view(5, 10))
+    logits = x.double() @ head.double().t()
+    want = operations.summed_loss(logits, targets)
     assert math.isfinite(loss.item())
     torch.testing.assert_close(loss, want, rtol=1e-5, atol=0)
+    each = [operations.summed_loss(*sample) for sample in zip(logits.split(10), targets.split(10), strict=True)]
+    torch.testing.assert_close(losses_B, torch.stack(each), rtol=1e-5, atol=0)
+    assert not losses_B.requires_grad
     found = torch.autograd.grad(loss * 0.3, (x, head))
     for grad, expected in zip(found, torch.autograd.grad(want * 0.3, (x, head)), strict=True):
         torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
@@ -71,6 +75,6 @@ def test_the_loss_of_the_head_in_pieces(scale: float, monkeypatch: pytest.Monkey
 def test_no_target_no_loss_and_no_gradient() -> None:
     """A batch of ignored targets, as a rank may hold at the end of the data, sums to 0 with gradients of 0."""
     x, head = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
-    loss = operations.summed_loss_of_head(x, head, torch.full((4,), IGNORED))
+    loss, _ = operations.summed_loss_of_head(x[None], head, torch.full((1, 4), IGNORED))
     assert loss.item() == 0
     assert all(not grad.any() for grad in torch.autograd.grad(loss, (x, head)))

@@ -44,7 +44,7 @@ class Scored:
 
 @torch.no_grad()
 def score(
-    model: Callable[..., Tensor],
+    model: Callable[..., tuple[Tensor, Tensor]],
     windows: Windows,
     *,
     device: torch.device | str = "cpu",
@@ -52,7 +52,7 @@ def score(
 ) -> Scored:
     """Score this rank's windows. No collective here: the caller adds up the ranks' sums.
 
-    model: the decoder, or an engine around it: called with tokens and `targets_BS`, gives the summed loss.
+    model: the decoder, or an engine around it: called with tokens and `targets_BS`, gives (objective, losses).
     limit: stop once the ranks together have scored about so many tokens; all ranks stop after the same batch.
     """
     per_batch = windows.stride * windows.batch_size * windows.world
@@ -61,6 +61,7 @@ def score(
     tokens = 0
     for _, batch in zip(range(batches), windows, strict=False):
         on_device = batch.to(device)
-        loss_sum += model(on_device.tokens, targets_BS=on_device.targets)
+        _, losses_B = model(on_device.tokens, targets_BS=on_device.targets)
+        loss_sum += losses_B.sum()
         tokens += batch.target_count
     return Scored(loss_sum.item(), tokens)

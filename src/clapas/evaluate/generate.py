@@ -17,7 +17,7 @@ from torch import Tensor
 from clapas.evaluate.load import LoadedModel, load
 from clapas.evaluate.sampling import Sampling
 from clapas.model.cache import KeyValueCache
-from clapas.model.llama import LlamaForCausalLM
+from clapas.model.decoder import CausalLM
 from clapas.recipe.errors import UserError
 
 PADDING_DOCUMENT = -1
@@ -26,7 +26,7 @@ PADDING_DOCUMENT = -1
 
 @torch.no_grad()
 def stream_tokens(
-    model: LlamaForCausalLM,
+    model: CausalLM,
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -66,7 +66,7 @@ def stream_tokens(
         documents_BS = torch.zeros_like(tokens_BS)
 
 
-def _check(model: LlamaForCausalLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> int:
+def _check(model: CausalLM, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> int:
     """The length of the longest prompt."""
     if max_new_tokens < 1:
         raise UserError("max_new_tokens has no such value", found=max_new_tokens, wanted="1 or more")

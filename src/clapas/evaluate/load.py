@@ -14,11 +14,11 @@ from tokenizers import Tokenizer
 
 from clapas.checkpoint.format import COMMITTED, FOLDER
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.model.build import empty_model
 from clapas.model.config import ModelConfig
+from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import from_hf_config
 from clapas.model.hf_weights import load_weights
-from clapas.model.init import empty_model
-from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import UserError
 from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import TokenizerRecord
@@ -35,7 +35,7 @@ class LoadedModel:
     data: the folder of shards that it trained on, where known.
     """
 
-    model: LlamaForCausalLM
+    model: CausalLM
     tokenizer: Tokenizer
     special: TokenizerRecord
     source: Path

@@ -1,4 +1,4 @@
-"""The recipe's section on the model: its dimensions, under Hugging Face's names, and what follows from them.
+"""The recipe's sections on the model: what it is, under Hugging Face's names, and how it is computed.
 
 No torch here: `clapas plan` and a recipe's checks run on a login node.
 """
@@ -108,6 +108,21 @@ class ModelConfig(Section):
         multiplied = self.parameters() - (0 if self.tie_word_embeddings else self.vocab_size * self.hidden_size)
         attention = 12 * self.num_hidden_layers * self.num_attention_heads * self.head_dim * sequence_length
         return 6 * multiplied + attention
+
+
+class ComputeConfig(Section):
+    """How the model is computed: changes memory and speed, and no result.
+
+    activation_checkpointing: what is computed again in the backward pass instead of held: nothing, what is cheap
+    between the matrix products (selective), or whole layers (full).
+    """
+
+    also_called: ClassVar[dict[str, str]] = {
+        "gradient_checkpointing": "activation_checkpointing",
+        "recompute": "activation_checkpointing",
+    }
+
+    activation_checkpointing: Literal["none", "selective", "full"] = "none"
 
 
 def _divisors(number: int, near: int, shown: int = 5) -> str:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from clapas.model.llama import LlamaForCausalLM
+from clapas.model.decoder import CausalLM
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.recipe.files import current_umask
 
@@ -73,7 +73,7 @@ def _into_shards(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:
 
 
 @torch.no_grad()
-def load_weights(model: LlamaForCausalLM, folder: Path) -> None:
+def load_weights(model: CausalLM, folder: Path) -> None:
     """Fill a model from a Hugging Face folder, in the model's dtype.
 
     Raises UserError, naming them, for tensors that are missing, that the model has no place for, or of another shape;

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 
 import torch
 
-from clapas.model.config import ModelConfig
-from clapas.model.llama import LlamaForCausalLM
+from clapas.model.decoder import CausalLM
 
 RESIDUAL_PROJECTIONS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 """What a layer adds to the residual stream: two terms a layer, scaled so that their sum's variance stays (GPT-2)."""
 
 
 @torch.no_grad()
-def initialise(model: LlamaForCausalLM, seed: int) -> None:
+def initialise(model: CausalLM, seed: int, std_scale: Mapping[str, float] | None = None) -> None:
     """Set every parameter: norms to 1, all others normal with `config.initializer_range` as standard deviation.
 
     Projections into the residual stream get it divided by sqrt(2 * layers). Tied parameters are drawn once, under the
     first of their names. Drawn in fp32 on the CPU and rounded to the parameter's dtype, so every device gets the same.
+    std_scale: parameter name -> a further factor of its standard deviation, for one that depends on the width (muP).
     """
     config = model.config
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             parameter.fill_(1.0)
             continue
-        std = config.initializer_range
+        std = config.initializer_range * (std_scale or {}).get(name, 1.0)
         if name.endswith(RESIDUAL_PROJECTIONS):
             std /= math.sqrt(2 * config.num_hidden_layers)
         parameter.copy_(torch.randn(parameter.shape, generator=generator_of(seed, name)) * std)
@@ -40,12 +41,3 @@ def generator_of(seed: int, name: str) -> torch.Generator:
     """The generator of one parameter: seeded by the first 8 bytes of SHA-256 of `seed:name`."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little"))
-
-
-def empty_model(config: ModelConfig, dtype: torch.dtype, device: torch.device | str = "cpu") -> LlamaForCausalLM:
-    """A model whose parameters hold nothing yet, for weights that are about to be read: nothing is drawn in vain."""
-    with torch.device("meta"):
-        model = LlamaForCausalLM(config)
-    model.to(dtype).to_empty(device=device)
-    model.tie()  # leaving the meta device gave each name a tensor of its own
-    return model

@@ -16,7 +16,7 @@ from clapas.checkpoint.config import CheckpointConfig
 from clapas.engine.config import ParallelConfig, Precision, check_shares
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
-from clapas.model.config import ModelConfig
+from clapas.model.config import ComputeConfig, ModelConfig
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.shipped import find_shipped
 from clapas.recipe.typed import TypedFile, read_typed
@@ -35,6 +35,7 @@ class Recipe(TypedFile):
     run_dir: Path | None = None
     model: ModelConfig
     data: DataConfig
+    compute: ComputeConfig = ComputeConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig

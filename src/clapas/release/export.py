@@ -16,9 +16,9 @@ import torch
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.evaluate.load import CONFIG, check_names, check_vocabulary, model_config_of, tokenizer_folder_of
 from clapas.model.config import ModelConfig
+from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import Dtype, generation_config, to_hf_config
 from clapas.model.hf_weights import write_weights
-from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
 from clapas_data.encode import TokenizerFolder, open_tokenizer
@@ -75,7 +75,7 @@ def refuse_to_replace(out: Path) -> None:
 def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor to write, in the model's order; a tied head is not one."""
     with torch.device("meta"):
-        model = LlamaForCausalLM(config)
+        model = CausalLM(config)
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 

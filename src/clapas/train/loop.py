@@ -67,10 +67,10 @@ def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targ
     loss_sum = torch.zeros((), device=device, dtype=torch.float64)
     for batch in micro_batches:
         with run.clock("forward"):
-            loss = objective(engine, batch.to(device))
+            loss, losses_B = objective(engine, batch.to(device))
         with run.clock("backward"):
             engine.backward(loss, targets)
-        loss_sum += loss.detach()
+        loss_sum += losses_B.sum()
     with run.clock("optimizer"):
         grad_norm = engine.step(learning_rate)
     return Step(loss_sum, targets, grad_norm, learning_rate)

@@ -20,9 +20,9 @@ from clapas.engine.layout import layout_of
 from clapas.engine.ranks import Ranks, start_ranks, stop_ranks
 from clapas.engine.state import restore, seed_random_states
 from clapas.loader.plan import DataPlan
+from clapas.model.build import build_model
 from clapas.model.cpu import prepare_cpu
 from clapas.model.init import initialise
-from clapas.model.llama import LlamaForCausalLM
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
@@ -66,7 +66,7 @@ def train(
             ranks = ranks.arranged(layout_of(recipe, ranks.size))
             folder = _open_folder(recipe, ranks)
         try:
-            run = _prepare(recipe, ranks, plan, folder, callbacks, build or build_model)
+            run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model)
             return EXIT_DONE if run is None else run_loop(run, objective)
         except ClapasError as error:
             if folder and not folder.has_ended:  # it failed before the run began
@@ -118,9 +118,9 @@ def _prepare(
     return run
 
 
-def build_model(recipe: Recipe) -> nn.Module:
+def initial_model(recipe: Recipe) -> nn.Module:
     """The recipe's model on the CPU, initialised by parameter name: the same on any number of ranks."""
-    model = LlamaForCausalLM(recipe.model)
+    model = build_model(recipe.model, recipe.compute)
     initialise(model, recipe.seed)
     return model
 
@@ -129,7 +129,7 @@ def build_engine(
     recipe: Recipe,
     ranks: Ranks,
     callbacks: Sequence[Callback] = (),
-    build: Callable[[Recipe], nn.Module] = build_model,
+    build: Callable[[Recipe], nn.Module] = initial_model,
 ) -> Engine:
     """A model, its optimizer and DeepSpeed around them."""
     seed_random_states(recipe.seed, 0, ranks.rank)

@@ -86,7 +86,7 @@ def test_padding_on_the_left_is_not_seen() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_loss_without_logits_is_the_loss_of_the_logits(shape: str) -> None:
-    """Given targets, the model returns summed_loss of its logits, ignored targets left out, with the same gradients."""
+    """Given targets, the model returns summed_loss of its logits, whole and by sample, with the same gradients."""
     config = config_of(shape)
     model, tokens_BS = model_of(config), tokens_of(config)
     targets_BS = tokens_BS.roll(-1, 1)
@@ -95,9 +95,10 @@ def test_the_loss_without_logits_is_the_loss_of_the_logits(shape: str) -> None:
     (want / 7).backward()
     expected = [p.grad for p in model.parameters()]
     model.zero_grad(set_to_none=True)
-    loss = model(tokens_BS, targets_BS=targets_BS)
+    loss, losses_B = model(tokens_BS, targets_BS=targets_BS)
     (loss / 7).backward()
     torch.testing.assert_close(loss, want, rtol=1e-6, atol=0)
+    torch.testing.assert_close(losses_B.sum(), want, rtol=1e-6, atol=0)
     for parameter, grad in zip(model.parameters(), expected, strict=True):
         assert grad is not None
         torch.testing.assert_close(parameter.grad, grad, rtol=1e-4, atol=1e-5 * float(grad.abs().max()))
@@ -108,8 +109,8 @@ def test_bf16_stays_close_to_fp32() -> None:
     model = model_of(config_of("long", initializer_range=0.02))
     tokens_BS = tokens_of(model.config)
     targets_BS = tokens_BS.roll(-1, 1)
-    want = model(tokens_BS, targets_BS=targets_BS)
-    loss = model.bfloat16()(tokens_BS, targets_BS=targets_BS)
+    want, _ = model(tokens_BS, targets_BS=targets_BS)
+    loss, _ = model.bfloat16()(tokens_BS, targets_BS=targets_BS)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, want, rtol=2e-3, atol=0)
     loss.backward()

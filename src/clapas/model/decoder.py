@@ -1,4 +1,4 @@
-"""A Llama decoder, written for reading; the architecture that every stock tool loads.
+"""The decoder, written for reading: Llama, the architecture that every stock tool loads.
 
 Pre-norm transformer (Touvron et al., 2023): RMSNorm, rotary positions, grouped-query attention, SwiGLU, no biases.
 Modules carry Hugging Face's names, so a state dict is a Hugging Face state dict. The arithmetic is in `operations`.
@@ -8,6 +8,7 @@ Shapes: B batch, S new tokens, T all tokens so far, H heads, K key-value heads, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -97,7 +98,7 @@ class DecoderLayer(nn.Module):
         return x_BSE + self.mlp(self.post_attention_layernorm(x_BSE))
 
 
-class LlamaModel(nn.Module):
+class Decoder(nn.Module):
     """Tokens to their last hidden states."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -105,30 +106,35 @@ class LlamaModel(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.run_layer: Callable[..., Tensor] = _run  # `model.compute` may put checkpointing here
 
     def forward(self, tokens_BS: Tensor, context: Context) -> Tensor:
         x_BSE = self.embed_tokens(tokens_BS)
         for layer in self.layers:
-            x_BSE = layer(x_BSE, context)
+            x_BSE = self.run_layer(layer, x_BSE, context)
         return self.norm(x_BSE)
 
 
-class Head(nn.Linear):
-    """Hidden states to logits; or, given targets, straight to their summed loss, without holding the logits."""
+def _run(layer: nn.Module, x_BSE: Tensor, context: Context) -> Tensor:
+    return layer(x_BSE, context)
 
-    def forward(self, x_BSE: Tensor, targets_BS: Tensor | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] nn.Linear takes one
+
+class Head(nn.Linear):
+    """Hidden states to logits; or, given targets, straight to their losses, without holding the logits."""
+
+    def forward(self, x_BSE: Tensor, targets_BS: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride] nn.Linear takes one
         if targets_BS is None:
             return F.linear(x_BSE, self.weight)
         return operations.summed_loss_of_head(x_BSE, self.weight, targets_BS)
 
 
-class LlamaForCausalLM(nn.Module):
+class CausalLM(nn.Module):
     """The decoder with its head. Weights are PyTorch's defaults until `init.initialise` or `hf_weights` sets them."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.model = LlamaModel(config)
+        self.model = Decoder(config)
         self.lm_head = Head(config.hidden_size, config.vocab_size, bias=False)
         self.tie()
 
@@ -145,13 +151,16 @@ class LlamaForCausalLM(nn.Module):
         cache: KeyValueCache | None = None,
         targets_BS: Tensor | None = None,
         last_only: bool = False,
-    ) -> Tensor:
-        """The logits (B, S, V); or the sum of the cross-entropies in nats (a scalar, fp32) where targets are given.
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """The logits (B, S, V); or, where targets are given, what training minimises and each sample's loss, in nats.
+
+        The objective is a scalar: the sum of the targets' cross-entropies. The losses, (B,), are each sample's part of
+        that sum, and carry no gradient. Both are fp32 sums: the caller divides.
 
         positions_BS: by default 0, 1, 2, … after what the cache holds.
         document_ids_BS: tokens attend within their document only; by default all are of one, number 0.
         cache: read, and extended by the new tokens.
-        targets_BS: the token to foretell at each place, `operations.IGNORED` for none. The caller divides the sum.
+        targets_BS: the token to foretell at each place, `operations.IGNORED` for none.
         last_only: the logits of the last place only, (B, 1, V).
         """
         context = self._context(tokens_BS, positions_BS, document_ids_BS, cache)
