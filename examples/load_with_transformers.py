@@ -20,6 +20,6 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 for number, beginning in enumerate(BEGINNINGS):
     set_seed(number)
     ids = tokenizer(beginning, return_tensors="pt")
-    out = model.generate(**ids, max_new_tokens=60, do_sample=True, temperature=0.7, top_p=0.9)
+    out = model.generate(**ids, max_new_tokens=60, do_sample=True, temperature=0.7, top_p=0.9)  # pyright: ignore
     text = tokenizer.decode(out[0], skip_special_tokens=True)
     print(f"  « {' '.join(text.split())} »\n")
