@@ -1,21 +1,32 @@
-"""Recipe -> DeepSpeed's configuration: complete, explicit, and derived without importing DeepSpeed.
+"""Recipe -> DeepSpeed's configuration: complete, explicit, and derived without importing torch or DeepSpeed.
 
-DeepSpeed accepts some unknown keys silently, so nothing of it is ever taken from the user: the recipe is typed, and
-this function is the only author of the JSON (`segments/NNN/deepspeed.json` in the run's folder).
+This function is the only author of the JSON (`segments/NNN/deepspeed.json` in the run's folder): nothing of it is ever
+taken from the user. What cannot work is found here, before a process starts, and told with the recipe's line.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from clapas.engine.deepspeed_schema import Bf16, DataTypes, DeepSpeedConfig, Fp16, Offload, ZeroOptimization
 from clapas.engine.layout import layout_of
 from clapas.recipe.errors import UserError
 
 if TYPE_CHECKING:
     from clapas.recipe.recipe import Recipe
 
-BUCKET = 500_000_000  # elements reduced at once: DeepSpeed's default
-NEVER = 2**31  # steps between DeepSpeed's own progress lines: Clapas prints its own
+Device = Literal["cpu", "cuda"]
+
+BUCKET = 250_000_000
+"""Elements reduced or gathered at once: 1 GB in fp32, which DeepSpeed's default (500 million) is in 16 bits."""
+PREFETCH = 50_000_000
+"""Elements that ZeRO-3 gathers ahead of their use: DeepSpeed's default."""
+PERSISTENT = 100_000
+"""Parameters of up to so many elements stay whole on every rank at ZeRO-3: DeepSpeed's default."""
+LIVE = 1_000_000_000
+"""Elements that ZeRO-3 holds gathered at once, and optimizer elements of one sub-group: DeepSpeed's default."""
+NEVER = 2**31
+"""Steps between DeepSpeed's own progress lines: Clapas prints its own."""
 
 
 def gradient_accumulation(recipe: Recipe, world_size: int) -> tuple[int, int]:
@@ -42,40 +53,110 @@ def gradient_accumulation(recipe: Recipe, world_size: int) -> tuple[int, int]:
     return micro, share // micro
 
 
-def deepspeed_config(recipe: Recipe, world_size: int) -> dict[str, Any]:
-    """DeepSpeed's configuration on `world_size` data-parallel ranks. Raises UserError on an impossible batch."""
+def deepspeed_config(recipe: Recipe, world_size: int, device: Device = "cpu") -> dict[str, Any]:
+    """DeepSpeed's configuration on `world_size` data-parallel ranks. Raises UserError on what cannot work."""
     micro, accumulation = gradient_accumulation(recipe, world_size)
-    stage = recipe.parallel.zero_stage
-    config: dict[str, Any] = {
-        "train_batch_size": recipe.train.global_batch_size,
-        "train_micro_batch_size_per_gpu": micro,
-        "gradient_accumulation_steps": accumulation,
+    _check_accumulation(recipe, accumulation)
+    _check_hpz(recipe, world_size)
+    precision, stage = recipe.precision, recipe.parallel.zero_stage
+    return DeepSpeedConfig(
+        train_batch_size=recipe.train.global_batch_size,
+        train_micro_batch_size_per_gpu=micro,
+        gradient_accumulation_steps=accumulation,
         # without ZeRO and in fp32 DeepSpeed clips but does not tell the norm: the engine clips there itself
-        "gradient_clipping": 0.0 if stage == 0 and recipe.precision == "fp32" else recipe.optimizer.gradient_clipping,
-        "zero_optimization": _zero(stage, recipe.model.parameters()),
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "steps_per_print": NEVER,
-        "wall_clock_breakdown": False,
-    }
-    if recipe.precision == "bf16":
-        config["bf16"] = {"enabled": True}
-        # fp32 gradient accumulation; DeepSpeed has none without ZeRO ("bf16 with stage 0 is not implemented")
-        config["data_types"] = {"grad_accum_dtype": "bf16" if stage == 0 else "fp32"}
-    return config
+        gradient_clipping=0.0 if stage == 0 and precision == "fp32" else recipe.optimizer.gradient_clipping,
+        communication_data_type=recipe.parallel.reduce_precision,
+        zero_optimization=_zero(recipe, device),
+        bf16=Bf16() if precision == "bf16" else None,
+        # as torch's GradScaler: halve at once, try twice the scale after so many sound steps (DeepSpeed's 1000)
+        fp16=Fp16(initial_scale_power=16, loss_scale_window=1000, hysteresis=1, min_loss_scale=1)
+        if precision == "fp16"
+        else None,
+        # DeepSpeed without ZeRO accumulates in what it computes in
+        data_types=DataTypes(grad_accum_dtype=precision if stage == 0 else "fp32"),
+        steps_per_print=NEVER,
+    ).as_json()
 
 
-def _zero(stage: int, parameters: int) -> dict[str, Any]:
-    """The ZeRO section. A bucket no larger than the model: DeepSpeed allocates it anew in every step.
-
-    Gradients are gathered into a contiguous buffer only where they fill several buckets: else it is a copy for nothing
-    (measured together: 0.925 -> 0.966 of a bare loop's speed, see benchmarks/RESULTS.md).
-    """
+def _zero(recipe: Recipe, device: Device) -> ZeroOptimization:
+    """The ZeRO section. A bucket no larger than the model: DeepSpeed allocates it anew in every step."""
+    parallel, parameters = recipe.parallel, recipe.model.parameters()
     bucket = min(parameters, BUCKET)
-    section: dict[str, Any] = {"stage": stage, "reduce_bucket_size": bucket}
-    if stage in (1, 2):
-        section["contiguous_gradients"] = parameters > bucket
-    if stage == 3:
-        # DeepSpeed's own linear would replace torch's in the whole process and round bf16 otherwise
-        section["memory_efficient_linear"] = False
-    return section
+    bucket += bucket % 2  # DeepSpeed wants even ones
+    on_host = Offload(pin_memory=device == "cuda") if parallel.offload == "cpu" else None
+    common: dict[str, Any] = {
+        "stage": parallel.zero_stage,
+        "reduce_bucket_size": bucket,
+        # hides the reduction behind backward on a GPU's second stream, which a CPU does not have
+        "overlap_comm": device == "cuda" and parallel.zero_stage > 0,
+        # a copy for nothing unless the gradients fill several buckets, or must be sent elsewhere
+        "contiguous_gradients": parallel.zero_stage == 3 or on_host is not None or parameters > bucket,
+        "offload_optimizer": on_host,
+    }
+    if parallel.zero_stage < 3:
+        return ZeroOptimization(
+            **common, allgather_partitions=True, allgather_bucket_size=bucket, use_multi_rank_bucket_allreduce=True
+        )
+    return ZeroOptimization(
+        **common,
+        sub_group_size=LIVE,
+        stage3_prefetch_bucket_size=min(bucket, PREFETCH),
+        stage3_param_persistence_threshold=PERSISTENT,
+        stage3_max_live_parameters=LIVE,
+        stage3_max_reuse_distance=LIVE,
+        memory_efficient_linear=False,  # it replaces torch's linear in the whole process, and rounds bf16 otherwise
+        zero_hpz_partition_size=parallel.hpz,
+        zero_quantized_weights=parallel.quantized_weights,
+        zero_quantized_gradients=parallel.quantized_gradients,
+        offload_param=on_host if parallel.offload_parameters else None,
+    )
+
+
+def _check_accumulation(recipe: Recipe, accumulation: int) -> None:
+    """Without ZeRO, DeepSpeed adds micro-batches up in 16 bits: small gradients vanish against their sum."""
+    if recipe.precision == "fp32" or recipe.parallel.zero_stage > 0 or accumulation == 1:
+        return
+    raise UserError(
+        f"parallel.zero_stage 0 cannot accumulate {recipe.precision} gradients in fp32",
+        where=recipe.place("parallel.zero_stage"),
+        found=f"{accumulation} micro-batches a step",
+        wanted="zero_stage 1 or more, or one micro-batch a step",
+        way_out="parallel.zero_stage=1",
+    )
+
+
+def _check_hpz(recipe: Recipe, world_size: int) -> None:
+    """The groups of hpZ are equal and consecutive, there are several of them, and each holds whole weights."""
+    hpz, tensor = recipe.parallel.hpz, recipe.parallel.tensor
+    if hpz == 1:
+        return
+    where = recipe.place("parallel.hpz")
+    if tensor > 1:
+        raise UserError(
+            "parallel.hpz groups neighbouring ranks, which with parallel.tensor hold other weights",
+            where=where,
+            found=f"hpz {hpz}, tensor {tensor}",
+            wanted="one of the two",
+            way_out="parallel.hpz=1, or parallel.tensor=1",
+        )
+    sizes = [size for size in range(2, world_size) if world_size % size == 0]
+    if hpz not in sizes:
+        raise UserError(
+            "parallel.hpz does not cut the ranks into equal groups",
+            where=where,
+            found=f"groups of {hpz} on {world_size} ranks",
+            wanted=f"one of {', '.join(map(str, sizes))}" if sizes else "more ranks",
+            way_out=f"parallel.hpz={max((size for size in sizes if size <= hpz), default=1)}",
+        )
+
+
+def check_device(recipe: Recipe, device: Device) -> None:
+    """Whether this device has what the recipe asks of it. Raises UserError."""
+    for key in ("quantized_weights", "quantized_gradients"):
+        if getattr(recipe.parallel, key) and device == "cpu":
+            raise UserError(
+                f"parallel.{key} needs a GPU: DeepSpeed quantises in CUDA code only",
+                where=recipe.place(f"parallel.{key}"),
+                found="no GPU",
+                way_out=f"parallel.{key}=false, or train on GPUs",
+            )

@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import logging
+import math
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
-from clapas.engine.deepspeed_config import deepspeed_config
+from clapas.engine.deepspeed_config import check_device, deepspeed_config
+from clapas.engine.loss_scale import LOWEST, LossScale
 from clapas.engine.ranks import Ranks
 from clapas.recipe.errors import ClapasError
 
@@ -26,14 +28,23 @@ if TYPE_CHECKING:
 
 TESTED_DEEPSPEED = ("0.19.8",)
 """Releases whose private partition attributes `engine.slots` was proven against."""
+NORM_DTYPE = torch.float64
+"""What gradient norms are summed in, as DeepSpeed does: in fp32 a matrix of a million elements is off by 1e-5."""
 
 
 class Engine:
-    """A model that trains. `model(...)` runs forward; then `backward` for each micro-batch and `step` once."""
+    """A model that trains. `model(...)` runs forward; then `backward` for each micro-batch and `step` once.
+
+    config: DeepSpeed's configuration. loss_scale: in fp16, else None.
+    was_skipped: whether the last step left the weights as they were, because a gradient was not finite.
+    """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, ranks: Ranks) -> None:
         self.ranks = ranks
-        self.config = deepspeed_config(recipe, ranks.size)
+        device = "cuda" if ranks.device.type == "cuda" else "cpu"
+        check_device(recipe, device)
+        self.config = deepspeed_config(recipe, ranks.size, device)
+        self.was_skipped = False
         self._clipping = recipe.optimizer.gradient_clipping
         self._own_clipping = recipe.parallel.zero_stage == 0 and recipe.precision == "fp32"
         deepspeed = import_deepspeed()
@@ -42,6 +53,8 @@ class Engine:
                 deepspeed.init_distributed(verbose=False, auto_mpi_discovery=False)
             self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=self.config)
         self._undo_phantom_step()
+        self.loss_scale = LossScale(self.deepspeed.optimizer) if recipe.precision == "fp16" else None
+        self._scales_loss = self.loss_scale is not None and self.loss_scale.by_engine
 
     @property
     def base_optimizer(self) -> torch.optim.Optimizer:
@@ -53,25 +66,51 @@ class Engine:
 
     def backward(self, loss_sum: torch.Tensor, target_count: float) -> None:
         """Accumulate the gradient of loss_sum / target_count. target_count: the step's targets over all ranks."""
-        self.deepspeed.backward(loss_sum * (self.ranks.size / target_count), scale_wrt_gas=False)
+        factor = self.ranks.size / target_count
+        if self.loss_scale and self._scales_loss:
+            factor *= self.loss_scale.value
+        self.deepspeed.backward(loss_sum * factor, scale_wrt_gas=False)
         if not self.deepspeed.is_gradient_accumulation_boundary():
             self.deepspeed.step()
 
-    def step(self, learning_rate: float) -> float | torch.Tensor:
-        """Update the weights. Returns the gradient's global L2 norm before clipping (on a GPU not yet waited for)."""
-        for group in self.base_optimizer.param_groups:
-            group["lr"] = learning_rate
-        norm = self._clip() if self._own_clipping else None
-        self.deepspeed.step()
-        return norm if norm is not None else self.deepspeed.get_global_grad_norm()
+    def step(self, learning_rate: float) -> float:
+        """Update the weights. Returns the gradient's global L2 norm before clipping; infinity where it was skipped.
 
-    def _clip(self) -> torch.Tensor:
-        limit = self._clipping or float("inf")
-        return nn.utils.clip_grad_norm_(self.deepspeed.module.parameters(), limit)
+        Raises ClapasError where gradients overflow fp16 even unscaled.
+        """
+        for group in self.base_optimizer.param_groups:
+            group["lr"] = learning_rate * group.get("lr_scale", 1.0)
+        norm = self._clip() if self._own_clipping else None
+        scale = self.loss_scale.value if self.loss_scale else 1.0
+        self.deepspeed.step()
+        if norm is None:
+            norm = float(self.deepspeed.get_global_grad_norm()) / (scale if self._scales_loss else 1.0)
+            self.was_skipped = not self.deepspeed.was_step_applied()
+        if self.was_skipped and self.loss_scale and scale <= LOWEST:
+            raise ClapasError(
+                "gradients overflow fp16 even at a loss scale of 1",
+                found=f"{self.deepspeed.skipped_steps} skipped steps",
+                way_out="lower optimizer.lr, or precision=bf16 where the hardware has it",
+            )
+        return norm
+
+    def _clip(self) -> float:
+        """Clip the gradient. Without ZeRO, torch's optimizer would take a step of NaN: then it gets no gradient."""
+        parameters = [p for p in self.deepspeed.module.parameters() if p.grad is not None]
+        norms = [torch.linalg.vector_norm(cast(torch.Tensor, p.grad), dtype=NORM_DTYPE) for p in parameters]
+        norm = float(torch.linalg.vector_norm(torch.stack(norms)))
+        self.was_skipped = not math.isfinite(norm)
+        if self.was_skipped:
+            self.deepspeed.skipped_steps += 1
+            self.deepspeed.zero_grad()
+            return math.inf
+        if self._clipping:
+            nn.utils.clip_grads_with_norm_(parameters, self._clipping, torch.tensor(norm, device=self.ranks.device))
+        return norm
 
     @torch.no_grad()
     def _undo_phantom_step(self) -> None:
-        """DeepSpeed without ZeRO in bf16 steps the optimizer once when it starts, which decays the weights."""
+        """DeepSpeed without ZeRO in 16 bits steps the optimizer once when it starts, which decays the weights."""
         optimizer = self.deepspeed.optimizer
         if hasattr(optimizer, "refresh_fp32_params") and hasattr(optimizer, "fp32_groups"):
             self.base_optimizer.state.clear()
@@ -94,8 +133,12 @@ def import_deepspeed() -> Any:
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # names DeepSpeed still uses
     with contextlib.redirect_stdout(None):
         import deepspeed
+        from deepspeed.accelerator import get_accelerator
         from deepspeed.ops import __compatible_ops__
         from deepspeed.utils import logger
     logger.setLevel(level)
+    if not torch.cuda.is_available():
+        accelerator: Any = get_accelerator()
+        accelerator.is_fp16_supported = lambda: True  # it asks whether a CPU is fast in it; torch computes it
     __compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed

@@ -31,7 +31,10 @@ def capture(engine: Engine) -> tuple[Snapshot, dict[str, Any]]:
     prepare_to_read(inner)
     fragments = [fragment for slot in slots(inner) if (fragment := _fragment(slot, engine)) is not None]
     counters = {name: int(getattr(inner, name)) for name in COUNTERS}
-    return Snapshot(fragments, aliases(inner.module), random_states()), {"counters": counters}
+    training: dict[str, Any] = {"counters": counters}
+    if engine.loss_scale:
+        training["loss_scale"] = engine.loss_scale.state
+    return Snapshot(fragments, aliases(inner.module), random_states()), training
 
 
 def _fragment(slot: Slot, engine: Engine) -> Fragment | None:
@@ -68,6 +71,8 @@ def restore(engine: Engine, reader: CheckpointReader) -> None:
     refresh_parameters(inner)
     for name, value in reader.manifest.training["counters"].items():
         setattr(inner, name, value)
+    if engine.loss_scale:
+        engine.loss_scale.restore(reader.manifest.training["loss_scale"])
     inner.micro_steps = inner.global_steps * inner.gradient_accumulation_steps()
     inner.global_steps_since_load = 0
     saved_rng = reader.rng(engine.ranks.rank, engine.ranks.size)

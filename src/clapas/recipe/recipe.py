@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, StringConstraints, model_validator
 
 from clapas.checkpoint.config import CheckpointConfig
-from clapas.engine.config import ParallelConfig, Precision, check_shares
+from clapas.engine.config import ParallelConfig, Precision, check_precision, check_shares
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig
@@ -57,6 +57,7 @@ class Recipe(TypedFile):
             key, found = ("steps", warmup) if tokens is None else ("tokens", f"{tokens}, which are {warmup} steps")
             raise ValueError(f"schedule.warmup_{key}: found {found}; must be under the run's {self.total_steps} steps")
         check_shares(self.parallel, self.model, length)
+        check_precision(self.precision, self.parallel)
         return self
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clapas.engine.deepspeed_config import gradient_accumulation
+from clapas.engine.deepspeed_config import deepspeed_config
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import file_hash
@@ -12,7 +12,7 @@ from clapas_data.manifest import Manifest, open_manifest
 
 def preflight(recipe: Recipe, world_size: int) -> DataPlan:
     """Check a recipe against its data and the number of ranks. Raises UserError; returns the data plan."""
-    gradient_accumulation(recipe, world_size)
+    deepspeed_config(recipe, world_size)  # deriving it finds what cannot work on so many ranks
     manifest = open_manifest(recipe.data.path)
     check_tokenizer(recipe, manifest)
     return DataPlan(manifest, recipe.data, seed=recipe.seed, global_batch_size=recipe.train.global_batch_size)

@@ -35,12 +35,12 @@ class Step:
     """One optimizer step, as this rank saw it.
 
     loss_sum: nats over this rank's targets, on its device, float64. targets: the step's target tokens over all ranks.
-    grad_norm: global L2 norm before clipping (on a GPU not yet waited for).
+    grad_norm: global L2 norm before clipping; infinity where the step was skipped.
     """
 
     loss_sum: torch.Tensor
     targets: float
-    grad_norm: float | torch.Tensor
+    grad_norm: float
     learning_rate: float
 
 
@@ -99,12 +99,13 @@ class Run:
         self.work.steps += 1
         self.work.tokens += self.recipe.tokens_per_step
         self.work.seconds += seconds
+        if self.engine.was_skipped and self.engine.loss_scale is None:  # DeepSpeed goes on without a word (#8415)
+            self._fail_diverged(f"gradient norm {step.grad_norm}")
         if self.step % self.recipe.telemetry.log_every == 0 or self.step == self.recipe.total_steps:
             self._log_step(step)
 
     def _log_step(self, step: Step) -> None:
         loss = self.ranks.sum(step.loss_sum.item()) / step.targets
-        norm = float(step.grad_norm)
         steps = self.work.steps - self._logged.steps
         seconds = self.work.seconds - self._logged.seconds
         rate = (self.work.tokens - self._logged.tokens) / seconds
@@ -113,23 +114,30 @@ class Run:
         row = {
             "step": self.step,
             "loss": loss,
-            "grad_norm": norm,
+            "grad_norm": step.grad_norm,
             "learning_rate": step.learning_rate,
             "tokens": self.step * self.recipe.tokens_per_step,
             "tokens_per_second": rate,
             "mfu": None if peak is None else rate * self.flops_per_token / (peak * self.ranks.size),
             "step_seconds": seconds / steps,
         }
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            way_out = "lower optimizer.lr or look at the data (`clapas audit`); the last checkpoint stands"
-            found = f"loss {loss}, gradient norm {norm}"
-            with self.ranks.said_once():
-                raise ClapasError(
-                    f"training diverged at step {self.step}", where=self.recipe.folder, found=found, way_out=way_out
-                )
+        if not math.isfinite(loss):
+            self._fail_diverged(f"loss {loss}")
+        if self.engine.was_skipped:
+            row["grad_norm"] = None
+        if self.engine.loss_scale:
+            row["loss_scale"] = self.engine.loss_scale.value
         for callback in self.callbacks:
             callback.add_columns(self, row)
         self.log(row)
+
+    def _fail_diverged(self, found: str) -> None:
+        """Raise, on all ranks alike, that training has come to nothing."""
+        way_out = "lower optimizer.lr or look at the data (`clapas audit`); the last checkpoint stands"
+        with self.ranks.said_once():
+            raise ClapasError(
+                f"training diverged at step {self.step}", where=self.recipe.folder, found=found, way_out=way_out
+            )
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to metrics.jsonl and show it to the callbacks."""

@@ -70,8 +70,9 @@ def describe(row: dict[str, Any]) -> str:
         bits = "" if row["bits_per_byte"] is None else f", {row['bits_per_byte']:.4f} bits per byte"
         return f"{row['split']} loss {row['loss']:.4f}{bits}"
     mfu = "" if row["mfu"] is None else f", MFU {row['mfu']:.0%}"
+    gradient = "overflow, step skipped" if row["grad_norm"] is None else f"gradient {row['grad_norm']:.2f}"
     return (
-        f"loss {row['loss']:.4f}, gradient {row['grad_norm']:.2f}, lr {row['learning_rate']:.2e}, "
+        f"loss {row['loss']:.4f}, {gradient}, lr {row['learning_rate']:.2e}, "
         f"{row['tokens_per_second']:,.0f} tokens/s{mfu}"
     )
 
