@@ -1,0 +1,67 @@
+"""Every layout trains as one rank without ZeRO does: the same losses and gradient norms, in fp32, over 20 steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clapas.ledger.ledger import read_json_lines
+from commands import Clapas
+
+TOLERANCE = 1e-5
+"""Relative; what is left is the order in which fp32 numbers are added up."""
+COMMON = ("train.threads=1", "evaluation.every=100", "checkpoint.every=100")
+
+LAYOUTS: dict[str, tuple[int, str]] = {
+    "2 ranks, ZeRO-0": (2, "parallel.zero_stage=0"),
+    "2 ranks, ZeRO-1": (2, "parallel.zero_stage=1"),
+    "2 ranks, ZeRO-2, 2 micro-batches": (2, "parallel.zero_stage=2 train.micro_batch_size=2"),
+    "2 ranks, ZeRO-3": (2, "parallel.zero_stage=3"),
+    "2 ranks, ZeRO-1 offload": (2, "parallel.zero_stage=1 parallel.offload=cpu"),
+    "2 ranks, ZeRO-3 offload": (2, "parallel.zero_stage=3 parallel.offload=cpu parallel.offload_parameters=true"),
+    "4 ranks, ZeRO-1": (4, "parallel.zero_stage=1"),
+    "4 ranks, ZeRO-2": (4, "parallel.zero_stage=2"),
+    "4 ranks, ZeRO-3": (4, "parallel.zero_stage=3"),
+    "4 ranks, ZeRO-3 hpZ": (4, "parallel.zero_stage=3 parallel.hpz=2"),
+}
+"""Name -> ranks, and the recipe's overrides."""
+
+
+def losses(run: Path) -> list[tuple[float, float]]:
+    """(loss, gradient norm) of each step."""
+    rows = [row for row in read_json_lines(run / "metrics.jsonl") if "split" not in row]
+    return [(row["loss"], row["grad_norm"]) for row in rows]
+
+
+@pytest.fixture(scope="session")
+def one_rank(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas, test_data: Path) -> list[tuple[float, float]]:
+    """The reference: one rank, no ZeRO, the whole batch at once."""
+    folder = tmp_path_factory.mktemp("one_rank")
+    train(clapas, test_data, folder, 1, "parallel.zero_stage=0")
+    return losses(folder / "run")
+
+
+def train(clapas: Clapas, data: Path, folder: Path, ranks: int, overrides: str) -> None:
+    """20 steps of the test recipe."""
+    shared: tuple[Any, ...] = ("train", "test", f"data.path={data}", "run_dir=run", *COMMON)
+    result = clapas(*shared, *overrides.split(), "--nproc", ranks, cwd=folder)
+    assert result.returncode == 0, result.stderr
+
+
+def _marked(name: str) -> Any:
+    """Four ranks take long on two cores."""
+    return pytest.param(name, marks=pytest.mark.slow) if LAYOUTS[name][0] > 2 else name
+
+
+@pytest.mark.parametrize("layout", [_marked(name) for name in LAYOUTS])
+def test_a_layout_trains_as_one_rank_does(
+    clapas: Clapas, test_data: Path, tmp_path: Path, one_rank: list[tuple[float, float]], layout: str
+) -> None:
+    """Loss and gradient norm of each of 20 steps, to 1e-5."""
+    train(clapas, test_data, tmp_path, *LAYOUTS[layout])
+    found = losses(tmp_path / "run")
+    assert len(found) == len(one_rank) == 20
+    for step, (row, wanted) in enumerate(zip(found, one_rank, strict=True), start=1):
+        assert row == pytest.approx(wanted, rel=TOLERANCE), f"step {step}"
