@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clapas.loader.config import DataConfig
 from clapas.loader.plan import DataPlan
+from clapas.recipe.phases import Phases
 from clapas_data.manifest import Manifest, ShardEntry, SourceRecord, TokenizerRecord, open_manifest
 from clapas_data.shards import IndexHeader, ShardRecord, ShardWriter, shard_files
 
@@ -82,8 +82,7 @@ def measure_opening(folder: Path) -> dict[str, float]:
     manifest = open_manifest(folder)
     opened = time.perf_counter()
     mixture = {"web": 0.55, "books": 0.2, "law": 0.05, "science": 0.2}
-    config = DataConfig(path=folder, sequence_length=4096, mixture=mixture)
-    plan = DataPlan(manifest, config, seed=1, global_batch_size=1024)
+    plan = DataPlan(manifest, Phases.constant(1024, 4096, mixture), seed=1)
     assert len(plan.hash) == 64
     planned = time.perf_counter()
     first = plan.interval(step)
@@ -135,9 +134,8 @@ def reading_rows(folder: Path) -> list[str]:
     manifest_of("real", [entry]).write(folder)
     rows = []
     for mask in (False, True):
-        config = DataConfig(path=folder, sequence_length=4096, document_mask=mask)
-        plan = DataPlan(open_manifest(folder), config, seed=1, global_batch_size=16)
-        steps = plan.samples[""] // 16
+        plan = DataPlan(open_manifest(folder), Phases.constant(16, 4096), seed=1, document_mask=mask)
+        steps = plan.stretches[0].samples[""] // 16
         with Loader(plan, rank=0, world=1, micro_batch_size=16) as loader:
             batches = iter(loader)
             for epoch in ("first", "second"):

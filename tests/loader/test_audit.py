@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from clapas.loader.audit import audit, audit_table, documents_of_step
-from clapas.loader.config import DataConfig
 from clapas.loader.loader import Loader
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
+from clapas.recipe.phases import Phases
 from clapas.recipe.recipe import Recipe, read_recipe
 from clapas_data.manifest import open_manifest
 from corpora import write_corpus
@@ -37,7 +37,7 @@ def run_of(tmp_path: Path) -> tuple[Path, DataPlan]:
         "train": {"steps": 50, "global_batch_size": 4},
     }
     recipe = Recipe.model_validate(values)
-    plan = DataPlan(open_manifest(recipe.data.path), recipe.data, seed=5, global_batch_size=4)
+    plan = DataPlan.of_recipe(recipe)
     run = tmp_path / "run"
     run.mkdir()
     (run / "recipe.yaml").write_text(f"# identity: {recipe.identity_hash(plan.hash)}\n{recipe.to_yaml()}")
@@ -87,8 +87,7 @@ def test_bare_shards_are_audited_by_place(tmp_path: Path) -> None:
     write_corpus(tmp_path, LENGTHS)
     for path in (*tmp_path.glob("*.*"), *tmp_path.rglob("*.crc")):
         path.unlink()
-    config = DataConfig(path=tmp_path, sequence_length=16)
-    rows = documents_of_step(DataPlan(open_manifest(tmp_path), config, seed=0, global_batch_size=4), 1)
+    rows = documents_of_step(DataPlan(open_manifest(tmp_path), Phases.constant(4, 16), seed=0), 1)
     assert {row["id"] for row in rows} == {None}
     assert f"{rows[0]['shard']}#{rows[0]['document']}" in audit_table(rows)
 

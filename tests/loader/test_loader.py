@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from clapas.loader import shard_pool
 from clapas.loader.batch import NO_TARGET
-from clapas.loader.config import DataConfig
 from clapas.loader.loader import Batch, Loader
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
+from clapas.recipe.phases import Phases
 from clapas_data.manifest import Manifest, open_manifest
 from corpora import EOS, write_corpus
 
@@ -43,10 +43,11 @@ def lists(manifest: Manifest) -> list[list[int]]:
     return [list(range(start, start + length)) for start, length in zip(starts, lengths, strict=True)]
 
 
-def plan_of(manifest: Manifest, length: int = 16, **config: object) -> DataPlan:
+def plan_of(
+    manifest: Manifest, length: int = 16, mixture: dict[str, float] | None = None, document_mask: bool = False
+) -> DataPlan:
     """A data plan with batches of 24 samples."""
-    data = DataConfig.model_validate({"path": manifest.folder, "sequence_length": length, **config})
-    return DataPlan(manifest, data, seed=3, global_batch_size=BATCH)
+    return DataPlan(manifest, Phases.constant(BATCH, length, mixture), seed=3, document_mask=document_mask)
 
 
 def batches(plan: DataPlan, count: int, **options: int) -> list[Batch]:
@@ -143,7 +144,7 @@ def test_each_training_token_is_a_target_once_an_epoch(manifest: Manifest, lists
     firsts = {document[0] for document in lists}
     for mask, left_out in ((False, {0}), (True, firsts)):
         plan = plan_of(manifest, 16, document_mask=mask)
-        found = batches(plan, plan.samples[""], micro_batch_size=1)
+        found = batches(plan, plan.stretches[0].samples[""], micro_batch_size=1)
         targets = [t for batch in found for t in batch.targets.flatten().tolist() if t != NO_TARGET]
         assert sorted(targets) == [token for token in range(TOTAL) if token not in left_out]
         assert sum(batch.target_count for batch in found) == len(targets)

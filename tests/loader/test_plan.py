@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clapas.loader.config import DataConfig
 from clapas.loader.plan import DataPlan
 from clapas.loader.stream import Span, Stream
 from clapas.recipe.errors import UserError
+from clapas.recipe.phases import Phases
 from corpora import entries_of, manifest_of
 
 Tokens = dict[str, list[int]]
 
 
-def plan_of(tokens: Tokens, length: int, *, seed: int = 0, batch: int = 24, **config: object) -> DataPlan:
+def plan_of(
+    tokens: Tokens,
+    length: int,
+    *,
+    seed: int = 0,
+    batch: int = 24,
+    mixture: dict[str, float] | None = None,
+    document_mask: bool = False,
+) -> DataPlan:
     """A data plan over shards that exist in the manifest only."""
-    data = DataConfig.model_validate({"path": Path("unread"), "sequence_length": length, **config})
-    return DataPlan(manifest_of(entries_of(tokens)), data, seed=seed, global_batch_size=batch)
+    phases = Phases.constant(batch, length, mixture)
+    return DataPlan(manifest_of(entries_of(tokens)), phases, seed=seed, document_mask=document_mask)
 
 
 def places(spans: list[Span]) -> list[tuple[int, int]]:
@@ -39,7 +46,7 @@ def test_every_token_is_a_target_exactly_once_an_epoch(sizes: list[int], seed: i
     length = data.draw(st.integers(1, sum(sizes) - 1))
     plan = plan_of({"law": sizes}, length, seed=seed)
     all_places = places([Span(shard, 0, size) for shard, size in enumerate(sizes)])
-    samples = plan.samples[""]
+    samples = plan.stretches[0].samples[""]
     for epoch in range(2):
         seen = Counter[tuple[int, int]]()
         for index in range(epoch * samples, (epoch + 1) * samples):
@@ -65,17 +72,18 @@ def test_with_a_mixture_each_source_has_epochs_of_its_own(weights: list[int], in
     """A source's samples come in its own order, all of them before any comes again."""
     tokens: Tokens = {f"s{number}": [100 + 37 * number] for number in range(len(weights))}
     plan = plan_of(tokens, 10, mixture={f"s{number}": weight for number, weight in enumerate(weights)})
-    assert plan.mixture is not None
-    source, draw = plan.mixture(index)
-    samples = plan.samples[source]
+    mixture = plan.stretches[0].mixture
+    assert mixture is not None
+    source, draw = mixture(index)
+    samples = plan.stretches[0].samples[source]
     shard = list(tokens).index(source)
     first = draw - draw % samples
     starts = []
     probe = index
-    while plan.mixture.drawn(source, probe) > first:
+    while mixture.drawn(source, probe) > first:
         probe -= 1
     while len(starts) < samples:
-        if plan.mixture(probe)[0] == source:
+        if mixture(probe)[0] == source:
             (span,) = plan.spans(probe)
             assert span.shard == shard
             starts.append(span.start)
@@ -104,7 +112,7 @@ def test_steps_count_from_one() -> None:
 
 
 def test_the_hash_changes_with_whatever_changes_the_order_or_the_targets() -> None:
-    """Each of these makes another plan; a path, a batch size or the scale of the weights does not."""
+    """Each of these makes another plan; a batch size or the scale of the weights does not."""
     base = {"tokens": {"a": [100], "b": [90, 50]}, "length": 10}
     variants = [
         plan_of(**base),
@@ -117,7 +125,7 @@ def test_the_hash_changes_with_whatever_changes_the_order_or_the_targets() -> No
         plan_of({"a": [100], "b": [90, 50]}, 11),
     ]
     assert len({plan.hash for plan in variants}) == len(variants)
-    assert plan_of(**base, path=Path("elsewhere"), batch=8).hash == plan_of(**base).hash
+    assert plan_of(**base, batch=8).hash == plan_of(**base).hash
     assert plan_of(**base, mixture={"b": 2.0, "a": 1.0}).hash == plan_of(**base, mixture={"a": 0.1, "b": 0.2}).hash
 
 

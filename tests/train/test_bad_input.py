@@ -13,7 +13,6 @@ import pytest
 from clapas.checkpoint.reader import committed_checkpoints
 from clapas.loader.plan import DataPlan
 from clapas.recipe.recipe import read_recipe
-from clapas_data.manifest import open_manifest
 from commands import Clapas, clapas_environment
 
 SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=100")
@@ -110,7 +109,7 @@ def test_a_rank_that_fails_alone_says_so_and_its_code_counts(train: Any, tmp_pat
     """Only blocks that rank 1 reads in the first step are altered: its message, exit 2, and no traceback of rank 0."""
     data = tmp_path / "data"
     recipe = read_recipe("test", [f"data.path={data}"])
-    plan = DataPlan(open_manifest(data), recipe.data, seed=recipe.seed, global_batch_size=8)
+    plan = DataPlan.of_recipe(recipe)
     blocks = [{span.start * 2 // 65536 for index in plan.rank_interval(1, rank, 2) for span in plan.spans(index)}
               for rank in (0, 1)]  # fmt: skip
     path = next((data / "train").glob("*.bin"))

@@ -16,7 +16,6 @@ from clapas.loader.stream import Span
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
 from clapas_data.documents import DOCUMENTS, find_documents
-from clapas_data.manifest import open_manifest
 from clapas_data.shards import TokenShard
 
 HASH_COMMENT = "# identity: "
@@ -37,8 +36,7 @@ def audit(run: Path, step: int) -> list[dict[str, Any]]:
     recipe = read_recipe(path)
     if not 1 <= step <= recipe.total_steps:
         raise UserError("no such step", where=run, found=step, wanted=f"from 1 to {recipe.total_steps}")
-    manifest = open_manifest(recipe.data.path)
-    plan = DataPlan(manifest, recipe.data, seed=recipe.seed, global_batch_size=recipe.train.global_batch_size)
+    plan = DataPlan.of_recipe(recipe)
     recorded = _recorded_identity(path)
     if recorded is not None and recorded != recipe.identity_hash(plan.hash):
         raise UserError(

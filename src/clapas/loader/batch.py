@@ -6,8 +6,8 @@ stream's last sample and, with a document mask, a target that begins another doc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -22,11 +22,13 @@ NO_TARGET = -100
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples that a model reads at once; all tensors are int64, of shape (B, S).
+    """Samples that a model reads at once; all tensors are int64, of shape (B, S) where nothing else is said.
 
     targets: the token that each position predicts, or -100. target_count: those that are not -100.
     positions: each token's place in its document's part of the sample, or None without a document mask: 0 .. S - 1.
     document_ids: equal for tokens of one document, rising along a sample, or None without a document mask.
+    source_ids: of shape (B,), where each sample is from: a place in the `sources` of what made the batch.
+    target_counts_B: of shape (B,), the target_count of each sample.
     """
 
     tokens: torch.Tensor
@@ -34,14 +36,35 @@ class Batch:
     positions: torch.Tensor | None
     document_ids: torch.Tensor | None
     target_count: int
+    source_ids: torch.Tensor
+    target_counts_B: torch.Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
-        positions = None if self.positions is None else self.positions.to(device, non_blocking=True)
-        document_ids = None if self.document_ids is None else self.document_ids.to(device, non_blocking=True)
-        tokens = self.tokens.to(device, non_blocking=True)
-        targets = self.targets.to(device, non_blocking=True)
-        return Batch(tokens, targets, positions, document_ids, self.target_count)
+        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors()})
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Positions `[start, stop)` of every sample, for ranks that share a sequence; its positions are explicit."""
+        positions = self.positions
+        if positions is None:
+            length = self.tokens.shape[1]
+            positions = torch.arange(length, device=self.tokens.device).expand_as(self.tokens)
+        targets = self.targets[:, start:stop].contiguous()
+        counts = (targets != NO_TARGET).sum(1)
+        return replace(
+            self,
+            tokens=self.tokens[:, start:stop].contiguous(),
+            targets=targets,
+            positions=positions[:, start:stop].contiguous(),
+            document_ids=None if self.document_ids is None else self.document_ids[:, start:stop].contiguous(),
+            target_count=int(counts.sum()),
+            target_counts_B=counts,
+        )
+
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        for field in fields(self):
+            if torch.is_tensor(value := getattr(self, field.name)):
+                yield field.name, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +73,13 @@ class Sample:
 
     starts: whether each token begins a document, or None where nobody asked.
     context: how many positions at its beginning predict nothing, being there for the others to see.
+    source: where it is from: a place among the names of the sources.
     """
 
     tokens: np.ndarray
     starts: np.ndarray | None = None
     context: int = 0
+    source: int = 0
 
 
 def pad_token(manifest: Manifest) -> int:
@@ -65,18 +90,18 @@ def pad_token(manifest: Manifest) -> int:
     return tokenizer.eos if tokenizer.pad is None else tokenizer.pad
 
 
-def read_sample(pool: ShardPool, spans: Sequence[Span], document_starts: bool = False) -> Sample:
+def read_sample(pool: ShardPool, spans: Sequence[Span], document_starts: bool = False, source: int = 0) -> Sample:
     """Read a sample. Raises UserError where a block that holds any of it was altered."""
     pieces = [pool[span.shard].read(span.start, span.stop) for span in spans]
     tokens = np.concatenate(pieces).astype(np.int64)
     if not document_starts:
-        return Sample(tokens)
+        return Sample(tokens, source=source)
     starts = np.zeros(len(tokens), dtype=bool)
     at = 0
     for span in spans:
         starts[pool[span.shard].document_starts(span.start, span.stop) - span.start + at] = True
         at += span.stop - span.start
-    return Sample(tokens, starts)
+    return Sample(tokens, starts, source=source)
 
 
 def collate(samples: Sequence[Sample], sequence_length: int, pad: int) -> Batch:
@@ -94,12 +119,15 @@ def collate(samples: Sequence[Sample], sequence_length: int, pad: int) -> Batch:
         document_ids = np.cumsum(starts[:, :-1], axis=1)
         places = np.broadcast_to(np.arange(sequence_length), document_ids.shape)
         positions = places - np.maximum.accumulate(np.where(starts[:, :-1], places, 0), axis=1)
+    counts = (targets != NO_TARGET).sum(axis=1)
     return Batch(
         tokens=torch.from_numpy(rows)[:, :-1].contiguous(),
         targets=torch.from_numpy(targets),
         positions=None if positions is None else torch.from_numpy(positions),
         document_ids=None if document_ids is None else torch.from_numpy(document_ids),
-        target_count=int((targets != NO_TARGET).sum()),
+        target_count=int(counts.sum()),
+        source_ids=torch.tensor([sample.source for sample in samples]),
+        target_counts_B=torch.from_numpy(counts),
     )
 
 

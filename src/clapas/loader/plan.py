@@ -1,96 +1,189 @@
 """The data plan: `(its hash, sample index) -> token spans`, in O(1) memory and time whatever the size of the corpus.
 
-Sample indices count through the run, over epochs, ranks and steps alike: index 0 is the first sample of step 1. Nothing
-here depends on the number of ranks, and nothing has to be stored to go on: a resume needs the index alone.
-Knows no torch, and reads no token.
+Sample indices count through the run, over epochs, ranks, steps and stages alike: index 0 is the first sample of step 1.
+Nothing here depends on the number of ranks, and nothing has to be stored to go on: a resume needs the index alone.
+
+Where the mixture or the sequence length changes, another stretch of the order begins. Each source counts how often it
+was drawn, and goes on counting in the next stretch: nothing is read twice before all of it was read. That count belongs
+to one sequence length, for another cuts the text into other samples: each length has an order of its own, with a key of
+its own, begun at its beginning and gone on with where the length comes back. Knows no torch, and reads no token.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from clapas.loader.config import DataConfig
 from clapas.loader.mixture import Mixture
 from clapas.loader.order import ORDER_VERSION, Permutation, epoch_key
 from clapas.loader.stream import Span, Stream
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
-from clapas_data.manifest import Manifest
+from clapas.recipe.phases import Phases
+from clapas_data.manifest import Manifest, open_manifest
+
+if TYPE_CHECKING:
+    from clapas.recipe.recipe import Recipe
 
 ALL_SOURCES = ""
 """The name of the one stream that there is without a mixture."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples in a row of one mixture and one sequence length.
+
+    first_sample: its first sample's index in the run. mixture: None where all sources are one stream.
+    streams: by source. samples: of one epoch of each. drawn: of each, how many the stretches before have drawn.
+    """
+
+    first_sample: int
+    sequence_length: int
+    mixture: Mixture | None
+    streams: dict[str, Stream]
+    samples: dict[str, int]
+    drawn: dict[str, int]
+
+    def draw(self, index: int) -> tuple[str, int]:
+        """The stream of a sample of the run, and how many samples that stream has given before."""
+        place = index - self.first_sample
+        name, count = self.mixture(place) if self.mixture else (ALL_SOURCES, place)
+        return name, self.drawn[name] + count
+
+    def drawn_until(self, index: int) -> dict[str, int]:
+        """How many samples each stream has given before a sample of the run."""
+        place = index - self.first_sample
+        if self.mixture is None:
+            return {ALL_SOURCES: self.drawn[ALL_SOURCES] + place}
+        return {name: self.drawn[name] + self.mixture.drawn(name, place) for name in self.streams}
+
+
 class DataPlan:
     """What every sample index of a run reads.
 
-    manifest: the corpus. config: the recipe's `data`. seed: the run's. global_batch_size: samples in a step.
-    split: the documents to read. hash: equal for equal orders and targets; a run resumes only where it is equal.
-    Raises UserError for a mixture of unknown sources or a sequence length longer than the text.
+    manifest: the corpus. phases: the batch, sequence length and mixture of each step. seed: the run's.
+    document_mask: whether a token sees its own document only. split: the documents to read.
+    stretches: the parts of the order, one where neither mixture nor sequence length change.
+    sources: the names of the split's sources. Raises UserError for a mixture of unknown sources or a sequence length
+    longer than the text.
     """
 
     def __init__(
-        self, manifest: Manifest, config: DataConfig, *, seed: int, global_batch_size: int, split: str = "train"
+        self, manifest: Manifest, phases: Phases, *, seed: int, document_mask: bool = False, split: str = "train"
     ) -> None:
-        self.manifest, self.config, self.seed = manifest, config, seed
-        self.global_batch_size, self.split = global_batch_size, split
-        self.mixture = Mixture(config.mixture) if config.mixture else None
-        self.streams = _streams(manifest, split, self.mixture)
-        self.samples = {name: stream.samples(config.sequence_length) for name, stream in self.streams.items()}
-        self._permutation = lru_cache(maxsize=2 * len(self.streams))(self._epoch_permutation)
+        self.manifest, self.phases, self.seed = manifest, phases, seed
+        self.document_mask, self.split = document_mask, split
+        self.stretches = _stretches(manifest, split, phases)
+        self.sources = list(dict.fromkeys(manifest.shards[place].source for place in manifest.of_split(split)))
+        self._source_ids = {name: number for number, name in enumerate(self.sources)}
+        self._first_samples = [stretch.first_sample for stretch in self.stretches]
+        self._permutation = lru_cache(maxsize=2 * sum(len(s.streams) for s in self.stretches))(_epoch_permutation)
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe, manifest: Manifest | None = None) -> DataPlan:
+        """The plan of a recipe on its own data, or on a manifest of them that is open already."""
+        manifest = manifest or open_manifest(recipe.data.path)
+        return cls(manifest, recipe.phases, seed=recipe.seed, document_mask=recipe.data.document_mask)
 
     @property
     def hash(self) -> str:
-        """SHA-256, in hex, of all that decides the order: no path, no batch size, no number of ranks."""
+        """SHA-256, in hex, of all that decides the order: no path, no batch size, no number of ranks, no length."""
+        first, *others = (_facts(stretch) for stretch in self.stretches)
+        later = [
+            {"first_sample": stretch.first_sample, **facts}
+            for stretch, facts in zip(self.stretches[1:], others, strict=True)
+        ]
         return content_hash(
             {
                 "order": ORDER_VERSION,
                 "manifest": self.manifest.hash,
                 "split": self.split,
-                "sequence_length": self.config.sequence_length,
-                "mixture": self.mixture.shares if self.mixture else None,
-                "document_mask": self.config.document_mask,
+                "document_mask": self.document_mask,
                 "seed": self.seed,
+                **first,
+                **({"later": later} if later else {}),
             }
         )
 
     def interval(self, step: int) -> range:
         """The sample indices that a step (from 1) reads, over all ranks."""
-        if step < 1:
-            raise IndexError(f"step {step}: steps count from 1")
-        return range((step - 1) * self.global_batch_size, step * self.global_batch_size)
+        return self.phases.interval(step)
 
     def rank_interval(self, step: int, rank: int, world: int) -> range:
         """The part of a step's interval that one of `world` ranks reads. Raises UserError where it cannot be shared."""
-        if self.global_batch_size % world:
+        interval = self.interval(step)
+        share, left = divmod(len(interval), world)
+        if left:
             raise UserError(
                 "this number of ranks does not divide the global batch",
                 where="train.global_batch_size",
-                found=f"{self.global_batch_size} samples on {world} ranks",
+                found=f"{len(interval)} samples on {world} ranks",
                 wanted=f"a multiple of {world}",
             )
-        share = self.global_batch_size // world
-        return self.interval(step)[rank * share : (rank + 1) * share]
+        return interval[rank * share : (rank + 1) * share]
+
+    def stretch(self, index: int) -> Stretch:
+        """The stretch that a sample belongs to."""
+        return self.stretches[bisect_right(self._first_samples, index) - 1]
 
     def spans(self, index: int) -> list[Span]:
-        """Where a sample's tokens lie: sequence_length + 1 of them, less only for the last sample of a stream."""
-        name, draw = self.mixture(index) if self.mixture else (ALL_SOURCES, index)
-        epoch, place = divmod(draw, self.samples[name])
-        start = self._permutation(name, epoch)(place) * self.config.sequence_length
-        return self.streams[name].spans(start, start + self.config.sequence_length + 1)
+        """Where a sample's tokens lie: its sequence length + 1 of them, less only for the last sample of a stream."""
+        stretch = self.stretch(index)
+        name, draw = stretch.draw(index)
+        samples, length = stretch.samples[name], stretch.sequence_length
+        epoch, place = divmod(draw, samples)
+        start = self._permutation(self.seed, self._order_name(name, length), samples, epoch)(place) * length
+        return stretch.streams[name].spans(start, start + length + 1)
+
+    def source_id(self, spans: list[Span]) -> int:
+        """The place in `sources` of the source that a sample's first token is from."""
+        return self._source_ids[self.manifest.shards[spans[0].shard].source]
 
     def epochs(self, steps: int) -> dict[str, float]:
-        """How many times each stream has been read after a number of steps."""
-        total = steps * self.global_batch_size
-        if self.mixture is None:
-            return {ALL_SOURCES: total / self.samples[ALL_SOURCES]}
-        return {name: self.mixture.drawn(name, total) / self.samples[name] for name in self.streams}
+        """How many times each stream has been read after a number of steps, at the sequence length of the last."""
+        index = self.phases.samples_after(steps)
+        stretch = self.stretch(max(0, index - 1))
+        return {name: count / stretch.samples[name] for name, count in stretch.drawn_until(index).items()}
 
-    def _epoch_permutation(self, name: str, epoch: int) -> Permutation:
-        return Permutation(self.samples[name], epoch_key(self.seed, name, epoch))
+    def _order_name(self, name: str, length: int) -> str:
+        """What a stream's order is called: the run's first sequence length needs no distinction."""
+        return name if length == self.stretches[0].sequence_length else f"{name}\0{length}"
 
 
-def _streams(manifest: Manifest, split: str, mixture: Mixture | None) -> dict[str, Stream]:
+def _epoch_permutation(seed: int, order: str, samples: int, epoch: int) -> Permutation:
+    return Permutation(samples, epoch_key(seed, order, epoch))
+
+
+def _facts(stretch: Stretch) -> dict[str, Any]:
+    """What the hash of a plan says of a stretch."""
+    shares = None if stretch.mixture is None else stretch.mixture.shares
+    return {"sequence_length": stretch.sequence_length, "mixture": shares}
+
+
+def _stretches(manifest: Manifest, split: str, phases: Phases) -> tuple[Stretch, ...]:
+    """The phases, without their batches: one stretch as long as neither mixture nor sequence length change."""
+    found: list[Stretch] = []
+    drawn: dict[tuple[str, int], int] = {}  # (stream, sequence length) -> samples
+    for phase in phases:
+        mixture = Mixture(phase.mixture) if phase.mixture else None
+        if found:
+            last = found[-1]
+            if _facts(last) == {"sequence_length": phase.sequence_length, "mixture": mixture and mixture.shares}:
+                continue
+            before = last.drawn_until(phase.first_sample)
+            drawn.update({(name, last.sequence_length): count for name, count in before.items()})
+        section = f"stages[{phase.stage}]" if phase.stage else "data"
+        streams = _streams(manifest, split, mixture, f"{section}.mixture")
+        length = phase.sequence_length
+        samples = {name: stream.samples(length, f"{section}.sequence_length") for name, stream in streams.items()}
+        counts = {name: drawn.get((name, length), 0) for name in streams}
+        found.append(Stretch(phase.first_sample, length, mixture, streams, samples, counts))
+    return tuple(found)
+
+
+def _streams(manifest: Manifest, split: str, mixture: Mixture | None, key: str) -> dict[str, Stream]:
     """One stream for each source of the mixture, or one of all sources in the manifest's order."""
     places = manifest.of_split(split)
     if mixture is None:
@@ -100,8 +193,8 @@ def _streams(manifest: Manifest, split: str, mixture: Mixture | None) -> dict[st
         by_source.setdefault(manifest.shards[place].source, []).append(place)
     if unknown := [name for name in mixture.sources if name not in by_source]:
         raise UserError(
-            f"data.mixture: no such source in split {split!r} of {manifest.name}",
-            where="data.mixture",
+            f"no such source in split {split!r} of {manifest.name}",
+            where=key,
             found=", ".join(unknown),
             wanted=", ".join(by_source),
         )

@@ -48,18 +48,18 @@ class Stream:
         """Tokens in all."""
         return self.ends[-1] if self.ends else 0
 
-    def samples(self, sequence_length: int) -> int:
-        """Samples of one epoch. Raises UserError where not even one is whole."""
+    def samples(self, sequence_length: int, key: str = "data.sequence_length") -> int:
+        """Samples of one epoch. Raises UserError, about the recipe's `key`, where not even one is whole."""
         if self.tokens <= sequence_length:
             owner = f"source {self.name!r}" if self.name else "the split"
             if not self.tokens:
                 raise UserError(f"{owner} has no tokens to read", way_out="build the corpus with text in it")
             raise UserError(
-                f"data.sequence_length is longer than all documents of {owner} together",
-                where="data.sequence_length",
+                f"{key} is longer than all documents of {owner} together",
+                where=key,
                 found=f"{sequence_length:,}",
                 wanted=f"less than {self.tokens:,}, their tokens",
-                way_out=f"data.sequence_length={max(1, min(256, self.tokens - 1))}, or more text",
+                way_out=f"{key}={max(1, min(256, self.tokens - 1))}, or more text",
             )
         return -(-(self.tokens - 1) // sequence_length)
 

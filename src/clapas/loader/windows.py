@@ -25,6 +25,7 @@ class Windows:
     """The windows of a split that one rank reads, in batches.
 
     sequence_length: positions of a window. stride: new tokens in each, from 1 to sequence_length.
+    sources: the names of the split's sources; a window counts as the source of its first token.
     text_bytes: UTF-8 bytes of the split's text, EOS excluded; None for bare shards, which do not know.
     token_count: targets of all windows over all ranks: every token of the split, once (without the very first where the
         manifest knows of no EOS).
@@ -50,6 +51,7 @@ class Windows:
         self.batch_size, self.rank, self.world = batch_size, rank, world
         places = manifest.of_split(split)
         self._stream = Stream.of(split, places, [manifest.shards[place].tokens for place in places])
+        self.sources = list(dict.fromkeys(manifest.shards[place].source for place in places))
         self._lead_in = [] if manifest.tokenizer is None else [manifest.tokenizer.eos]
         self.text_bytes = manifest.text_bytes(split)
         self.token_count = max(0, self._stream.tokens + len(self._lead_in) - 1)
@@ -80,6 +82,7 @@ class Windows:
         shift = len(self._lead_in)  # the split's token i is token i + shift of what the windows run over
         spans = self._stream.spans(max(0, start - shift), stop - shift)
         tokens = np.array([], np.int64) if not spans else read_sample(pool, spans).tokens
+        source = self.sources.index(self.manifest.shards[spans[0].shard].source) if spans else 0
         if number == 0:
-            return Sample(np.concatenate([np.array(self._lead_in, np.int64), tokens]))
-        return Sample(tokens, context=self.sequence_length - self.stride)
+            return Sample(np.concatenate([np.array(self._lead_in, np.int64), tokens]), source=source)
+        return Sample(tokens, context=self.sequence_length - self.stride, source=source)

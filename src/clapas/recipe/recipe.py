@@ -6,6 +6,7 @@ together. It is the one place in `recipe/` that knows of the layers above.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -17,10 +18,12 @@ from clapas.engine.config import ParallelConfig, Precision, check_precision, che
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig
+from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.hashes import content_hash
+from clapas.recipe.phases import Phases, phases_of
 from clapas.recipe.shipped import find_shipped
 from clapas.recipe.typed import TypedFile, read_typed
-from clapas.train.config import OptimizerConfig, ScheduleConfig, TelemetryConfig, TrainConfig
+from clapas.train.config import OptimizerConfig, ScheduleConfig, StageConfig, TelemetryConfig, TrainConfig
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -39,6 +42,7 @@ class Recipe(TypedFile):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig
+    stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] | None = None
     precision: Precision = "fp32"
     parallel: ParallelConfig = ParallelConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -52,12 +56,44 @@ class Recipe(TypedFile):
             raise ValueError(
                 f"data.sequence_length: found {length}; at most model.max_position_embeddings, which is {positions}"
             )
-        warmup, tokens = self.schedule_in_steps.warmup_steps, self.schedule.warmup_tokens
-        if warmup >= self.total_steps:
-            key, found = ("steps", warmup) if tokens is None else ("tokens", f"{tokens}, which are {warmup} steps")
-            raise ValueError(f"schedule.warmup_{key}: found {found}; must be under the run's {self.total_steps} steps")
         check_shares(self.parallel, self.model, length)
         check_precision(self.precision, self.parallel)
+        return self
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Recipe:
+        given = [key for key in ("steps", "tokens") if getattr(self.train, key) is not None]
+        if self.stages is None and not given:
+            raise ValueError("train: found neither steps nor tokens; must have one of the two, or `stages`")
+        if self.stages is not None and given:
+            key = f"train.{given[0]}"
+            raise ValueError(f"{key}: found it beside stages, which say how long the run is: leave it out ({key}=null)")
+        positions = self.model.max_position_embeddings
+        for number, stage in enumerate(self.stages or ()):
+            length = stage.sequence_length or self.data.sequence_length
+            if length > positions:
+                raise ValueError(
+                    f"stages[{number}].sequence_length: found {length}; "
+                    f"at most model.max_position_embeddings, which is {positions}"
+                )
+            check_shares(self.parallel, self.model, length)
+        for phase in self.phases:
+            micro = phase.micro_batch_size
+            if micro and phase.global_batch_size % micro:
+                raise ValueError(
+                    f"stages[{phase.stage}].micro_batch_size: found {micro} (its own, or train's); must divide the "
+                    f"stage's global_batch_size, which is {phase.global_batch_size}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _warmups_end(self) -> Recipe:
+        for course in self.courses:
+            warmup, steps, tokens = course.schedule.warmup_steps, course.total_steps, course.given.warmup_tokens
+            if warmup >= steps:
+                unit, found = ("steps", warmup) if tokens is None else ("tokens", f"{tokens}, which are {warmup} steps")
+                whose = "its" if self.stages else "the run's"
+                raise ValueError(f"{course.key}.warmup_{unit}: found {found}; must be under {whose} {steps} steps")
         return self
 
     @property
@@ -66,19 +102,25 @@ class Recipe(TypedFile):
         return self.run_dir or Path("runs") / self.name
 
     @property
+    def all_stages(self) -> tuple[StageConfig, ...]:
+        """The stages; a run without any has one that differs in nothing."""
+        return self.stages or (StageConfig(steps=self.train.steps, tokens=self.train.tokens),)
+
+    @cached_property
+    def phases(self) -> Phases:
+        """What each step reads."""
+        return phases_of(self)
+
+    @cached_property
+    def courses(self) -> tuple[Course, ...]:
+        """The learning-rate schedule of each stage."""
+        return courses_of(self)
+
+    @property
     def total_steps(self) -> int:
         """The run's optimizer steps."""
-        return self.train.total_steps(self.data.sequence_length)
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Tokens that one optimizer step reads, over all ranks."""
-        return self.train.global_batch_size * self.data.sequence_length
-
-    @property
-    def schedule_in_steps(self) -> ScheduleConfig:
-        """The schedule with its warm-up in steps."""
-        return self.schedule.in_steps(self.tokens_per_step)
+        assert self.phases.total_steps is not None
+        return self.phases.total_steps
 
     def place(self, key: str) -> str:
         """Where a dotted key was given, for a message: `file:line`, "command line", or the recipe's name."""
@@ -88,8 +130,13 @@ class Recipe(TypedFile):
         """What makes this run this run: changing any of it makes another, and a resume refuses.
 
         data_hash: the data plan's hash, which stands for the data wherever they lie. The length is left out: whether a
-        run may be extended is the schedule's to say (`train.schedule.may_extend`).
+        run may be extended, or get further stages, is `train.start`'s to say.
         """
+        changes: dict[str, Any] = {}
+        if self.train.batch_ramp is not None:
+            changes["batch_ramp"] = {str(step): batch for step, batch in self.train.batch_ramp.items()}
+        if self.stages is not None:
+            changes["stages"] = [s.model_dump(mode="json", exclude={"name", "micro_batch_size"}) for s in self.stages]
         return {
             "seed": self.seed,
             "model": self.model.model_dump(mode="json"),
@@ -98,6 +145,7 @@ class Recipe(TypedFile):
             "schedule": self.schedule.model_dump(mode="json"),
             "global_batch_size": self.train.global_batch_size,
             "precision": self.precision,
+            **changes,
         }
 
     def identity_hash(self, data_hash: str) -> str:

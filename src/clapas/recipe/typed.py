@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.shipped import find_shipped
-from clapas.recipe.yaml_lines import Document, KeyPath, dotted, parse_scalar, read_document
+from clapas.recipe.yaml_lines import Document, KeyPath, dotted, key_path, parse_scalar, read_document
 
 
 class Section(BaseModel):
@@ -49,7 +49,7 @@ class TypedFile(Section):
 
         Empty where the values were not read from a file.
         """
-        return self._source.document.place(tuple(key.split("."))) or self._source.where
+        return self._source.document.place(key_path(key)) or self._source.where
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -163,7 +163,7 @@ def _explain(item: Any, document: Document, model: type[BaseModel], where: Path 
         return f"{place}: {name}: missing; it has no default"
     if kind.startswith("value_error"):  # a check of ours; one across sections begins with the key that it is about
         key = message.partition(": ")[0]
-        place = document.place((*path, *key.split("."))) or place
+        place = document.place((*path, *key_path(key))) or place
         return f"{place}: {name + ': ' if name else ''}{message}"
     return f"{place}: {name}: found {item['input']!r}; {message[0].lower()}{message[1:]}"
 

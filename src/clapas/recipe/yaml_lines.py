@@ -125,3 +125,9 @@ def dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def key_path(text: str) -> KeyPath:
+    """The opposite of `dotted`: `sources[0].kind` as `("sources", 0, "kind")`."""
+    parts = re.findall(r"[^.\[\]]+|\[\d+\]", text)
+    return tuple(int(part[1:-1]) if part.startswith("[") else part for part in parts)

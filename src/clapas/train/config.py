@@ -1,13 +1,13 @@
-"""The recipe's sections that the training loop reads: length, optimizer, schedule, telemetry."""
+"""The recipe's sections that the training loop reads: length, stages, optimizer, schedule, telemetry."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from clapas.loader.config import Weight
 from clapas.recipe.typed import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -35,8 +35,11 @@ def with_named_options(values: Any, options: Mapping[str, Mapping[str, Any]], de
 class TrainConfig(Section):
     """How long, and in which batches.
 
-    steps or tokens: the length of the run, in optimizer steps or in training tokens (rounded up to a step).
+    steps or tokens: the length of the run, in optimizer steps or in training tokens (rounded up to a step); neither with
+        `stages`: the run is as long as they are.
     global_batch_size: samples of `data.sequence_length` tokens in one optimizer step, over all ranks.
+    batch_ramp: smaller batches at the beginning: until step -> global batch size, as {500: 32, 1000: 64}; after the
+        last of them `global_batch_size`.
     micro_batch_size: samples that one rank holds at once; by default its whole share of the global batch.
     threads: CPU threads of one rank; by default the machine's cores shared among its ranks.
     """
@@ -48,31 +51,25 @@ class TrainConfig(Section):
         "max_steps": "steps",
         "train_iters": "steps",
         "max_tokens": "tokens",
+        "rampup_batch_size": "batch_ramp",
     }
 
     steps: PositiveInt | None = None
     tokens: PositiveInt | None = None
     global_batch_size: PositiveInt
+    batch_ramp: Annotated[dict[PositiveInt, PositiveInt], Field(min_length=1)] | None = None
     micro_batch_size: PositiveInt | None = None
     threads: PositiveInt | None = None
 
     @model_validator(mode="after")
-    def _one_length(self) -> TrainConfig:
-        if (self.steps is None) == (self.tokens is None):
-            given = "neither" if self.steps is None else "both"
-            raise ValueError(f"steps and tokens: {given} given; give one of the two")
-        if self.micro_batch_size is not None and self.global_batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"micro_batch_size {self.micro_batch_size} does not divide global_batch_size {self.global_batch_size}"
-            )
+    def _micro_batches_divide(self) -> TrainConfig:
+        if self.steps is not None and self.tokens is not None:
+            raise ValueError("steps and tokens: both given; give one of the two")
+        for batch in (self.global_batch_size, *(self.batch_ramp or {}).values()):
+            if self.micro_batch_size is not None and batch % self.micro_batch_size:
+                key = "global_batch_size" if batch == self.global_batch_size else "batch_ramp's"
+                raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide {key} {batch}")
         return self
-
-    def total_steps(self, sequence_length: int) -> int:
-        """The run's optimizer steps."""
-        if self.steps is not None:
-            return self.steps
-        assert self.tokens is not None
-        return math.ceil(self.tokens / (self.global_batch_size * sequence_length))
 
 
 class OptimizerConfig(Section):
@@ -139,12 +136,44 @@ class ScheduleConfig(Section):
             raise ValueError("warmup_steps and warmup_tokens: both given; give one of the two")
         return self
 
-    def in_steps(self, tokens_per_step: int) -> ScheduleConfig:
-        """The same schedule with its warm-up counted in steps of `tokens_per_step` tokens."""
-        if self.warmup_tokens is None:
-            return self
-        steps = math.ceil(self.warmup_tokens / tokens_per_step)
-        return self.model_copy(update={"warmup_steps": steps, "warmup_tokens": None})
+
+class StageConfig(Section):
+    """A part of a run that reads, or learns, otherwise than the others. What it leaves out is the recipe's own.
+
+    name: for people to know it by.
+    steps or tokens: its length, in optimizer steps or in training tokens (rounded up to a step).
+    mixture, sequence_length: as in `data`. A source goes on where the stages before left it, so that nothing is read
+        twice before all of it was read; each sequence length has an order of its own, which begins at its beginning.
+    global_batch_size, micro_batch_size: as in `train`; a batch of its own is not ramped.
+    schedule, lr: as in `schedule` and `optimizer`. With either, the schedule runs over this stage's steps alone,
+        warm-up included; without, the recipe's own schedule goes on: it runs over all such stages together.
+    """
+
+    also_called: ClassVar[dict[str, str]] = {
+        "batch_size": "global_batch_size",
+        "seq_length": "sequence_length",
+        "seq_len": "sequence_length",
+        "learning_rate": "lr",
+        "max_steps": "steps",
+        "weights": "mixture",
+    }
+
+    name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    steps: PositiveInt | None = None
+    tokens: PositiveInt | None = None
+    mixture: Annotated[dict[str, Weight], Field(min_length=1)] | None = None
+    sequence_length: PositiveInt | None = None
+    global_batch_size: PositiveInt | None = None
+    micro_batch_size: PositiveInt | None = None
+    schedule: ScheduleConfig | None = None
+    lr: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> StageConfig:
+        if (self.steps is None) == (self.tokens is None):
+            given = "neither" if self.steps is None else "both"
+            raise ValueError(f"steps and tokens: {given} given; give one of the two")
+        return self
 
 
 class TelemetryConfig(Section):

@@ -15,7 +15,7 @@ def preflight(recipe: Recipe, world_size: int) -> DataPlan:
     deepspeed_config(recipe, world_size)  # deriving it finds what cannot work on so many ranks
     manifest = open_manifest(recipe.data.path)
     check_tokenizer(recipe, manifest)
-    return DataPlan(manifest, recipe.data, seed=recipe.seed, global_batch_size=recipe.train.global_batch_size)
+    return DataPlan.of_recipe(recipe, manifest)
 
 
 def check_tokenizer(recipe: Recipe, manifest: Manifest) -> None:
