@@ -108,7 +108,7 @@ def compare(recipe: Recipe) -> tuple[float, float, float]:
             if block:  # the first block warms up
                 seconds[name].append(time.perf_counter() - begin)
     ratio = statistics.median(b / o for b, o in zip(seconds["bare"], seconds["ours"], strict=True))
-    tokens = options.steps * recipe.tokens_per_step
+    tokens = options.steps * recipe.phases.at(1).tokens_per_step
     rates = {name: tokens / statistics.median(values) for name, values in seconds.items()}
     return ratio, rates["ours"], rates["bare"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def lists(manifest: Manifest) -> list[list[int]]:
 
 
 def plan_of(
-    manifest: Manifest, length: int = 16, mixture: dict[str, float] | None = None, document_mask: bool = False
+    manifest: Manifest, length: int = 16, mixture: Mapping[str, float] | None = None, document_mask: bool = False
 ) -> DataPlan:
     """A data plan with batches of 24 samples."""
     return DataPlan(manifest, Phases.constant(BATCH, length, mixture), seed=3, document_mask=document_mask)

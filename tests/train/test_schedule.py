@@ -53,11 +53,10 @@ def test_constant_and_inverse_sqrt() -> None:
     assert values == factors(inverse, 100)[:16]
 
 
-def test_a_warmup_in_tokens_is_rounded_up_to_a_step() -> None:
-    """1,000 tokens in steps of 300 are 4 steps; both at once are refused."""
-    schedule = ScheduleConfig(name="constant", warmup_tokens=1000)
-    assert schedule.in_steps(300).warmup_steps == 4
-    assert factors(schedule.in_steps(300), 5) == [0.25, 0.5, 0.75, 1.0, 1.0]
+def test_a_warmup_has_one_unit() -> None:
+    """Steps and tokens at once are refused; tokens are steps only in a run, which knows how many it reads."""
+    with pytest.raises(ValueError, match="in tokens"):
+        factors(ScheduleConfig(name="constant", warmup_tokens=1000), 5)
     with pytest.raises(ValueError, match="both given"):
         ScheduleConfig(warmup_steps=1, warmup_tokens=1)
 

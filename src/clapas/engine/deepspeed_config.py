@@ -13,6 +13,7 @@ from clapas.engine.layout import layout_of
 from clapas.recipe.errors import UserError
 
 if TYPE_CHECKING:
+    from clapas.recipe.phases import Phase
     from clapas.recipe.recipe import Recipe
 
 Device = Literal["cpu", "cuda"]
@@ -29,38 +30,64 @@ NEVER = 2**31
 """Steps between DeepSpeed's own progress lines: Clapas prints its own."""
 
 
-def gradient_accumulation(recipe: Recipe, world_size: int) -> tuple[int, int]:
-    """(micro-batch, accumulation steps) of one rank. Raises UserError where the global batch cannot be split so."""
-    batch, readers = recipe.train.global_batch_size, layout_of(recipe, world_size).data
+def gradient_accumulation(recipe: Recipe, world_size: int) -> list[tuple[int, int]]:
+    """(micro-batch, accumulation steps) of one rank in each phase of the run.
+
+    Raises UserError where a global batch cannot be split so.
+    """
+    readers = layout_of(recipe, world_size).data
+    return [_split(recipe, phase, readers) for phase in recipe.phases]
+
+
+def _split(recipe: Recipe, phase: Phase, readers: int) -> tuple[int, int]:
+    """(micro-batch, accumulation steps) of one of the ranks that read, in the steps of one phase."""
+    batch, batch_key, micro_key = phase.global_batch_size, *_batch_keys(recipe, phase)
     if batch % readers:
         raise UserError(
-            "train.global_batch_size cannot be shared equally among the ranks",
-            where=recipe.place("train.global_batch_size"),
+            f"{batch_key} cannot be shared equally among the ranks",
+            where=recipe.place(batch_key),
             found=f"{batch} samples on {readers} ranks",
             wanted=f"a multiple of {readers}",
-            way_out=f"train.global_batch_size={-(-batch // readers) * readers}",
+            way_out=f"{batch_key}={-(-batch // readers) * readers}",
         )
     share = batch // readers
-    micro = recipe.train.micro_batch_size or share
+    micro = phase.micro_batch_size or share
     if share % micro:
         raise UserError(
-            "train.micro_batch_size does not divide a rank's share of the global batch",
-            where=recipe.place("train.micro_batch_size"),
+            f"{micro_key} does not divide a rank's share of the global batch",
+            where=recipe.place(micro_key),
             found=f"micro-batch {micro}; {batch} samples on {readers} ranks leave {share} each",
             wanted=f"one of {', '.join(str(size) for size in range(1, share + 1) if share % size == 0)}",
-            way_out=f"train.micro_batch_size={max(size for size in range(1, micro + 1) if share % size == 0)}",
+            way_out=f"{micro_key}={max(size for size in range(1, micro + 1) if share % size == 0)}",
         )
     return micro, share // micro
 
 
+def _batch_keys(recipe: Recipe, phase: Phase) -> tuple[str, str]:
+    """Where the recipe says the global batch and the micro-batch of a phase."""
+    stage = recipe.all_stages[phase.stage]
+    ramped = [until for until, batch in (recipe.train.batch_ramp or {}).items() if batch == phase.global_batch_size]
+    batch_key = "train.global_batch_size"
+    if stage.global_batch_size is not None:
+        batch_key = f"stages[{phase.stage}].global_batch_size"
+    elif ramped and phase.global_batch_size != recipe.train.global_batch_size:
+        batch_key = f"train.batch_ramp.{ramped[0]}"
+    own_micro = stage.micro_batch_size is not None
+    return batch_key, f"stages[{phase.stage}].micro_batch_size" if own_micro else "train.micro_batch_size"
+
+
 def deepspeed_config(recipe: Recipe, world_size: int, device: Device = "cpu") -> dict[str, Any]:
-    """DeepSpeed's configuration on `world_size` data-parallel ranks. Raises UserError on what cannot work."""
-    micro, accumulation = gradient_accumulation(recipe, world_size)
-    _check_accumulation(recipe, accumulation)
+    """DeepSpeed's configuration on `world_size` data-parallel ranks; its batch is the first step's.
+
+    Raises UserError on what cannot work.
+    """
+    splits = gradient_accumulation(recipe, world_size)
+    _check_accumulation(recipe, max(accumulation for _, accumulation in splits))
+    micro, accumulation = splits[0]
     _check_hpz(recipe, world_size)
     precision, stage = recipe.precision, recipe.parallel.zero_stage
     return DeepSpeedConfig(
-        train_batch_size=recipe.train.global_batch_size,
+        train_batch_size=recipe.phases.at(1).global_batch_size,
         train_micro_batch_size_per_gpu=micro,
         gradient_accumulation_steps=accumulation,
         # without ZeRO and in fp32 DeepSpeed clips but does not tell the norm: the engine clips there itself

@@ -64,6 +64,21 @@ class Engine:
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         return self.deepspeed(*inputs, **named)
 
+    def set_batch(self, global_batch_size: int, micro_batches: int) -> None:
+        """Say what the next step reads: its samples over all ranks, and in how many micro-batches of this rank.
+
+        DeepSpeed finds a step's last micro-batch by counting them, all as many as its configuration says; so a border
+        between two batch sizes is a change of that, and its count must go on from a whole number of the new steps.
+        """
+        inner = self.deepspeed
+        if inner.gradient_accumulation_steps() != micro_batches:
+            inner._config.gradient_accumulation_steps = micro_batches
+            inner.micro_steps = inner.global_steps * micro_batches
+            if hasattr(inner.optimizer, "gradient_accumulation_steps"):  # a copy, which offloading reads
+                inner.optimizer.gradient_accumulation_steps = micro_batches
+        inner._config.train_batch_size = global_batch_size
+        inner._config.train_micro_batch_size_per_gpu = global_batch_size // (self.ranks.data_size * micro_batches)
+
     def backward(self, loss_sum: torch.Tensor, target_count: float) -> None:
         """Accumulate the gradient of loss_sum / target_count. target_count: the step's targets over all ranks."""
         factor = self.ranks.size / target_count

@@ -74,6 +74,7 @@ def _introduction(recipe: Recipe, totals: Totals) -> str:
 
 
 def _use(recipe: Recipe) -> str:
+    lengths = sorted({phase.sequence_length for phase in recipe.phases})
     return (
         "## Utilisation\n\n```python\n"
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
@@ -82,7 +83,7 @@ def _use(recipe: Recipe) -> str:
         'entree = decoupeur("Le salarié a droit à", return_tensors="pt")\n'
         "print(decoupeur.decode(modele.generate(**entree, max_new_tokens=50)[0]))\n"
         f"```\n\nContexte maximal : {number(recipe.model.max_position_embeddings)} unités "
-        f"(séquences d'entraînement : {number(recipe.data.sequence_length)}).\n"
+        f"(séquences d'entraînement : {' et '.join(map(number, lengths))}).\n"
     )
 
 
@@ -108,9 +109,10 @@ def _training(recipe: Recipe, totals: Totals, hosts: int) -> str:
     energy = totals.energy_joules
     joules = "non mesurée" if energy == NOT_MEASURED else f"{number(float(energy) / 3.6e6)} kWh"
     optimizer = recipe.optimizer
+    sizes = " à ".join(map(number, _extremes([phase.tokens_per_step for phase in recipe.phases])))
     return (
         "## Entraînement\n\n"
-        f"- {number(totals.steps)} pas de {number(recipe.tokens_per_step)} unités, précision {recipe.precision}, "
+        f"- {number(totals.steps)} pas de {sizes} unités, précision {recipe.precision}, "
         f"DeepSpeed ZeRO-{recipe.parallel.zero_stage}\n"
         f"- AdamW (taux {french(optimizer.lr)}, β = {french(optimizer.betas[0])} et {french(optimizer.betas[1])}, "
         f"décroissance {french(optimizer.weight_decay)}), calendrier {recipe.schedule.name}\n"
@@ -119,6 +121,11 @@ def _training(recipe: Recipe, totals: Totals, hosts: int) -> str:
         f"{number(totals.accelerator_seconds)} s × rang, {hosts} machine{'s' if hosts > 1 else ''}\n"
         f"- énergie : {joules}\n"
     )
+
+
+def _extremes(values: list[int]) -> list[int]:
+    """The least and the greatest, or the one that they are."""
+    return sorted({min(values), max(values)})
 
 
 def _evaluation(totals: Totals) -> str:

@@ -35,8 +35,8 @@ def with_named_options(values: Any, options: Mapping[str, Mapping[str, Any]], de
 class TrainConfig(Section):
     """How long, and in which batches.
 
-    steps or tokens: the length of the run, in optimizer steps or in training tokens (rounded up to a step); neither with
-        `stages`: the run is as long as they are.
+    steps or tokens: the length of the run, in optimizer steps or in training tokens (rounded up to a step). With
+        `stages` neither: the run is as long as they are.
     global_batch_size: samples of `data.sequence_length` tokens in one optimizer step, over all ranks.
     batch_ramp: smaller batches at the beginning: until step -> global batch size, as {500: 32, 1000: 64}; after the
         last of them `global_batch_size`.

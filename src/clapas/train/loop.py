@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice
 
 import torch
 
 from clapas.loader.loader import Batch, Loader
 from clapas.recipe.errors import EXIT_DONE, EXIT_RUN_ME_AGAIN, ClapasError, UserError
+from clapas.train.learning_rate import learning_rate
 from clapas.train.objective import Objective
 from clapas.train.run import Run, Step
-from clapas.train.schedule import learning_rate_factor
 from clapas.train.stop import StopRequest
 
 
@@ -60,10 +59,9 @@ def _loop(run: Run, objective: Objective, stop: StopRequest) -> None:
 
 
 def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targets: float) -> Step:
-    recipe, engine, device = run.recipe, run.engine, run.ranks.device
-    learning_rate = recipe.optimizer.lr * learning_rate_factor(
-        recipe.schedule_in_steps, run.step + 1, recipe.total_steps
-    )
+    engine, device = run.engine, run.ranks.device
+    rate = learning_rate(run.recipe, run.step + 1)
+    engine.set_batch(run.recipe.phases.at(run.step + 1).global_batch_size, len(micro_batches))
     loss_sum = torch.zeros((), device=device, dtype=torch.float64)
     for batch in micro_batches:
         with run.clock("forward"):
@@ -72,26 +70,18 @@ def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targ
             engine.backward(loss, targets)
         loss_sum += losses_B.sum()
     with run.clock("optimizer"):
-        grad_norm = engine.step(learning_rate)
-    return Step(loss_sum, targets, grad_norm, learning_rate)
+        grad_norm = engine.step(rate)
+    return Step(loss_sum, targets, grad_norm, rate)
 
 
 def _loader(run: Run) -> Loader:
-    return Loader(
-        run.plan,
-        rank=run.ranks.data_rank,
-        world=run.ranks.data_size,
-        micro_batch_size=run.engine.config["train_micro_batch_size_per_gpu"],
-        start_step=run.step + 1,
-    )
+    return Loader(run.plan, rank=run.ranks.data_rank, world=run.ranks.data_size, start_step=run.step + 1)
 
 
 def _steps(run: Run, loader: Loader) -> Iterator[list[Batch]]:
     """The micro-batches of each step."""
-    batches = iter(loader)
-    accumulation = run.engine.config["gradient_accumulation_steps"]
     is_bare = run.plan.manifest.tokenizer is None  # nobody said which ids to expect
-    while micro_batches := list(islice(batches, accumulation)):
+    for micro_batches in loader.steps():
         if is_bare:
             _check_ids(run, micro_batches)
         yield micro_batches

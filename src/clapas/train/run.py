@@ -15,6 +15,7 @@ from clapas.engine.ranks import Ranks
 from clapas.ledger.ledger import NOT_MEASURED
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import ClapasError
+from clapas.recipe.phases import Phase
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
 from clapas.train.clock import Clock
@@ -23,10 +24,14 @@ from clapas.train.run_folder import Metrics, RunFolder
 
 @dataclass(slots=True)
 class Work:
-    """What this segment has done since it began. seconds: of its steps, from the wait for data to the update."""
+    """What this segment has done since it began.
+
+    flops: the model's own. seconds: of its steps, from the wait for data to the update.
+    """
 
     steps: int = 0
     tokens: int = 0
+    flops: int = 0
     seconds: float = 0.0
 
 
@@ -75,12 +80,21 @@ class Run:
         self._logged = Work()
         self._begin = time.perf_counter()
         self._metrics = Metrics(recipe.folder, from_step=step) if folder else None
-        self.flops_per_token = recipe.model.flops_per_token(recipe.data.sequence_length)
 
     @property
     def identity(self) -> str:
         """The run's identity hash."""
         return self.hashes["identity"]
+
+    @property
+    def phase(self) -> Phase:
+        """What the newest step has read; before the first of them, what it will."""
+        return self.recipe.phases.at(max(1, self.step))
+
+    @property
+    def flops_per_token(self) -> int:
+        """Of the model, forward and backward, at the sequence length of the newest step."""
+        return self.recipe.model.flops_per_token(self.phase.sequence_length)
 
     @property
     def is_over(self) -> bool:
@@ -97,7 +111,8 @@ class Run:
         self.last_step = step
         self.step += 1
         self.work.steps += 1
-        self.work.tokens += self.recipe.tokens_per_step
+        self.work.tokens += self.phase.tokens_per_step
+        self.work.flops += self.phase.tokens_per_step * self.flops_per_token
         self.work.seconds += seconds
         if self.engine.was_skipped and self.engine.loss_scale is None:  # DeepSpeed goes on without a word (#8415)
             self._fail_diverged(f"gradient norm {step.grad_norm}")
@@ -109,6 +124,7 @@ class Run:
         steps = self.work.steps - self._logged.steps
         seconds = self.work.seconds - self._logged.seconds
         rate = (self.work.tokens - self._logged.tokens) / seconds
+        flops_rate = (self.work.flops - self._logged.flops) / seconds
         self._logged = Work(**asdict(self.work))
         peak = self.peak_flops
         row = {
@@ -116,9 +132,9 @@ class Run:
             "loss": loss,
             "grad_norm": step.grad_norm,
             "learning_rate": step.learning_rate,
-            "tokens": self.step * self.recipe.tokens_per_step,
+            "tokens": self.recipe.phases.tokens_after(self.step),
             "tokens_per_second": rate,
-            "mfu": None if peak is None else rate * self.flops_per_token / (peak * self.ranks.size),
+            "mfu": None if peak is None else flops_rate / (peak * self.ranks.size),
             "step_seconds": seconds / steps,
         }
         if not math.isfinite(loss):
@@ -156,9 +172,9 @@ class Run:
         """This segment's sums so far. seconds: wall time since it began to train; flops: the model's own."""
         return {
             "step": self.step,
-            "run_tokens": self.step * self.recipe.tokens_per_step,
+            "run_tokens": self.recipe.phases.tokens_after(self.step),
             "tokens": self.work.tokens,
-            "flops": self.work.tokens * self.flops_per_token,
+            "flops": self.work.flops,
             "seconds": round(time.perf_counter() - self._begin, 3),
             "ranks": self.ranks.size,
             "energy_joules": NOT_MEASURED,
@@ -183,11 +199,11 @@ class Run:
 
     def headline(self) -> str:
         """What is about to be trained, in one line."""
-        recipe = self.recipe
+        recipe, next_phase = self.recipe, self.recipe.phases.at(self.step + 1)
         where = "resuming after" if self.step else "starting at"
         return (
             f"{recipe.name}: {recipe.model.parameters():,} parameters, {recipe.total_steps:,} steps of "
-            f"{recipe.tokens_per_step:,} tokens, ZeRO-{recipe.parallel.zero_stage}, {recipe.precision}, "
+            f"{next_phase.tokens_per_step:,} tokens, ZeRO-{recipe.parallel.zero_stage}, {recipe.precision}, "
             f"{self.ranks.layout} on {self.ranks.device.type}; "
             f"{where} step {self.step}"
         )

@@ -20,12 +20,12 @@ def learning_rate_factor(schedule: ScheduleConfig, step: int, total_steps: int) 
 
     Warm-up is linear and reaches 1 at step `warmup_steps`; a decay reaches `min_lr_ratio` at step `total_steps`;
     `inverse_sqrt` is sqrt(warmup_steps / step), with a warm-up of one step where there is none.
-    Raises ValueError outside 1..total_steps, or where the warm-up is in tokens (see `ScheduleConfig.in_steps`).
+    Raises ValueError outside 1..total_steps, or where the warm-up is in tokens (see `Recipe.courses`).
     """
     if not 1 <= step <= total_steps:
         raise ValueError(f"step {step} is outside 1..{total_steps}")
     if schedule.warmup_tokens is not None:
-        raise ValueError("the warm-up is in tokens: call schedule.in_steps(tokens_per_step) first")
+        raise ValueError("the warm-up is in tokens: a recipe's courses have it in steps")
     if step <= schedule.warmup_steps:
         return step / schedule.warmup_steps
     if schedule.name == "inverse_sqrt":

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from clapas.checkpoint.reader import CheckpointReader, open_newest_sound
+from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.train.learning_rate import same_past
 from clapas.train.run_folder import RunFolder
-from clapas.train.schedule import may_extend
+from clapas_data.manifest import Manifest
 
 
-def find_start(recipe: Recipe, identity: str, folder: RunFolder | None) -> CheckpointReader | None:
+def find_start(recipe: Recipe, identity: str, manifest: Manifest, folder: RunFolder | None) -> CheckpointReader | None:
     """The checkpoint to go on from: the newest sound one, if it is of this run. None: start at the beginning.
 
-    Raises UserError where the folder holds another run, DamagedCheckpointError where no checkpoint of it is sound.
+    A run of another length, or of other stages, is the same run where the steps done would have been the same.
+    manifest: of the data that the recipe reads. Raises UserError where the folder holds another run,
+    DamagedCheckpointError where no checkpoint of it is sound.
     """
     reader, damaged = open_newest_sound(recipe.folder / "checkpoints")
     for problem in damaged:
@@ -22,31 +26,51 @@ def find_start(recipe: Recipe, identity: str, folder: RunFolder | None) -> Check
         if damaged:
             raise damaged[0]
         return None
-    if reader.manifest.identity != identity:
+    old = Recipe.model_validate(reader.recipe)
+    has_same_past = same_past(old, recipe, reader.step)
+    if reader.manifest.identity != identity and not (has_same_past and _may_differ(old, recipe, reader, manifest)):
+        stages = "; a stage with a `schedule` of its own may be added" if recipe.stages else ""
         raise UserError(
             "this folder holds another run: a resume may not change what the run is",
             where=recipe.folder,
-            found=_difference(recipe, reader) or "other data, or the data in another order",
+            found=_difference(old, recipe) or "other data, or the data in another order",
             wanted=f"the recipe of the checkpoint at step {reader.step} ({recipe.folder / 'recipe.yaml'})",
-            way_out="start another run: name=… or run_dir=…",
+            way_out=f"start another run: name=… or run_dir=…{stages}",
         )
-    old = Recipe.model_validate(reader.recipe)
-    if not may_extend(recipe.schedule_in_steps, reader.step, old.total_steps, recipe.total_steps):
+    if not has_same_past:
         raise UserError(
             f"a {recipe.schedule.name} run cannot change its length at step {reader.step}",
             where=recipe.folder,
             found=f"{recipe.total_steps} steps",
             wanted=f"{old.total_steps} steps, which its learning rate was made for",
-            way_out="start another run; wsd can be extended until its decay begins, constant and inverse_sqrt always",
+            way_out="start another run; wsd can be extended until its decay begins, constant and inverse_sqrt always; "
+            "or add a stage with a `schedule` of its own",
         )
     return reader
 
 
-def _difference(recipe: Recipe, reader: CheckpointReader) -> str:
+def _may_differ(old: Recipe, new: Recipe, reader: CheckpointReader, manifest: Manifest) -> bool:
+    """Whether two recipes with equal steps so far differ in nothing else, and the data are those of the checkpoint."""
+    try:
+        data_hash = DataPlan.of_recipe(old, manifest).hash
+    except UserError:  # these data do not even have what the old recipe reads
+        return False
+    return old.identity_hash(data_hash) == reader.manifest.identity and _constant(old) == _constant(new)
+
+
+def _constant(recipe: Recipe) -> dict[str, object]:
+    """The part of a run's identity that holds for all of its steps."""
+    by_step = ("data", "schedule", "global_batch_size", "batch_ramp", "stages")
+    constant = {key: value for key, value in recipe.identity("").items() if key not in by_step}
+    optimizer = {key: value for key, value in constant["optimizer"].items() if key != "lr"}
+    return {**constant, "optimizer": optimizer, "document_mask": recipe.data.document_mask}
+
+
+def _difference(old: Recipe, new: Recipe) -> str:
     """The keys in which a recipe is another run than a checkpoint's."""
-    old, new = (_flat(Recipe.model_validate(reader.recipe)), _flat(recipe))
-    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return "; ".join(f"{key}: {new.get(key)} (was {old.get(key)})" for key in keys)
+    before, after = _flat(old), _flat(new)
+    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    return "; ".join(f"{key}: {after.get(key)} (was {before.get(key)})" for key in keys)
 
 
 def _flat(recipe: Recipe) -> dict[str, object]:
@@ -60,4 +84,8 @@ def _flat(recipe: Recipe) -> dict[str, object]:
             flat[names[name]] = value
     flat["data.sequence_length"] = recipe.data.sequence_length
     flat["data.mixture"] = recipe.data.mixture
+    flat["train.batch_ramp"] = recipe.train.batch_ramp
+    for number, stage in enumerate(recipe.stages or ()):
+        given = stage.model_dump(exclude={"name", "micro_batch_size"}, exclude_none=True)
+        flat.update({f"stages[{number}].{key}": value for key, value in given.items()})
     return flat

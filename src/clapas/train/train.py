@@ -99,7 +99,7 @@ def _prepare(
     """A run about to take its next step, its segment begun; None where it is done already."""
     hashes = {"identity": recipe.identity_hash(plan.hash), "execution": recipe.execution_hash(ranks.size)}
     with ranks.said_once():
-        reader = find_start(recipe, hashes["identity"], folder)
+        reader = find_start(recipe, hashes["identity"], plan.manifest, folder)
     if reader is not None and reader.step >= recipe.total_steps:
         if folder:
             print(f"{recipe.folder}: trained already, {reader.step:,} steps", file=sys.stderr)

@@ -35,7 +35,7 @@ def save(run: Run) -> None:
     """Commit a checkpoint of this step; every rank calls it. Raises ClapasError, on all ranks alike, where it fails."""
     begin = time.perf_counter()
     snapshot, counters = capture(run.engine)
-    next_index = run.step * run.recipe.train.global_batch_size
+    next_index = run.recipe.phases.samples_after(run.step)
     facts = {
         "step": run.step,
         **run.hashes,
