@@ -111,3 +111,30 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     """With one message."""
     with pytest.raises(UserError, match="not a run"):
         audit(tmp_path, 1)
+
+
+STAGES = [
+    {"steps": 3},
+    {"steps": 2, "mixture": {"web": 1}},
+    {"steps": 2, "sequence_length": 8, "global_batch_size": 6},
+]
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 5, 6, 7])
+def test_both_sides_of_a_border_are_told_right(tmp_path: Path, step: int) -> None:
+    """In a batch ramp and in three stages, the rows are the tokens of the step's own batches."""
+    run, _ = run_of(tmp_path)
+    values = read_recipe(run / "recipe.yaml").model_dump(mode="json")
+    values["train"] = {"global_batch_size": 4, "batch_ramp": {2: 2}}
+    recipe = Recipe.model_validate({**values, "stages": STAGES})
+    (run / "recipe.yaml").write_text(recipe.to_yaml())
+    rows = audit(run, step)
+    with Loader.from_recipe(recipe, start_step=step) as loader:
+        (batch,) = next(loader.steps())
+    assert batch.tokens.shape == {2: (2, 16), 3: (4, 16), 4: (4, 16), 5: (4, 16), 6: (6, 8), 7: (6, 8)}[step]
+    assert sorted({row["sample"] for row in rows}) == list(recipe.phases.interval(step))
+    for place, sample in enumerate(recipe.phases.interval(step)):
+        count = sum(row["last"] - row["first"] + 1 for row in rows if row["sample"] == sample)
+        assert count == int(batch.target_counts_B[place]) + 1
+    if step in (4, 5):
+        assert {row["source"] for row in rows} == {"web"}

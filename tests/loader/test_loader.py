@@ -17,7 +17,7 @@ from clapas.loader.batch import NO_TARGET
 from clapas.loader.loader import Batch, Loader
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
-from clapas.recipe.phases import Phases
+from clapas.recipe.phases import Phase, Phases
 from clapas_data.manifest import Manifest, open_manifest
 from corpora import EOS, write_corpus
 
@@ -219,3 +219,63 @@ def _no_thread_is_left() -> Iterator[None]:
     """No test leaves a thread behind."""
     yield
     assert prefetch_threads() == []
+
+
+def test_batches_follow_the_phases(manifest: Manifest) -> None:
+    """Batch, micro-batch and sequence length change at the borders, on every rank, and the run ends where it ends."""
+    phases = Phases(
+        (Phase(0, 1, 0, 0, 4, None, 16), Phase(0, 3, 8, 128, 8, 2, 16), Phase(1, 4, 16, 256, 4, 1, 8)),
+        total_steps=5,
+    )
+    plan = DataPlan(manifest, phases, seed=3)
+    shapes = {1: [(2, 16)], 2: [(2, 16)], 3: [(2, 16)] * 2, 4: [(1, 8)] * 2, 5: [(1, 8)] * 2}
+    for rank in range(2):
+        with Loader(plan, rank=rank, world=2) as loader:
+            found = [[tuple(batch.tokens.shape) for batch in step] for step in loader.steps()]
+        assert found == list(shapes.values())
+        with Loader(plan, rank=rank, world=2, start_step=4) as loader:
+            assert [len(step) for step in loader.steps()] == [2, 2]
+    with pytest.raises(UserError, match="does not divide"):
+        Loader(plan, world=8)
+
+
+def test_a_folder_of_shards_is_read_in_three_lines(manifest: Manifest) -> None:
+    """Without a recipe; two ranks' batches are together what one rank reads at twice the batch size."""
+    with Loader.of_folder(manifest.folder, sequence_length=16, batch_size=4, steps=3) as loader:
+        alone = list(loader)
+    assert [tuple(batch.tokens.shape) for batch in alone] == [(4, 16)] * 3
+    halves = []
+    for rank in range(2):
+        with Loader.of_folder(manifest.folder, sequence_length=16, batch_size=2, steps=3, rank=rank, world=2) as loader:
+            halves.append(list(loader))
+    assert rows(alone) == [row for pair in zip(*halves, strict=True) for row in rows(list(pair))]
+    mixed = Loader.of_folder(manifest.folder, sequence_length=16, batch_size=4, mixture={"web": 1}, steps=1)
+    with mixed:
+        assert mixed.plan.sources == ["law", "web"]
+        assert [batch.source_ids.tolist() for batch in mixed] == [[1] * 4]
+
+
+@pytest.mark.parametrize("mixture", [None, {"law": 1, "web": 2}])
+def test_a_batch_says_which_source_each_sample_is_from(manifest: Manifest, mixture: Mapping[str, float] | None) -> None:
+    """By its first token; with it the targets of each sample, which add up."""
+    plan = plan_of(manifest, 16, mixture=mixture, document_mask=True)
+    law = 50 + 25 + 9
+    for batch in batches(plan, 12):
+        assert batch.source_ids.dtype == torch.int64
+        assert batch.source_ids.tolist() == [int(row[0] >= law) for row in batch.tokens.tolist()]
+        assert torch.equal(batch.target_counts_B, (batch.targets != NO_TARGET).sum(1))
+        assert int(batch.target_counts_B.sum()) == batch.target_count
+
+
+def test_slices_of_a_batch_are_its_positions(manifest: Manifest) -> None:
+    """Two halves put together are the whole; without a document mask the second half's positions go on."""
+    for mask in (False, True):
+        (batch,) = batches(plan_of(manifest, document_mask=mask), 1)
+        halves = [batch.slice(0, 8), batch.slice(8, 16)]
+        assert torch.equal(torch.cat([half.tokens for half in halves], 1), batch.tokens)
+        assert torch.equal(torch.cat([half.targets for half in halves], 1), batch.targets)
+        assert sum(half.target_count for half in halves) == batch.target_count
+        assert torch.equal(halves[0].target_counts_B + halves[1].target_counts_B, batch.target_counts_B)
+        positions = torch.cat([half.positions for half in halves if half.positions is not None], 1)
+        whole = torch.arange(16).expand(3, 16) if batch.positions is None else batch.positions
+        assert torch.equal(positions, whole)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clapas.loader.plan import DataPlan
 from clapas.loader.stream import Span, Stream
 from clapas.recipe.errors import UserError
-from clapas.recipe.phases import Phases
+from clapas.recipe.phases import Phase, Phases
 from corpora import entries_of, manifest_of
 
 Tokens = dict[str, list[int]]
@@ -173,3 +173,72 @@ def test_a_stream_ends_where_its_shards_end() -> None:
     stream = Stream.of("", [4, 5, 6], [3, 0, 2])
     assert stream.spans(1, 99) == [Span(4, 1, 3), Span(6, 0, 2)]
     assert stream.spans(5, 9) == []
+
+
+def staged(stages: list[tuple[int, int, dict[str, float] | None]], tokens: Tokens, batch: int = 1) -> DataPlan:
+    """A plan of stages: (steps, sequence length, mixture) each."""
+    phases, step, token = [], 0, 0
+    for number, (steps, length, mixture) in enumerate(stages):
+        phases.append(Phase(number, step + 1, step * batch, token, batch, None, length, mixture))
+        step, token = step + steps, token + steps * batch * length
+    return DataPlan(manifest_of(entries_of(tokens)), Phases(tuple(phases), step), seed=0)
+
+
+@given(first=st.integers(1, 60), web=st.integers(1, 9))
+def test_a_source_goes_on_where_the_stage_before_left_it(first: int, web: int) -> None:
+    """Of each source nothing is read twice before all of it was read, however the mixture changes on the way."""
+    tokens: Tokens = {"law": [401], "web": [301]}
+    plan = staged([(first, 10, {"law": 1, "web": web}), (400, 10, {"law": web, "web": 2})], tokens)
+    for shard, samples in enumerate((40, 30)):
+        spans = [span for index in range(first + 200) for span in plan.spans(index)]
+        starts = [span.start for span in spans if span.shard == shard][:samples]
+        assert len(starts) == len(set(starts))
+
+
+def test_another_sequence_length_has_an_order_of_its_own() -> None:
+    """It begins at its beginning, and where the first length comes back, that goes on."""
+    tokens: Tokens = {"law": [1201]}
+    plan = staged([(20, 10, None), (30, 20, None), (100, 10, None)], tokens)
+    starts = [span.start for index in range(150) for span in plan.spans(index)]
+    assert len(set(starts[:20] + starts[50:150])) == 120  # one epoch of 120, with 30 samples of 20 between
+    assert len(set(starts[20:50])) == 30
+    alone = staged([(1, 20, None)], tokens)
+    assert [plan.spans(20 + place) for place in range(30)] != [alone.spans(place) for place in range(30)]
+
+
+def test_a_stage_that_changes_only_the_batch_changes_no_order() -> None:
+    """The order is the samples', whatever steps they are read in; the hash is that of one stage."""
+    tokens: Tokens = {"law": [1000]}
+    one = plan_of(tokens, 10, batch=1)
+    two = staged([(5, 10, None), (9, 10, None)], tokens)
+    assert two.hash == one.hash
+    assert [two.spans(index) for index in range(20)] == [one.spans(index) for index in range(20)]
+
+
+def test_the_hash_knows_the_stages() -> None:
+    """What later stages read, and from which sample on, makes another plan; how long the last one is does not."""
+    tokens: Tokens = {"law": [1000], "web": [500]}
+    variants = [
+        [(9, 10, None)],
+        [(9, 10, None), (9, 20, None)],
+        [(8, 10, None), (9, 20, None)],
+        [(9, 10, None), (9, 10, {"law": 1.0})],
+        [(9, 10, None), (9, 20, None), (9, 10, None)],
+    ]
+    assert len({staged(stages, tokens).hash for stages in variants}) == len(variants)
+    assert staged([(9, 10, None), (9, 20, None)], tokens).hash == staged([(9, 10, None), (7, 20, None)], tokens).hash
+
+
+def test_epochs_count_all_stages() -> None:
+    """After 30 samples of law alone and 30 of both: 45 of 100, 15 of 50."""
+    plan = staged([(30, 10, {"law": 1}), (30, 10, {"law": 1, "web": 1})], {"law": [1001], "web": [501]})
+    assert plan.epochs(60) == {"law": 45 / 100, "web": 15 / 50}
+
+
+def test_a_stages_mistakes_are_told_of_the_stage() -> None:
+    """A source that is not there, a length that is longer than the text."""
+    tokens: Tokens = {"law": [100]}
+    with pytest.raises(UserError, match=r"stages\[1\].mixture: no such source"):
+        staged([(9, 10, None), (9, 10, {"books": 1})], tokens)
+    with pytest.raises(UserError, match=r"stages\[1\].sequence_length is longer than"):
+        staged([(9, 10, None), (9, 100, None)], tokens)
