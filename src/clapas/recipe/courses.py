@@ -13,8 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clapas.recipe.recipe import Recipe
-    from clapas.train.config import ScheduleConfig
+    from clapas.recipe.recipe import Recipe, ScheduleConfig  # it alone knows of the layers above
 
 
 @dataclass(frozen=True, slots=True)
