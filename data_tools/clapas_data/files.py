@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import sync_file, sync_folder
+from clapas.recipe.locks import take_lock
+
+LOCK = ".lock"
 
 
 @contextmanager
@@ -27,9 +30,12 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what killed processes left half written. The caller holds the folder's lock."""
-    for path in folder.rglob(".*.partial-*"):
-        path.unlink(missing_ok=True)
+    """Remove the files and folders that killed processes left half written here. The caller holds the lock."""
+    for path in folder.glob(".*.partial-*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -38,11 +44,11 @@ def locked(folder: Path, *, refuse: str | None = None) -> Iterator[None]:
 
     The lock is the system's: it goes with the process, however that ends.
     """
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refuse else 0))
-        yield
+        handle = take_lock(folder / LOCK, wait=refuse is None)
     except BlockingIOError:
         raise UserError(f"{refuse} is already running here", where=folder, way_out="wait for it, or stop it") from None
+    try:
+        yield
     finally:
         os.close(handle)

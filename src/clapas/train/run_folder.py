@@ -10,7 +10,6 @@ RUN/outcome.json        how the last segment ended
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import socket
@@ -24,6 +23,7 @@ import orjson
 from clapas.ledger.ledger import Ledger, read_json_lines
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
+from clapas.recipe.locks import take_lock
 from clapas.recipe.recipe import Recipe
 from clapas.recipe.typed import read_typed
 
@@ -69,16 +69,13 @@ class RunFolder:
 
 def _lock(path: Path) -> int:
     """An exclusive lock for as long as this process lives; the file names its holder."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(handle, 200).decode(errors="replace").strip() or "a process that did not leave its name"
-        os.close(handle)
+        handle = take_lock(path, wait=False)
+    except BlockingIOError as error:
         raise UserError(
             "another run is training in this folder",
             where=path.parent,
-            found=holder,
+            found=error.strerror,
             way_out="wait for it, or give this run another folder: run_dir=runs/another",
         ) from None
     os.ftruncate(handle, 0)
