@@ -35,8 +35,16 @@ def extract_text(how: str, text: str) -> str:
 
 
 def extract_file(how: str, data: bytes, name: str) -> Iterator[Document]:
-    """The documents of one file. Raises UserError, with file and line, where it is not what `how` reads."""
-    return FILE_EXTRACTORS[how](data, name)
+    """The documents of one file. Raises UserError, naming the file, where it is not what `how` reads."""
+    try:
+        yield from FILE_EXTRACTORS[how](data, name)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise UserError(
+            f"not a file that `{how}` reads",
+            where=name,
+            found=f"{type(error).__name__}: {error}",
+            way_out="set `extract:` of the source",
+        ) from None
 
 
 def decode(data: bytes, name: str) -> str:

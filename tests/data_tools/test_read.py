@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sys
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,7 +41,7 @@ def jsonl(values: list[str]) -> bytes:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.text(max_size=30), min_size=1), st.integers(1, 50), st.booleans())
 def test_any_cut_reads_every_line_once(tmp_path: Path, values: list[str], step: int, newline: bool) -> None:
-    """Byte ranges share out the lines: each is read by exactly one, with its right number."""
+    """Byte ranges share out the lines: each is read by exactly one, and named by the byte that it begins at."""
     data = jsonl(values)
     path = tmp_path / "made.jsonl"
     path.write_bytes(data if newline else data[:-1])
@@ -48,7 +50,8 @@ def test_any_cut_reads_every_line_once(tmp_path: Path, values: list[str], step: 
     for start in range(0, len(data), step):
         found += list(read_part(Part(files(path), (str(path),), start, min(start + step, len(data)))))
     assert [document.text for document in found] == values
-    assert [document.id for document in found] == [f"made.jsonl:{line}" for line in range(1, len(values) + 1)]
+    starts = accumulate((len(line) for line in data.splitlines(keepends=True)[:-1]), initial=0)
+    assert [document.id for document in found] == [f"made.jsonl@{start}" for start in starts]
     assert sum(document.bytes_read for document in found) == path.stat().st_size
 
 
@@ -99,6 +102,41 @@ def test_fields_by_name(tmp_path: Path) -> None:
     assert (found.id, found.text) == ("7", "un\ndeux")
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    """Some editors put one before the first line: plain, compressed, or with nothing else on that line."""
+    data = jsonl(["un", "deux"])
+    (tmp_path / "a.jsonl").write_bytes(read.BOM + data)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(read.BOM + data))
+    (tmp_path / "b.jsonl").write_bytes(read.BOM + b"\n" + data)
+    for name in ("a.jsonl", "a.jsonl.gz", "b.jsonl"):
+        assert texts(files(tmp_path / name)) == ["un", "deux"]
+
+
+def test_a_range_within_a_longer_line_reads_no_further() -> None:
+    """So a file of one line is read once, not once a range."""
+    file = io.BytesIO(b'"' + b"a" * 1000 + b'"\n')
+    assert list(read._lines_of_range(file, 100, 200)) == []
+    assert file.tell() == 200
+
+
+def test_ids_tell_files_of_one_name_apart(tmp_path: Path) -> None:
+    """They begin with the path from the folder of all the source's files, the same on any machine."""
+    for folder in ("2023", "2024"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.jsonl").write_bytes(jsonl([folder]))
+    found = documents(files(tmp_path / "*" / "a.jsonl"))
+    assert [document.id for document in found] == ["2023/a.jsonl@0", "2024/a.jsonl@0"]
+
+
+def test_rows_without_an_id_have_their_number_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever row group they are in."""
+    monkeypatch.setattr(read, "PART_BYTES", 1)
+    pq.write_table(pa.table({"text": ["un", "deux", "trois"]}), tmp_path / "a.parquet", row_group_size=1)
+    assert [document.id for document in documents(files(tmp_path / "a.parquet"))] == [
+        f"a.parquet#{n}" for n in range(3)
+    ]
+
+
 GOOD = b'{"text": "bon"}\n'
 BAD = {
     "not UTF-8 text": b'{"text": "soir\xe9e"}\n',
@@ -134,6 +172,28 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         texts(Source(folder=tmp_path / "none", licence="test"))
     with pytest.raises(UserError, match=r"no file matches \*\*/\*\.txt"):
         texts(Source(folder=tmp_path, licence="test"))
+
+
+def test_a_damaged_page_is_named(tmp_path: Path) -> None:
+    """A Parquet file whose end is sound opens; a page that was altered is the file's fault, and told so."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": [f"texte numéro {n}" for n in range(1000)]}), path, compression="zstd")
+    data = bytearray(path.read_bytes())
+    data[40:80] = bytes(40)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.parquet: a damaged Parquet file"):
+        texts(files(path))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_missing_id_is_named(tmp_path: Path, name: str) -> None:
+    """A misspelt `id` would silently number the documents: refused, with the fields that there are."""
+    (tmp_path / "a.jsonl").write_text('{"cid": 1, "text": "un"}\n')
+    pq.write_table(pa.table({"cid": [1], "text": ["un"]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="'idd'") as error:
+        texts(files(tmp_path / name).model_copy(update={"id": "idd"}))
+    assert "cid, text" in str(error.value)
+    assert "set `id:`" in str(error.value)
 
 
 def test_a_long_line_is_a_document(tmp_path: Path) -> None:
