@@ -35,6 +35,8 @@ class Source(Section):
     files: JSONL (`.jsonl`, also `.gz` or `.zst`) or Parquet, one document a row; globs allowed.
     datasets: an id of the Hugging Face Hub, or a local folder, as `datasets.load_dataset` takes it.
     npm: a package with its exact version; `pattern` chooses among its members, `sha256` is that of its .tgz.
+    date: when the text was published or collected, in ISO 8601, as people know it.
+    weight: its share among the sources, recorded in the manifest; all sources of a corpus have one, or none.
     """
 
     also_called: ClassVar[dict[str, str]] = {"license": "licence", "path": "files", "hf": "datasets", "field": "text"}
@@ -56,6 +58,7 @@ class Source(Section):
 
     licence: str
     url: str | None = None
+    date: str | None = None
     weight: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="before")
@@ -72,8 +75,6 @@ class Source(Section):
             raise ValueError(f"exactly one of {', '.join(KINDS)} says where it comes from; found {given or 'none'}")
         if self.npm and not (self.sha256 and self.pattern):
             raise ValueError("an npm source needs `sha256` (of its .tgz) and `pattern` (of its members)")
-        if self.datasets and not self.revision and not Path(self.datasets).exists():
-            raise ValueError(f"`datasets: {self.datasets}` needs `revision`: a commit, so that it is the same tomorrow")
         if self.extract not in ("plain", "html") and self.kind in ("files", "datasets"):
             raise ValueError(f"extract `{self.extract}` reads whole files; rows take plain or html")
         return self
@@ -110,7 +111,7 @@ class Source(Section):
 
     def reading(self) -> dict[str, Any]:
         """What decides the text that comes out: the key of the cached work, without licence and weight."""
-        return self.model_dump(mode="json", exclude={"licence", "url", "weight"})
+        return self.model_dump(mode="json", exclude={"licence", "url", "date", "weight"})
 
 
 class HeldOut(Section):
@@ -145,6 +146,13 @@ class Corpus(Section):
     decontaminate: Decontaminate | None = Decontaminate()
 
     @model_validator(mode="after")
+    def _all_are_weighed_or_none(self) -> Corpus:
+        without = [name for name, source in self.sources.items() if source.weight is None]
+        if 0 < len(without) < len(self.sources):
+            raise ValueError(f"sources: found no weight for {', '.join(without)}; weigh all of them, or none")
+        return self
+
+    @model_validator(mode="after")
     def _held_out_is_known(self) -> Corpus:
         for place, choice in enumerate(self.held_out):
             if choice.source is not None and choice.source not in self.sources:
@@ -162,7 +170,15 @@ def read_corpus(name_or_path: str | Path) -> Corpus:
     path = _find(name_or_path)
     corpus = read_typed(path, Corpus)
     base = path.absolute().parent
-    return corpus.model_copy(update={"sources": {name: source.under(base) for name, source in corpus.sources.items()}})
+    sources = {name: source.under(base) for name, source in corpus.sources.items()}
+    for name, source in sources.items():
+        if source.datasets and not source.revision and not Path(source.datasets).exists():
+            raise UserError(
+                f"sources.{name}: `datasets: {source.datasets}` needs `revision`",
+                where=path,
+                wanted="a commit of the Hub, so that it is the same tomorrow; or a folder that is there",
+            )
+    return corpus.model_copy(update={"sources": sources})
 
 
 def _find(name_or_path: str | Path) -> Path:

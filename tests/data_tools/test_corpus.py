@@ -60,11 +60,26 @@ def test_held_out_names_a_known_source(tmp_path: Path) -> None:
 
 
 def test_a_data_set_is_pinned(tmp_path: Path) -> None:
-    """A data set of the Hub needs a revision."""
+    """A data set of the Hub needs a revision; a local folder, wherever the command is run, does not."""
     path = tmp_path / "made.yaml"
     path.write_text("name: made\nsources:\n  a:\n    datasets: wikimedia/wikipedia\n    licence: x\n")
-    with pytest.raises(UserError, match="needs `revision`"):
+    with pytest.raises(UserError, match=r"made\.yaml: sources\.a: .*needs `revision`"):
         read_corpus(path)
+    (tmp_path / "wikimedia" / "wikipedia").mkdir(parents=True)
+    assert read_corpus(path).sources["a"].datasets == str(tmp_path / "wikimedia" / "wikipedia")
+
+
+def test_all_sources_are_weighed_or_none(tmp_path: Path) -> None:
+    """A weight means nothing beside a source that has none."""
+    path = tmp_path / "made.yaml"
+    source = "{files: a.jsonl, licence: x%s}"
+    for first, second, good in ((", weight: 2", ", weight: 0.5", True), ("", "", True), (", weight: 2", "", False)):
+        path.write_text(f"name: made\nsources:\n  a: {source % first}\n  b: {source % second}\n")
+        if good:
+            read_corpus(path)
+        else:
+            with pytest.raises(UserError, match="no weight for b"):
+                read_corpus(path)
 
 
 def test_missing_file(tmp_path: Path) -> None:
