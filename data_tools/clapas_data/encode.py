@@ -53,7 +53,7 @@ def open_tokenizer(folder: Path) -> TokenizerFolder:
     except orjson.JSONDecodeError as error:
         raise UserError(f"not a tokenizer: {error}", where=folder) from None
     added = {token["content"]: token["id"] for token in content.get("added_tokens", ())}
-    vocabulary: dict[str, int] = content["model"]["vocab"]
+    vocabulary = _vocabulary(content["model"]["vocab"])
     ids = {name: _id_of(config.get(f"{name}_token"), added, vocabulary) for name in ("eos", "bos", "pad")}
     if ids["eos"] is None:
         raise UserError("the tokenizer has no EOS", where=folder / "tokenizer_config.json", wanted="`eos_token`")
@@ -65,9 +65,28 @@ def open_tokenizer(folder: Path) -> TokenizerFolder:
             eos=ids["eos"],
             bos=ids["bos"],
             pad=ids["pad"],
-            uses_bos=bool(config.get("add_bos_token")) and ids["bos"] is not None,
+            uses_bos=ids["bos"] is not None
+            and (bool(config.get("add_bos_token")) or _begins_with(content, ids["bos"])),
         ),
     )
+
+
+def _vocabulary(vocabulary: dict[str, int] | list[list[Any]]) -> dict[str, int]:
+    """Token -> id; a Unigram model (CamemBERT, T5) lists its pieces with their scores instead."""
+    if isinstance(vocabulary, dict):
+        return vocabulary
+    return {piece[0]: number for number, piece in enumerate(vocabulary)}
+
+
+def _begins_with(content: dict[str, Any], bos: int) -> bool:
+    """Whether the post-processor puts BOS before a text, as Llama-3's does whatever its `add_bos_token` says."""
+    whole = content.get("post_processor") or {}
+    for part in (whole, *whole.get("processors", ())):
+        first = next(iter(part.get("single") or ()), {})
+        name = first.get("SpecialToken", {}).get("id")
+        if name is not None and bos in part["special_tokens"][name]["ids"]:
+            return True
+    return False
 
 
 def _id_of(token: Any, added: dict[str, int], vocabulary: dict[str, int]) -> int | None:
@@ -119,7 +138,9 @@ def choose_engine(folder: Path, sample: Sequence[str]) -> Engine:
     wanted_tokens, wanted_lengths = load_encoder(folder, "tokenizers").encode(texts)
     try:
         tokens, lengths = load_encoder(folder, "fastokens").encode(texts)
-    except Exception as error:  # whatever keeps it from this tokenizer, there is another way
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of Rust's is no Exception; whatever it is, there is another way
         print(f"fastokens cannot use this tokenizer ({error}): encoding with tokenizers, slower", file=sys.stderr)
         return "tokenizers"
     if np.array_equal(tokens, wanted_tokens) and np.array_equal(lengths, wanted_lengths):

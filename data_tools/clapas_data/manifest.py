@@ -61,6 +61,11 @@ class TokenizerRecord(Section):
     pad: int | None = None
     uses_bos: bool = False
 
+    def describe(self) -> str:
+        """What tells it from another, for a message."""
+        bos = f"BOS {self.bos} before each document" if self.uses_bos else "no BOS"
+        return f"SHA-256 {self.hash[:16]}…, {self.vocab_size} ids, EOS {self.eos}, {bos}"
+
 
 class SourceRecord(Section):
     """Where a source's text comes from; further facts of a source may stand beside these."""
@@ -71,6 +76,7 @@ class SourceRecord(Section):
     revision: str | None = None
     date: str | None = None
     url: str | None = None
+    weight: float | None = None
 
 
 class StepRecord(Section):
@@ -240,7 +246,7 @@ def _check_consistency(manifest: Manifest, path: Path, recorded: str | None) -> 
     for shard in manifest.shards:
         if shard.source not in manifest.sources:
             raise UserError(f"shard {shard.path}: source {shard.source!r} is not described", where=path)
-        if shard.path.startswith("/") or ".." in shard.path:
+        if shard.path.startswith("/") or ".." in Path(shard.path).parts:
             raise UserError("a shard outside the folder", where=path, found=shard.path)
     if recorded is not None and recorded != manifest.hash:
         raise UserError(

@@ -2,16 +2,17 @@
 
 Chosen, and why:
 
-- The split is Llama-3's regex to the letter, with `ignore_merges`: llama.cpp calls the pair `llama-bpe`, Ollama takes
-  it from there. No Unicode normaliser, for llama.cpp has none: `data build` makes text NFC before it is encoded.
+- The split is Llama-3's regex to the letter, with `ignore_merges`: what llama.cpp implements as `llama-bpe`. Its
+  converter knows tokenizers by a hash of ids and so no new vocabulary, whoever trained it: a GGUF must be written with
+  `tokenizer.ggml.pre = llama-bpe` set by hand. No Unicode normaliser, for llama.cpp has none: `data build` makes text
+  NFC before it is encoded.
 - Ids as in Llama-3: 256 bytes and the merges in the order of their rank, then the special tokens, all within
   `vocab_size`. EOS, BOS, a pad that is not EOS, chat marks and 256 reserved ids exist from birth: an embedding row that
   a later fine-tuning needs is already there.
 - No BOS in pretraining documents. Each ends with EOS, so a BOS would always follow an EOS and tell nothing, and
-  samples begin in mid-document anyhow. llama.cpp adds a BOS to `llama-bpe` prompts unless told otherwise:
-  `add_bos_token: false` in tokenizer_config.json tells it (convert_hf_to_gguf writes it to
-  `tokenizer.ggml.add_bos_token`), and transformers adds none as the post-processor has none. So a model that never saw
-  BOS is never shown one.
+  samples begin in mid-document anyhow. llama.cpp adds a BOS to `llama-bpe` prompts unless told otherwise: a GGUF must
+  say `tokenizer.ggml.add_bos_token = false`, as tokenizer_config.json does here. transformers adds none, for the
+  post-processor has none. So a model that never saw BOS is never shown one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from clapas.recipe.files import new_folder
 from clapas.recipe.hashes import content_hash
 from clapas_data.chunks import hashes_of
 from clapas_data.corpus import read_corpus
-from clapas_data.encode import load_encoder
+from clapas_data.encode import choose_engine, load_encoder
 from clapas_data.prepare import Prepared, corpus_key, prepare
 from clapas_data.workers import Workers
 
@@ -71,6 +72,8 @@ def train(corpus: str | Path, vocab_size: int, out: Path) -> dict[str, Any]:
     vocab_size: ids in all, special ones included. Does nothing where `out` holds this very tokenizer. Raises UserError
     where it holds another, or the corpus does not support that many ids.
     """
+    if out.exists() and not out.is_dir():
+        raise UserError("a file is in the way", where=out, wanted="a folder for the tokenizer")
     if vocab_size < SMALLEST:
         raise UserError("vocab-size: too small", found=vocab_size, wanted=f"at least {SMALLEST}")
     read = read_corpus(corpus)
@@ -165,7 +168,7 @@ def _write(tokenizer: Tokenizer, folder: Path) -> None:
 
 def _measure(folder: Path, prepared: Prepared) -> dict[str, Any]:
     """Bytes a token on some of each split's text, without EOS."""
-    encoder = load_encoder(folder, "fastokens")
+    encoder = load_encoder(folder, choose_engine(folder, FRENCH))
     ratios = {}
     for split in ("train", "heldout"):
         size = tokens = 0

@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from clapas.recipe.errors import UserError
+from clapas_data import encode
 from clapas_data.encode import PROBE, choose_engine, encode_documents, load_encoder, open_tokenizer
 
 
@@ -59,6 +60,60 @@ def test_bos_where_the_tokenizer_says_so(folder: Path, tmp_path: Path) -> None:
     bos, eos = opened.record.bos, opened.record.eos
     assert lengths.tolist() == [3, 2, 3]
     assert tokens[[0, 2, 3, 4, 5, 7]].tolist() == [bos, eos, bos, eos, bos, eos]
+
+
+def test_bos_where_the_post_processor_puts_it(folder: Path, tmp_path: Path) -> None:
+    """Llama-3's own configuration has no `add_bos_token`: its post-processor begins each text with BOS."""
+    name = "<|begin_of_text|>"
+    special = {name: {"id": name, "ids": [open_tokenizer(folder).record.bos], "tokens": [name]}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    template = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": name, "type_id": 0}}, text],
+        "pair": [text],
+        "special_tokens": special,
+    }
+    byte_level = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
+    whole = {"type": "Sequence", "processors": [byte_level, template]}
+    assert not open_tokenizer(folder).record.uses_bos
+    for place, post_processor in enumerate((template, whole)):
+        other = altered(folder, tmp_path / str(place), {"add_bos_token": False}, {"post_processor": post_processor})
+        stock = Tokenizer.from_file(str(other / "tokenizer.json"))
+        assert open_tokenizer(other).record.uses_bos
+        assert stock.encode("un").ids[0] == open_tokenizer(other).record.bos
+
+
+def test_a_unigram_tokenizer(folder: Path, tmp_path: Path) -> None:
+    """CamemBERT's and T5's kind, whose vocabulary is a list of pieces with scores."""
+    pieces = [["<unk>", 0.0], ["</s>", 0.0], ["un", -1.0], ["deux", -2.0]]
+    other = altered(
+        folder,
+        tmp_path / "unigram",
+        {"eos_token": "</s>", "bos_token": None, "pad_token": None},
+        {"model": {"type": "Unigram", "unk_id": 0, "vocab": pieces}, "pre_tokenizer": None, "added_tokens": []},
+    )
+    opened = open_tokenizer(other)
+    assert (opened.record.vocab_size, opened.record.eos, opened.record.bos) == (4, 1, None)
+    tokens, _ = encode_documents(["undeux"], opened, choose_engine(other, []), np.dtype("uint16"))
+    assert tokens.tolist() == [2, 3, 1]
+
+
+class Panicking(encode._Fastokens):
+    """The fast engine at work on a tokenizer that it panics on: an id beyond its vocabulary."""
+
+    def __init__(self, content: str) -> None:
+        values = json.loads(content)
+        token = dict.fromkeys(("special", "single_word", "lstrip", "rstrip", "normalized"), False)
+        super().__init__(json.dumps({**values, "added_tokens": [{"id": 2**32 - 1, "content": "x", **token}]}))
+
+
+def test_a_panic_of_the_fast_engine_is_no_end(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Rust panic is no Exception of Python's: the texts are encoded all the same."""
+    monkeypatch.setattr(encode, "_Fastokens", Panicking)
+    assert choose_engine(altered(folder, tmp_path / "other", {}, {}), ["un"]) == "tokenizers"
+    assert "index out of bounds" in capsys.readouterr().err
 
 
 def test_falls_back_with_a_message(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

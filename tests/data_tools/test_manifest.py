@@ -121,12 +121,19 @@ def test_a_manifest_that_is_none_is_refused(corpus: Path, values: dict[str, obje
         open_manifest(corpus)
 
 
-def test_a_shard_outside_the_folder_is_refused(corpus: Path) -> None:
+@pytest.mark.parametrize("path", ["../secret", "train/../../secret", "/etc/secret"])
+def test_a_shard_outside_the_folder_is_refused(corpus: Path, path: str) -> None:
     """A manifest from elsewhere cannot make us read /etc."""
     shards = orjson.loads((corpus / "manifest.json").read_bytes())["shards"]
-    change(corpus, shards=[{**shards[0], "path": "../secret"}])
+    change(corpus, shards=[{**shards[0], "path": path}])
     with pytest.raises(UserError, match="outside the folder"):
         open_manifest(corpus)
+
+
+def test_dots_in_a_name_are_no_way_out(tmp_path: Path) -> None:
+    """A source may be called `notes..old`."""
+    write_corpus(tmp_path / "data", {"notes..old": [[3, 4]]}, {})
+    assert open_manifest(tmp_path / "data").shards[0].path == "train/notes..old-00000"
 
 
 def test_a_manifest_that_is_not_json_is_refused(corpus: Path) -> None:

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_split_is_llama3s(folder: Path) -> None:
-    """To the letter: llama.cpp and Ollama know a tokenizer by it."""
+    """To the letter: what llama.cpp implements as `llama-bpe`."""
     content = json.loads((folder / "tokenizer.json").read_text())
     split, to_bytes = content["pre_tokenizer"]["pretokenizers"]
     assert split["pattern"]["Regex"] == (

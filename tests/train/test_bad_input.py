@@ -136,11 +136,19 @@ def test_bare_megatron_shards_train_and_unknown_ids_are_refused(train: Any, tmp_
     assert result.returncode == 0, result.stderr
 
 
-def test_a_tokenizer_that_did_not_make_the_shards(train: Any, tmp_path: Path) -> None:
-    """Found by its hash."""
-    path = tmp_path / "data/tokenizer/tokenizer.json"
-    path.write_text(path.read_text().replace("é", "e"))
-    assert_refused(train(), "this tokenizer did not make these shards", "tokenizer.json")
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("tokenizer.json", "é", "e"),
+        ("tokenizer_config.json", '"eos_token": "<|end_of_text|>"', '"eos_token": "<|eot_id|>"'),
+    ],
+)
+def test_a_tokenizer_that_did_not_make_the_shards(train: Any, tmp_path: Path, name: str, old: str, new: str) -> None:
+    """Found by its hash, or by another EOS."""
+    path = tmp_path / "data/tokenizer" / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert_refused(train(), "data/tokenizer: this tokenizer did not make these shards", "EOS")
 
 
 def test_a_folder_of_another_run(train: Any, tmp_path: Path) -> None:

@@ -37,12 +37,12 @@ def evaluate(
     if folder is None:
         raise UserError("nothing to evaluate on", where=model, way_out="name the folder of the shards: --data FOLDER")
     manifest = open_manifest(folder)
-    if manifest.tokenizer is not None and manifest.tokenizer.hash != loaded.special.hash:
+    if manifest.tokenizer is not None and manifest.tokenizer != loaded.special:
         raise UserError(
             "the shards were made by another tokenizer than the model's",
             where=folder,
-            found=f"SHA-256 {manifest.tokenizer.hash[:16]}…",
-            wanted=f"{loaded.special.hash[:16]}…",
+            found=manifest.tokenizer.describe(),
+            wanted=loaded.special.describe(),
             way_out="build the shards with the model's tokenizer: `clapas data build CORPUS --tokenizer FOLDER`",
         )
     length = loaded.sequence_length

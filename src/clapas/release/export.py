@@ -86,12 +86,12 @@ def _check_tokenizer(opened: TokenizerFolder, reader: CheckpointReader, config: 
     if not (data / MANIFEST).is_file():
         return
     made_by = read_manifest(data).tokenizer  # the shards may have gone since
-    if made_by is not None and made_by.hash != opened.record.hash:
+    if made_by is not None and made_by != opened.record:
         raise UserError(
             "not the tokenizer that the model trained with",
-            where=opened.path / "tokenizer.json",
-            found=f"SHA-256 {opened.record.hash[:16]}…",
-            wanted=f"{made_by.hash[:16]}…, which {data / MANIFEST} names",
+            where=opened.path,
+            found=opened.record.describe(),
+            wanted=f"{made_by.describe()}, which {data / MANIFEST} names",
         )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from clapas.engine.deepspeed_config import deepspeed_config
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
-from clapas.recipe.hashes import file_hash
 from clapas.recipe.recipe import Recipe
+from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import Manifest, open_manifest
 
 
@@ -31,12 +31,12 @@ def check_tokenizer(recipe: Recipe, manifest: Manifest) -> None:
             wanted=f"at least {tokenizer.vocab_size}, the vocabulary of the shards' tokenizer",
             way_out=f"model.vocab_size={tokenizer.vocab_size}",
         )
-    path = recipe.data.path / "tokenizer" / "tokenizer.json"
-    if path.is_file() and (found := file_hash(path)) != tokenizer.hash:
+    folder = recipe.data.path / "tokenizer"
+    if folder.is_dir() and (found := open_tokenizer(folder).record) != tokenizer:
         raise UserError(
             "this tokenizer did not make these shards",
-            where=path,
-            found=f"SHA-256 {found[:16]}…",
-            wanted=f"{tokenizer.hash[:16]}…, which the manifest names",
+            where=folder,
+            found=found.describe(),
+            wanted=f"{tokenizer.describe()}, which the manifest names",
             way_out="put the right tokenizer there, or build the shards again with this one: `clapas data build`",
         )
