@@ -81,7 +81,8 @@ def build(corpus: str | Path, out: Path, tokenizer: Path | None = None, workers:
     """
     read = read_corpus(corpus)
     folder = open_tokenizer(tokenizer or out / "tokenizer")
-    key = content_hash([BUILDER, corpus_key(read), folder.record.hash])
+    key = content_hash([BUILDER, corpus_key(read), folder.record.model_dump()])
+    _check_out(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, refuse="a build"):
         if (out / MANIFEST).exists():
@@ -97,6 +98,22 @@ def build(corpus: str | Path, out: Path, tokenizer: Path | None = None, workers:
     return manifest
 
 
+def _check_out(out: Path) -> None:
+    """Raise UserError where `out` is a file, or holds `train/` or `heldout/` that no build of ours began."""
+    if out.exists() and not out.is_dir():
+        raise UserError("a file is in the way", where=out, wanted="a folder to build in")
+    foreign = [name for name in SPLITS if (out / name).exists()]
+    if foreign and not (out / STATE).exists():
+        found = ", ".join(f"{name}/" for name in foreign)
+        raise UserError(
+            "holds something else, which a build would replace",
+            where=out,
+            found=found,
+            wanted="a new or empty folder, or one that a build began",
+            way_out="choose another --out",
+        )
+
+
 def _built_before(out: Path, key: str, corpus: Corpus) -> Manifest:
     """The manifest that is there; where only what is said of the sources has changed (a licence), it says so now."""
     state = out / STATE
@@ -104,7 +121,8 @@ def _built_before(out: Path, key: str, corpus: Corpus) -> Manifest:
         raise UserError(
             "holds a build of another corpus, tokenizer or version of the data",
             where=out,
-            way_out="choose another --out, or remove the folder (runs trained on it cannot resume without it)",
+            way_out="choose another --out; where only times or places of local files changed, that build's data "
+            "are the same, and runs go on with them",
         )
     manifest = open_manifest(out)
     facts = {"name": corpus.name, "sources": {name: _source_record(corpus, name) for name in corpus.sources}}
@@ -132,8 +150,9 @@ def _begin(out: Path, key: str, corpus: Corpus) -> None:
                 print(f"{out / name}: left by an unfinished build of something else, removed", file=sys.stderr)
                 shutil.rmtree(out / name)
         _write_state(out, key, corpus)
-    remove_partials(out)
     (out / WORK).mkdir(exist_ok=True)
+    for folder in (out, *(out / name for name in (*SPLITS, WORK))):
+        remove_partials(folder)
 
 
 def _install_tokenizer(folder: TokenizerFolder, path: Path) -> TokenizerFolder:
@@ -198,9 +217,9 @@ def _plan(prepared: Prepared) -> list[ShardPlan]:
 
 
 def _sample(plans: list[ShardPlan]) -> list[str]:
-    """Some text of each shard."""
+    """Some text of each source and split."""
     texts: list[str] = []
-    for plan in plans[:20]:
+    for plan in {(plan.split, plan.source): plan for plan in reversed(plans)}.values():
         size = 0
         for text in plan.batches[0].read("text").column("text").to_pylist():
             if size < SAMPLE_BYTES:
@@ -308,6 +327,11 @@ def _source_record(corpus: Corpus, name: str) -> SourceRecord:
     facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract}
     if source.sha256:
         facts["sha256"] = source.sha256
-    if source.weight is not None:
-        facts["weight"] = source.weight
-    return SourceRecord(licence=source.licence, revision=source.pinned, url=source.url, **facts)
+    return SourceRecord(
+        licence=source.licence,
+        revision=source.pinned,
+        date=source.date,
+        url=source.url,
+        weight=source.weight,
+        **facts,
+    )

@@ -59,7 +59,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_shards_hold_the_corpus(test_data: Path, guides: list[str]) -> None:
     """Tokens decode to the guides, each once; text and documents table agree; every byte verifies."""
     manifest = open_manifest(test_data)
-    verify(test_data)
+    verify(test_data).raise_for_damage()
     train, held_out = documents(manifest, "train"), documents(manifest, "heldout")
     assert len(set(train)) == len(train)
     assert not set(train) & set(held_out)
@@ -229,7 +229,7 @@ def test_full_disk(small_disk: Path, jsonl_corpus: Corpus, tokenizer: Path, guid
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     run = clapas("data", "build", path, "--out", small_disk / "out", cwd=small_disk)
     assert run.returncode == 0, run.stderr
-    verify(small_disk / "out")
+    verify(small_disk / "out").raise_for_damage()
 
 
 def test_full_cache(tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str]) -> None:
@@ -316,3 +316,48 @@ def test_inspect(test_data: Path) -> None:
     table = inspect_table(found)
     assert "decontaminate" in table
     assert f"{found['sources'][0]['tokens']:,}" in table
+
+
+@pytest.mark.parametrize("name", ["train", "heldout"])
+def test_a_folder_of_somebody_elses_is_never_replaced(
+    tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str], name: str
+) -> None:
+    """`train/` beside the corpus file may hold its very texts: refused, and still there."""
+    path = jsonl_corpus(a=guides[:20])
+    mine = tmp_path / "out" / name / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(UserError, match="holds something else"):
+        build(path, tmp_path / "out", tokenizer=tokenizer, workers=1)
+    assert mine.read_text() == "mine"
+
+
+def test_a_killed_tokenizer_training_is_no_hindrance(
+    tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str]
+) -> None:
+    """The half-made folder that it leaves is cleared away."""
+    partial = tmp_path / "out" / ".tokenizer.partial-999999"
+    partial.mkdir(parents=True)
+    (partial / "tokenizer.json").write_text("{")
+    build(jsonl_corpus(a=guides[:20]), tmp_path / "out", tokenizer=tokenizer, workers=1)
+    assert not partial.exists()
+
+
+def test_out_is_a_file(tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str]) -> None:
+    """Said so, and left alone."""
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UserError, match="a file is in the way"):
+        build(jsonl_corpus(a=guides[:20]), tmp_path / "out", tokenizer=tokenizer, workers=1)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_changed_eos_is_another_build(
+    tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str]
+) -> None:
+    """EOS and BOS come from tokenizer_config.json: changing it alone is not "built already"."""
+    path, out = jsonl_corpus(a=guides[:20]), tmp_path / "out"
+    build(path, out, tokenizer=tokenizer, workers=1)
+    config = out / "tokenizer" / "tokenizer_config.json"
+    config.write_text(config.read_text().replace('"add_bos_token": false', '"add_bos_token": true'))
+    with pytest.raises(UserError, match="another corpus, tokenizer"):
+        build(path, out, workers=1)
