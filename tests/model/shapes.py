@@ -18,6 +18,13 @@ COMMON: dict[str, Any] = {
     "vocab_size": 211,
     "max_position_embeddings": 64,
 }
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+EXPERTS = {
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 28,
+    "router_aux_loss_coef": 0.0,  # the loss alone; test_experts.py looks at the balance term
+}
 SHAPES: dict[str, dict[str, Any]] = {
     "a key-value head each": {},
     "shared key-value heads": {"num_key_value_heads": 2},
@@ -28,6 +35,37 @@ SHAPES: dict[str, dict[str, Any]] = {
     "narrow heads": {"head_dim": 6},
     "another rope_theta": {"rope_theta": 500_000.0},
     "another epsilon": {"rms_norm_eps": 1e-3},
+    "positions interpolated": {"rope_scaling": {"rope_type": "linear", "factor": 4.0}},
+    "positions as Llama 3.1": {
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        },
+        "head_dim": 32,
+    },
+    "positions by YaRN": {"rope_scaling": YARN, "head_dim": 32},
+    "YaRN, every key": {
+        "rope_scaling": {**YARN, "beta_fast": 8.0, "beta_slow": 2.0, "attention_factor": 1.5, "truncate": False},
+        "architecture": "qwen3",
+    },
+    "Qwen3": {"architecture": "qwen3", "num_key_value_heads": 2, "head_dim": 20},
+    "Qwen3, heads that do not divide": {
+        "architecture": "qwen3",
+        "num_attention_heads": 5,
+        "head_dim": 8,
+        "tie_word_embeddings": True,
+    },
+    "experts": {"architecture": "qwen3_moe", "num_key_value_heads": 2, **EXPERTS},
+    "experts, one a token, weights as they are": {
+        "architecture": "qwen3_moe",
+        **EXPERTS,
+        "num_experts_per_tok": 1,
+        "norm_topk_prob": False,
+        "tie_word_embeddings": True,
+    },
     "long": {"max_position_embeddings": 640, "num_hidden_layers": 1, "num_key_value_heads": 2},
 }
 LIVELY = 0.15

@@ -16,7 +16,7 @@ def assert_same(found: torch.Tensor, want: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("lengths", [[64], [1, 63], [20, 1, 1, 42], [63, 1]])
-@pytest.mark.parametrize("shape", ["shared key-value heads", "long"])
+@pytest.mark.parametrize("shape", ["shared key-value heads", "long", "Qwen3", "experts"])
 @torch.no_grad()
 def test_a_document_sees_itself_alone(shape: str, lengths: list[int]) -> None:
     """With document ids and positions, a packed row gives each document the logits that it has alone."""
@@ -51,7 +51,9 @@ def test_no_token_sees_what_follows() -> None:
 
 
 @pytest.mark.parametrize("pieces", [[64], [1] * 64, [10, 1, 1, 52], [1, 63]])
-@pytest.mark.parametrize("shape", ["shared key-value heads", "a key-value head each", "long"])
+@pytest.mark.parametrize(
+    "shape", ["shared key-value heads", "a key-value head each", "long", "Qwen3", "experts", "positions by YaRN"]
+)
 @torch.no_grad()
 def test_the_cache_changes_nothing(shape: str, pieces: list[int]) -> None:
     """Read in pieces of any length, a text has the logits that it has when read at once."""

@@ -71,14 +71,11 @@ def test_defaults_of_a_sparse_file_are_transformers_own() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"model_type": "mistral"}, "model_type: 'mistral'"),
+        ({"model_type": "mistral"}, "model_type: 'mistral', not one of llama, qwen3, qwen3_moe"),
         ({"hidden_act": "gelu"}, "hidden_act: 'gelu'"),
         ({"attention_bias": True}, "attention_bias: True"),
         ({"mlp_bias": True}, "mlp_bias: True"),
         ({"attention_dropout": 0.1}, "attention_dropout: 0.1"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling: {'rope_type': 'llama3'"),
-        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_parameters: {'rope_type': 'yarn'"),
-        ({"rope_theta": 5.0}, "rope_theta 5.0 and rope_parameters.rope_theta 10000.0"),
         ({"sliding_window": 128}, "sliding_window: unknown here"),
         ({"quantization_config": {"bits": 4}}, "quantization_config: {'bits': 4}"),
         ({"num_attention_heads": 5}, "num_attention_heads"),
@@ -90,6 +87,46 @@ def test_what_cannot_be_represented_is_named(changes: dict[str, Any], named: str
     with pytest.raises(UserError) as caught:
         from_hf_config({**fields_of(), **changes})
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"use_sliding_window": True, "sliding_window": 8}, "use_sliding_window: True"),
+        ({"layer_types": ["full_attention", "sliding_attention", "full_attention"]}, "layer_types: ["),
+        ({"mlp_only_layers": [1]}, "mlp_only_layers: [1]"),
+        ({"decoder_sparse_step": 2}, "decoder_sparse_step: 2"),
+        ({"num_local_experts": 7}, "num_experts 6 and num_local_experts 7"),
+        ({"mlp_bias": False}, "mlp_bias: unknown here"),
+        ({"num_experts_per_tok": 9}, "num_experts_per_tok: found 9; at most num_experts, which is 6"),
+    ],
+)
+def test_what_qwen_has_and_we_do_not_is_named(changes: dict[str, Any], named: str) -> None:
+    """Sliding windows and layers without experts change the logits; an expert count said twice must agree."""
+    with pytest.raises(UserError) as caught:
+        from_hf_config({**fields_of("experts"), **changes})
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "qwen3_moe"])
+def test_defaults_of_a_sparse_qwen_file_are_transformers_own(architecture: str) -> None:
+    """Also head_dim, which Qwen3 takes for 128 and Qwen3-MoE for hidden_size / num_attention_heads."""
+    sparse = {
+        "model_type": architecture,
+        "hidden_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 32,
+        "intermediate_size": 9,
+        "vocab_size": 10,
+    }
+    ours, theirs = from_hf_config(sparse), transformers.CONFIG_MAPPING[architecture](**sparse)
+    names = ["rms_norm_eps", "max_position_embeddings", "num_key_value_heads", "tie_word_embeddings"]
+    if architecture == "qwen3":
+        names += ["head_dim"]
+    else:
+        names += ["num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob"]
+        assert ours.head_dim == 2
+    assert [getattr(ours, name) for name in names] == [getattr(theirs, name) for name in names]
 
 
 def test_a_missing_dimension_is_named() -> None:

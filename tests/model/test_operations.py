@@ -9,12 +9,15 @@ import torch
 
 from clapas.model import operations
 from clapas.model.operations import IGNORED
+from clapas.model.rotary import rotary_angles
+from model.shapes import config_of
 
 
 def test_rotate_turns_pairs_of_halves() -> None:
     """Pair (i, i + D/2) of position p turns by p * theta^(-2i/D); the gradient is exact."""
     x_BSHD = torch.randn(2, 5, 3, 8, dtype=torch.float64, requires_grad=True)
-    cos, sin = operations.rotary_angles(torch.arange(5)[None], 8, 100.0, torch.float64)
+    config = config_of(head_dim=8, rope_theta=100.0)
+    cos, sin = rotary_angles(torch.arange(5)[None], config, torch.float64)
     turned_BHSD = operations.rotate(x_BSHD, cos, sin)
     for place in range(5):
         for pair in range(4):
@@ -28,8 +31,9 @@ def test_rotate_turns_pairs_of_halves() -> None:
 def test_far_angles_keep_their_precision_in_bf16() -> None:
     """Angles are computed in fp32 and rounded last: at position 100,000 they are off by bf16's step, not by turns."""
     positions = torch.tensor([[100_000]])
-    cos, _ = operations.rotary_angles(positions, 64, 10_000.0, torch.bfloat16)
-    want, _ = operations.rotary_angles(positions, 64, 10_000.0, torch.float32)
+    config = config_of(head_dim=64)
+    cos, _ = rotary_angles(positions, config, torch.bfloat16)
+    want, _ = rotary_angles(positions, config, torch.float32)
     assert (cos.float() - want).abs().max() <= 2**-8
 
 

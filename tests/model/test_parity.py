@@ -1,4 +1,4 @@
-"""Our decoder is transformers' LlamaForCausalLM: the same logits from the same folder, both ways."""
+"""Our decoder is transformers' Llama, Qwen3 and Qwen3-MoE: the same logits from the same folder, both ways."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clapas.model.build import empty_model
 from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import from_hf_config, to_hf_config
 from clapas.model.hf_weights import load_weights, write_weights
-from model.shapes import LIVELY, SHAPES, config_of, model_of, tokens_of
+from model.shapes import SHAPES, config_of, model_of, tokens_of
 
 TOLERANCE = 1e-5
 """Of logits around 1, relative and absolute: fp32 sums in another order."""
@@ -36,7 +36,7 @@ def test_ours_in_transformers(shape: str, tmp_path: Path) -> None:
     """transformers loads our folder, misses nothing, finds nothing too much, and computes our logits."""
     model = model_of(config_of(shape))
     save(model, tmp_path, shard_bytes=20_000)
-    theirs, info = cast(Any, transformers.LlamaForCausalLM.from_pretrained(tmp_path, output_loading_info=True))
+    theirs, info = cast(Any, transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True))
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))
     tokens_BS = tokens_of(model.config)
     torch.testing.assert_close(model(tokens_BS), theirs(tokens_BS).logits, rtol=TOLERANCE, atol=TOLERANCE)
@@ -48,10 +48,13 @@ def test_ours_in_transformers(shape: str, tmp_path: Path) -> None:
 def test_transformers_in_ours(shape: str, shard_size: str, tmp_path: Path) -> None:
     """A folder that transformers wrote, in one file or in shards, loads here and gives the same logits."""
     config = config_of(shape)
-    fields = {**config.model_dump(exclude={"architecture", "rope_theta"}), "initializer_range": LIVELY}
-    rope = {"rope_type": "default", "rope_theta": config.rope_theta}
+    fields = config.model_dump(exclude={"architecture", "rope_theta", "rope_scaling"}, exclude_none=True)
+    scaling = {"rope_type": "default"} if config.rope_scaling is None else config.rope_scaling.model_dump()
+    theirs_config = cast(Any, transformers.CONFIG_MAPPING[config.architecture])(
+        **fields, rope_parameters={**scaling, "rope_theta": config.rope_theta}
+    )
     torch.manual_seed(4)
-    theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**fields, rope_parameters=rope)).eval()
+    theirs = transformers.AutoModelForCausalLM.from_config(theirs_config).eval()
     theirs.save_pretrained(tmp_path, max_shard_size=shard_size)
     read = from_hf_config(orjson.loads((tmp_path / "config.json").read_bytes()))
     assert read == config
@@ -61,22 +64,26 @@ def test_transformers_in_ours(shape: str, shard_size: str, tmp_path: Path) -> No
     torch.testing.assert_close(ours(tokens_BS), theirs(tokens_BS).logits, rtol=TOLERANCE, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize(
+    "shape", ["shared key-value heads", "positions interpolated", "positions as Llama 3.1", "positions by YaRN"]
+)
 @torch.no_grad()
-def test_far_positions(tmp_path: Path) -> None:
-    """Positions near a long context's end are turned as transformers turns them."""
-    model = model_of(config_of(max_position_embeddings=131_072))
+def test_far_positions(shape: str, tmp_path: Path) -> None:
+    """Positions near a long context's end, far beyond a scaling's original length, are turned as transformers does."""
+    model = model_of(config_of(shape, max_position_embeddings=131_072))
     save(model, tmp_path)
-    theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     tokens_BS, positions_BS = tokens_of(model.config, length=64), torch.arange(131_008, 131_072)[None]
     want = theirs(tokens_BS, position_ids=positions_BS).logits
     torch.testing.assert_close(model(tokens_BS, positions_BS), want, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def test_gradients(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", ["tied", "Qwen3", "experts"])
+def test_gradients(shape: str, tmp_path: Path) -> None:
     """The summed loss and all gradients are those of transformers' logits under PyTorch's cross-entropy."""
-    model = model_of(config_of("tied"))
+    model = model_of(config_of(shape))
     save(model, tmp_path)
-    theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     tokens_BS = tokens_of(model.config)
     targets_BS = tokens_BS.roll(-1, 1)
     loss, _ = model(tokens_BS, targets_BS=targets_BS)
@@ -86,7 +93,11 @@ def test_gradients(tmp_path: Path) -> None:
     torch.testing.assert_close(loss, want, rtol=1e-6, atol=0)
     loss.backward()
     want.backward()
-    expected = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    expected: dict[str, Any] = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    for layer in range(model.config.num_hidden_layers if model.config.experts else 0):
+        stacked = expected.pop(f"model.layers.{layer}.mlp.experts.gate_up_proj").chunk(2, dim=1)
+        for half, name in zip(stacked, ("gate_proj", "up_proj"), strict=True):
+            expected[f"model.layers.{layer}.mlp.experts.{name}"] = half
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
         scale = float(parameter.grad.abs().max())

@@ -18,6 +18,7 @@ from clapas.evaluate.load import load
 from clapas.evaluate.sampling import Sampling
 from clapas.recipe.errors import UserError
 from clapas.release.export import export
+from commands import Clapas
 
 TEXT = "Le salarié a droit à un congé de « naissance » d’une durée de 3 jours ouvrés, à l'œuvre."
 
@@ -30,8 +31,25 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("shard_bytes", [10**9, 60_000])
 def test_transformers_computes_our_logits(trained_run: Path, tmp_path: Path, shard_bytes: int) -> None:
     """fp32, in one file or several: AutoModel and AutoTokenizer, nothing missing, logits to 1e-5, the same text."""
-    folder = export(trained_run, tmp_path / "model", dtype="fp32", shard_bytes=shard_bytes)
-    loaded = load(trained_run, device="cpu")
+    assert_same_in_transformers(trained_run, tmp_path / "model", shard_bytes)
+
+
+def test_a_trained_model_of_experts_loads_in_transformers(tmp_path: Path, test_data: Path, clapas: Clapas) -> None:
+    """Qwen3-MoE with YaRN, trained on two ranks that share its parameters (ZeRO-3)."""
+    experts = ("num_experts=4", "num_experts_per_tok=2", "moe_intermediate_size=80")
+    yarn = "{rope_type: yarn, factor: 4, original_max_position_embeddings: 32}"
+    model = [f"model.{key}" for key in ("architecture=qwen3_moe", f"rope_scaling={yarn}", *experts)]
+    steps = ("train.steps=3", "schedule.warmup_steps=1", "evaluation.every=100", "parallel.zero_stage=3")
+    arguments = ("train", "test", f"data.path={test_data}", "run_dir=run", *model, *steps, "--nproc", 2)
+    result = clapas(*arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert_same_in_transformers(tmp_path / "run", tmp_path / "model", 10**9)
+
+
+def assert_same_in_transformers(run: Path, out: Path, shard_bytes: int) -> None:
+    """Export a run and compare what transformers makes of the folder with what we make of the run."""
+    folder = export(run, out, dtype="fp32", shard_bytes=shard_bytes)
+    loaded = load(run, device="cpu")
     theirs, info = cast(Any, transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True))
     tokenizer = cast(Any, transformers.AutoTokenizer.from_pretrained(folder))
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from clapas.model.config import ComputeConfig
@@ -39,7 +38,7 @@ def apply_compute(model: CausalLM, compute: ComputeConfig) -> None:
         model.model.run_layer = run
 
 
-def checkpointed(kind: str) -> Callable[..., Tensor] | None:
+def checkpointed(kind: str) -> Callable[..., Any] | None:
     """(module, inputs) -> the module's output, computed again in the backward pass; None where it is kept as it is."""
     if kind == "none":
         return None

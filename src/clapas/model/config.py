@@ -5,21 +5,54 @@ No torch here: `clapas plan` and a recipe's checks run on a login node.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from clapas.model.rope_scaling import RopeScaling
 from clapas.recipe.typed import Section
+
+Architecture = Literal["llama", "qwen3", "qwen3_moe"]
+EXPERT_KEYS = (
+    "num_experts",
+    "num_experts_per_tok",
+    "moe_intermediate_size",
+    "norm_topk_prob",
+    "router_aux_loss_coef",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """The experts that stand in for a layer's feed-forward: how many, how many a token uses, how wide each is.
+
+    normalised: a token's weights of its experts sum to 1. balance: weight of the term that keeps their loads even.
+    """
+
+    count: int
+    per_token: int
+    width: int
+    normalised: bool
+    balance: float
 
 
 class ModelConfig(Section):
-    """A Llama decoder.
+    """A decoder that stock tools load: Llama, Qwen3, or Qwen3 with experts.
 
+    architecture: llama; qwen3 (queries and keys are normalised, head by head); qwen3_moe (qwen3 with experts).
     num_key_value_heads: key-value heads that the query heads share in equal groups; by default one each.
+    intermediate_size: width of the feed-forward layer; with experts by default the width that a token uses.
     head_dim: by default hidden_size / num_attention_heads; even, for the rotary positions turn pairs.
     rope_theta: base of the rotary frequencies (Su et al., 2021).
+    rope_scaling: positions stretched for longer texts; by default not.
     initializer_range: standard deviation of the initial weights; projections into the residual stream get it divided
     by sqrt(2 * num_hidden_layers), see `clapas.model.init`.
+    num_experts: experts of each layer, all of them stored, of which a token uses a few (qwen3_moe, as what follows).
+    num_experts_per_tok: experts that a token uses.
+    moe_intermediate_size: width of one expert.
+    norm_topk_prob: whether the weights of a token's experts are made to sum to 1; by default they are.
+    router_aux_loss_coef: weight of the term that keeps the experts' loads even, by default 0.001; 0 for none.
     """
 
     also_called: ClassVar[dict[str, str]] = {
@@ -43,9 +76,13 @@ class ModelConfig(Section):
         "max_seq_len": "max_position_embeddings",
         "tie_embeddings": "tie_word_embeddings",
         "tied": "tie_word_embeddings",
+        "rope_parameters": "rope_scaling",
+        "num_local_experts": "num_experts",
+        "top_k": "num_experts_per_tok",
+        "moe_aux_loss_coef": "router_aux_loss_coef",
     }
 
-    architecture: Literal["llama"] = "llama"
+    architecture: Architecture = "llama"
     hidden_size: PositiveInt
     num_hidden_layers: PositiveInt
     num_attention_heads: PositiveInt
@@ -54,25 +91,37 @@ class ModelConfig(Section):
     vocab_size: PositiveInt
     max_position_embeddings: PositiveInt
     rope_theta: PositiveFloat = 10_000.0
+    rope_scaling: RopeScaling | None = None
     rms_norm_eps: PositiveFloat = 1e-5
     tie_word_embeddings: bool = False
     head_dim: PositiveInt = 0  # 0 is never read: see _heads_by_default
     initializer_range: PositiveFloat = 0.02
+    num_experts: PositiveInt | None = None
+    num_experts_per_tok: PositiveInt | None = None
+    moe_intermediate_size: PositiveInt | None = None
+    norm_topk_prob: bool | None = None
+    router_aux_loss_coef: NonNegativeFloat | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _heads_by_default(cls, values: Any) -> Any:
-        """Make the two derived dimensions explicit, so that a resolved recipe says them."""
+    def _explicit_defaults(cls, values: Any) -> Any:
+        """Make what follows from other keys explicit, so that a resolved recipe says it."""
+        derived: dict[str, Any] = {}
         hidden, heads = (values.get(key) for key in ("hidden_size", "num_attention_heads"))
-        if not (isinstance(hidden, int) and isinstance(heads, int) and hidden >= heads > 0):
-            return values  # the fields' own checks say what is wrong
-        derived = {"num_key_value_heads": heads, "head_dim": hidden // heads}
+        if isinstance(hidden, int) and isinstance(heads, int) and hidden >= heads > 0:
+            derived = {"num_key_value_heads": heads, "head_dim": hidden // heads}
+        if values.get("architecture") == "qwen3_moe":
+            derived |= {"norm_topk_prob": True, "router_aux_loss_coef": 0.001}
+            width, used = (values.get(key) for key in ("moe_intermediate_size", "num_experts_per_tok"))
+            if isinstance(width, int) and isinstance(used, int):
+                derived["intermediate_size"] = width * used
+        # where a value is of the wrong kind, the fields' own checks say so
         return values | {key: value for key, value in derived.items() if values.get(key) is None}
 
     @model_validator(mode="after")
     def _heads_divide(self) -> ModelConfig:
         hidden, heads, shared = self.hidden_size, self.num_attention_heads, self.num_key_value_heads
-        if hidden % heads:  # transformers refuses such a config.json even where head_dim is given
+        if hidden % heads and self.architecture == "llama":  # transformers refuses it even where head_dim is given
             raise ValueError(
                 f"num_attention_heads: found {heads}; must divide hidden_size, which is {hidden}: "
                 f"{_divisors(hidden, near=heads)}"
@@ -89,25 +138,69 @@ class ModelConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _experts_belong_together(self) -> ModelConfig:
+        for key in EXPERT_KEYS:
+            if (value := getattr(self, key)) is not None and self.architecture != "qwen3_moe":
+                raise ValueError(
+                    f"{key}: found {value}; belongs to architecture: qwen3_moe, and this is {self.architecture}"
+                )
+            if value is None and self.architecture == "qwen3_moe":
+                raise ValueError(f"architecture: qwen3_moe needs {key}, which is missing")
+        if self.experts and self.experts.per_token > self.experts.count:
+            raise ValueError(
+                f"num_experts_per_tok: found {self.experts.per_token}; at most num_experts, which is "
+                f"{self.experts.count}"
+            )
+        return self
+
+    @property
+    def experts(self) -> Experts | None:
+        """The experts of each layer; None where a layer has one feed-forward layer for all tokens."""
+        if self.num_experts is None or self.num_experts_per_tok is None or self.moe_intermediate_size is None:
+            return None
+        return Experts(
+            self.num_experts,
+            self.num_experts_per_tok,
+            self.moe_intermediate_size,
+            bool(self.norm_topk_prob),
+            self.router_aux_loss_coef or 0.0,
+        )
+
     def parameters(self) -> int:
         """How many numbers the model learns; tied embeddings count once."""
+        experts = self.experts
+        return self._parameters(
+            self.intermediate_size if experts is None else experts.count * experts.width,
+            embeddings=1 if self.tie_word_embeddings else 2,
+        )
+
+    def active_parameters(self) -> int:
+        """The parameters that multiply for one token: without unused experts and without the input embedding's rows,
+        which are looked up; a tied embedding counts once, as the head."""
+        experts = self.experts
+        return self._parameters(
+            self.intermediate_size if experts is None else experts.per_token * experts.width, embeddings=1
+        )
+
+    def _parameters(self, feed_forward: int, embeddings: int) -> int:
         hidden, heads = self.hidden_size, self.num_attention_heads + self.num_key_value_heads
         attention = 2 * hidden * heads * self.head_dim  # query and output, key and value
-        layer = attention + 3 * hidden * self.intermediate_size + 2 * hidden
-        embeddings = self.vocab_size * hidden * (1 if self.tie_word_embeddings else 2)
-        return self.num_hidden_layers * layer + hidden + embeddings
+        norms = 2 * hidden + (0 if self.architecture == "llama" else 2 * self.head_dim)
+        router = hidden * self.experts.count if self.experts else 0
+        layer = attention + 3 * hidden * feed_forward + router + norms
+        return self.num_hidden_layers * layer + hidden + embeddings * self.vocab_size * hidden
 
     def flops_per_token(self, sequence_length: int) -> int:
         """Floating-point operations that training on one token takes, forward and backward.
 
         The convention of PaLM (Chowdhery et al., 2022, appendix B): 6 N + 12 L H Q T, in which N are the parameters
-        that multiply (the input embedding is a look-up and does not; a tied one counts once, as the head), L layers,
-        H heads, Q head_dim, T `sequence_length`. A multiplication and an addition are two operations; attention counts
-        in full, as if it were not causal; recomputed activations count nothing.
+        that multiply (`active_parameters`), L layers, H heads, Q head_dim, T `sequence_length`. A multiplication and an
+        addition are two operations; attention counts in full, as if it were not causal; recomputed activations count
+        nothing.
         """
-        multiplied = self.parameters() - (0 if self.tie_word_embeddings else self.vocab_size * self.hidden_size)
         attention = 12 * self.num_hidden_layers * self.num_attention_heads * self.head_dim * sequence_length
-        return 6 * multiplied + attention
+        return 6 * self.active_parameters() + attention
 
 
 class ComputeConfig(Section):

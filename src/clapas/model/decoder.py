@@ -1,6 +1,7 @@
-"""The decoder, written for reading: Llama, the architecture that every stock tool loads.
+"""The decoder, written for reading: Llama, Qwen3 and Qwen3-MoE, which stock tools load.
 
 Pre-norm transformer (Touvron et al., 2023): RMSNorm, rotary positions, grouped-query attention, SwiGLU, no biases.
+Qwen3 also normalises queries and keys, head by head, before they turn; its experts are in `experts`.
 Modules carry Hugging Face's names, so a state dict is a Hugging Face state dict. The arithmetic is in `operations`.
 
 Shapes: B batch, S new tokens, T all tokens so far, H heads, K key-value heads, D head_dim, E hidden, V vocabulary.
@@ -9,6 +10,7 @@ Shapes: B batch, S new tokens, T all tokens so far, H heads, K key-value heads, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,13 +20,16 @@ from torch.nn import functional as F  # noqa: N812 torch's own name
 from clapas.model import operations
 from clapas.model.cache import KeyValueCache
 from clapas.model.config import ModelConfig
+from clapas.model.experts import MixtureOfExperts
+from clapas.model.rotary import rotary_angles
 
 
 class Context(NamedTuple):
     """What all layers of one forward pass share: where the tokens stand, and which tokens each may look at.
 
     cos, sin: the rotary angles of the tokens' positions. mask: True where a query may look, (B or 1, 1, S, T); None:
-    everywhere, or at itself and before where `is_causal`.
+    everywhere, or at itself and before where `is_causal`. is_target: (B, S), where there is a
+    target, in training.
     """
 
     cos: Tensor
@@ -32,6 +37,7 @@ class Context(NamedTuple):
     mask: Tensor | None
     is_causal: bool
     cache: KeyValueCache | None
+    is_target: Tensor | None
 
 
 class RMSNorm(nn.Module):
@@ -47,7 +53,11 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention, in which each key-value head serves a group of query heads."""
+    """Causal self-attention, in which each key-value head serves a group of query heads.
+
+    exchange: None, or what computes attention where a rank holds only some tokens of each text: called as
+    exchange(operations.attention, q, k, v, mask, is_causal), it trades tokens for heads between ranks around it.
+    """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -58,15 +68,23 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(config.hidden_size, shared, bias=False)
         self.v_proj = nn.Linear(config.hidden_size, shared, bias=False)
         self.o_proj = nn.Linear(queries, config.hidden_size, bias=False)
+        self.q_norm = self.k_norm = None
+        if config.architecture != "llama":
+            self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
+            self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
+        self.exchange: Callable[..., Tensor] | None = None
 
     def forward(self, x_BSE: Tensor, context: Context) -> Tensor:
         heads = (*x_BSE.shape[:2], -1, self.head_dim)  # -1: under tensor parallelism a rank holds some of the heads
-        q_BHSD = operations.rotate(self.q_proj(x_BSE).view(heads), context.cos, context.sin)
-        k_BKTD = operations.rotate(self.k_proj(x_BSE).view(heads), context.cos, context.sin)
-        v_BKTD = self.v_proj(x_BSE).view(heads).transpose(1, 2)
+        q_BSHD, k_BSKD, v_BSKD = (proj(x_BSE).view(heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        if self.q_norm is not None and self.k_norm is not None:
+            q_BSHD, k_BSKD = self.q_norm(q_BSHD), self.k_norm(k_BSKD)
+        q_BHSD = operations.rotate(q_BSHD, context.cos, context.sin)
+        k_BKTD, v_BKTD = operations.rotate(k_BSKD, context.cos, context.sin), v_BSKD.transpose(1, 2)
         if context.cache is not None:
             k_BKTD, v_BKTD = context.cache.extend(self.layer, k_BKTD, v_BKTD)
-        mixed_BHSD = operations.attention(q_BHSD, k_BKTD, v_BKTD, context.mask, context.is_causal)
+        attend = operations.attention if self.exchange is None else partial(self.exchange, operations.attention)
+        mixed_BHSD = attend(q_BHSD, k_BKTD, v_BKTD, context.mask, context.is_causal)
         return self.o_proj(mixed_BHSD.transpose(1, 2).flatten(2))
 
 
@@ -79,8 +97,9 @@ class MLP(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
-    def forward(self, x_BSE: Tensor) -> Tensor:
-        return self.down_proj(operations.swiglu(self.gate_proj(x_BSE), self.up_proj(x_BSE)))
+    def forward(self, x_BSE: Tensor, is_target_BS: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The layer's output; no balance term, which is the experts' (`experts.MixtureOfExperts`)."""
+        return self.down_proj(operations.swiglu(self.gate_proj(x_BSE), self.up_proj(x_BSE))), None
 
 
 class DecoderLayer(nn.Module):
@@ -91,31 +110,41 @@ class DecoderLayer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = Attention(config, layer)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = MLP(config)
+        self.mlp = MLP(config) if config.experts is None else MixtureOfExperts(config)
 
-    def forward(self, x_BSE: Tensor, context: Context) -> Tensor:
+    def forward(self, x_BSE: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
+        """The residual stream, and the experts' balance term, where there is one."""
         x_BSE = x_BSE + self.self_attn(self.input_layernorm(x_BSE), context)
-        return x_BSE + self.mlp(self.post_attention_layernorm(x_BSE))
+        mixed_BSE, balance = self.mlp(self.post_attention_layernorm(x_BSE), context.is_target)
+        return x_BSE + mixed_BSE, balance
+
+
+RunLayer = Callable[[nn.Module, Tensor, Context], tuple[Tensor, Tensor | None]]
 
 
 class Decoder(nn.Module):
-    """Tokens to their last hidden states."""
+    """Tokens to their last hidden states, and the sum of the layers' balance terms, where there are any.
+
+    run_layer: how a layer is called; `model.compute` puts checkpointing and compilation here.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.run_layer: Callable[..., Tensor] = _run  # `model.compute` may put checkpointing here
+        self.run_layer: RunLayer = _run
 
-    def forward(self, tokens_BS: Tensor, context: Context) -> Tensor:
+    def forward(self, tokens_BS: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
         x_BSE = self.embed_tokens(tokens_BS)
+        balances: list[Tensor] = []
         for layer in self.layers:
-            x_BSE = self.run_layer(layer, x_BSE, context)
-        return self.norm(x_BSE)
+            x_BSE, balance = self.run_layer(layer, x_BSE, context)
+            balances += [] if balance is None else [balance]
+        return self.norm(x_BSE), torch.stack(balances).sum() if balances else None
 
 
-def _run(layer: nn.Module, x_BSE: Tensor, context: Context) -> Tensor:
+def _run(layer: nn.Module, x_BSE: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
     return layer(x_BSE, context)
 
 
@@ -154,20 +183,27 @@ class CausalLM(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The logits (B, S, V); or, where targets are given, what training minimises and each sample's loss, in nats.
 
-        The objective is a scalar: the sum of the targets' cross-entropies. The losses, (B,), are each sample's part of
-        that sum, and carry no gradient. Both are fp32 sums: the caller divides.
+        The objective is a scalar: the sum of the targets' cross-entropies, and of the experts' balance terms where
+        there are experts. The losses, (B,), are each sample's cross-entropies and carry no gradient. Both are fp32 sums
+        over targets: the caller divides.
 
         positions_BS: by default 0, 1, 2, … after what the cache holds.
-        document_ids_BS: tokens attend within their document only; by default all are of one, number 0.
+        document_ids_BS: tokens attend within their document only; by default all are of one, number 0. Where ranks
+        share a text's tokens they are those of the whole text.
         cache: read, and extended by the new tokens.
         targets_BS: the token to foretell at each place, `operations.IGNORED` for none.
         last_only: the logits of the last place only, (B, 1, V).
         """
         context = self._context(tokens_BS, positions_BS, document_ids_BS, cache)
-        x_BSE = self.model(tokens_BS, context)
+        if targets_BS is not None:
+            context = context._replace(is_target=targets_BS != operations.IGNORED)
+        x_BSE, balance = self.model(tokens_BS, context)
         if cache is not None:
             cache.length += tokens_BS.shape[1]
-        return self.lm_head(x_BSE[:, -1:] if last_only else x_BSE, targets_BS)
+        if targets_BS is None:
+            return self.lm_head(x_BSE[:, -1:] if last_only else x_BSE)
+        loss, losses_B = self.lm_head(x_BSE, targets_BS)
+        return loss if balance is None else loss + balance, losses_B
 
     def _context(
         self,
@@ -179,17 +215,23 @@ class CausalLM(nn.Module):
         past, new = cache.length if cache is not None else 0, tokens_BS.shape[1]
         if positions_BS is None:
             positions_BS = torch.arange(past, past + new, device=tokens_BS.device)[None]
-        dtype = self.model.norm.weight.dtype
-        cos, sin = operations.rotary_angles(positions_BS, self.config.head_dim, self.config.rope_theta, dtype)
+        cos, sin = rotary_angles(positions_BS, self.config, dtype=self.model.norm.weight.dtype)
         mask = None
         if document_ids_BS is not None:
             seen_BT = document_ids_BS if cache is None else cache.extend_documents(document_ids_BS)
-            mask = _causal(past, new, tokens_BS.device) & (
-                document_ids_BS[:, None, :, None] == seen_BT[:, None, None, :]
-            )
+            mask = document_mask(document_ids_BS, seen_BT, past)
         elif past > 0 and new > 1:
             mask = _causal(past, new, tokens_BS.device)[None, None]
-        return Context(cos, sin, mask, is_causal=mask is None and past == 0, cache=cache)
+        return Context(cos, sin, mask, is_causal=mask is None and past == 0, cache=cache, is_target=None)
+
+
+def document_mask(document_ids_BS: Tensor, seen_BT: Tensor, past: int = 0) -> Tensor:
+    """True where a query may look: at itself and before, within its document; (B, 1, S, T).
+
+    The length is that of the ids, not of the tokens at hand: a rank may hold only some of a text's tokens.
+    """
+    causal_ST = _causal(past, document_ids_BS.shape[1], document_ids_BS.device)
+    return causal_ST & (document_ids_BS[:, None, :, None] == seen_BT[:, None, None, :])
 
 
 def _causal(past: int, new: int, device: torch.device) -> Tensor:

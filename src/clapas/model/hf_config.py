@@ -7,14 +7,22 @@ transformers 4, vLLM and llama.cpp, `rope_parameters` alone by transformers 5, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import pydantic
 
-from clapas.model.config import ModelConfig
+from clapas.model.config import EXPERT_KEYS, Architecture, ModelConfig
+from clapas.model.hf_rope import explained, read_rope, rope_fields
 from clapas.recipe.errors import UserError
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+
+CLASSES: dict[Architecture, str] = {
+    "llama": "LlamaForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+}
+"""Architecture, which is Hugging Face's `model_type` -> transformers' class of it."""
 
 DIMENSIONS = (
     "hidden_size",
@@ -29,31 +37,38 @@ DIMENSIONS = (
     "head_dim",
     "initializer_range",
 )
-"""The fields that have the same name and meaning on both sides."""
+"""The fields that have the same name and meaning on both sides; with experts also config.EXPERT_KEYS."""
 
-FIXED: dict[str, tuple[Any, ...]] = {
-    "model_type": ("llama",),
+_FIXED: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu", "swish"),
     "attention_bias": (False,),
     "attention_dropout": (0.0, 0),
-    "mlp_bias": (False,),
-    "pretraining_tp": (1,),
-    "rope_scaling": (None,),
-    "quantization_config": (None,),
+}
+_UNSLID = {"use_sliding_window": (False,)}
+FIXED: dict[Architecture, dict[str, tuple[Any, ...]]] = {
+    "llama": {**_FIXED, "mlp_bias": (False,), "pretraining_tp": (1,)},
+    "qwen3": {**_FIXED, **_UNSLID},
+    "qwen3_moe": {**_FIXED, **_UNSLID, "decoder_sparse_step": (1,), "mlp_only_layers": ([], None)},
 }
 """What the decoder computes in one way only: the values that mean that way. The first is the one that is written."""
 
-WRITTEN = ("model_type", "hidden_act", "attention_bias", "attention_dropout", "mlp_bias", "pretraining_tp")
-
-TRANSFORMERS_DEFAULTS: dict[str, Any] = {
-    "num_key_value_heads": None,
-    "head_dim": None,
-    "max_position_embeddings": 2048,
-    "rms_norm_eps": 1e-6,
-    "tie_word_embeddings": False,
-    "initializer_range": 0.02,
+_DEFAULTS: dict[str, Any] = {"rms_norm_eps": 1e-6, "tie_word_embeddings": False, "initializer_range": 0.02}
+TRANSFORMERS_DEFAULTS: dict[Architecture, dict[str, Any]] = {
+    "llama": {**_DEFAULTS, "num_key_value_heads": None, "head_dim": None, "max_position_embeddings": 2048},
+    "qwen3": {**_DEFAULTS, "num_key_value_heads": 32, "head_dim": 128, "max_position_embeddings": 32_768},
+    "qwen3_moe": {
+        **_DEFAULTS,
+        "num_key_value_heads": 4,
+        "head_dim": None,
+        "max_position_embeddings": 32_768,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 768,
+        "norm_topk_prob": False,
+        "router_aux_loss_coef": 0.001,
+    },
 }
-"""What transformers takes a missing field of a Llama config for (`LlamaConfig`, 5.23). None: follows from others."""
+"""What transformers takes a missing field for (its config classes, 5.23). None: follows from others."""
 
 _NAMES = """
 architectures auto_map bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id cls_token_id
@@ -65,20 +80,21 @@ do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature
 repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences
 output_scores forced_bos_token_id forced_eos_token_id remove_invalid_values exponential_decay_length_penalty
 suppress_tokens begin_suppress_tokens is_encoder_decoder add_cross_attention tie_encoder_decoder
-cross_attention_hidden_size
+cross_attention_hidden_size model_type rope_scaling max_window_layers output_router_logits
 """
 WITHOUT_EFFECT = frozenset(_NAMES.split())
-"""Fields that leave the logits as they are, or that are looked at on their own (the rotary ones)."""
+"""Fields that leave the logits as they are, or that are looked at on their own (the rotary ones, model_type)."""
 
 
 def to_hf_config(config: ModelConfig, *, eos: int, bos: int | None, pad: int | None, dtype: Dtype) -> dict[str, Any]:
     """`config.json` of an exported model. eos, bos, pad: the tokenizer's ids; dtype: of the weights as written."""
     return {
-        "architectures": ["LlamaForCausalLM"],
-        **{key: FIXED[key][0] for key in WRITTEN},
-        **{key: getattr(config, key) for key in DIMENSIONS},
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "architectures": [CLASSES[config.architecture]],
+        "model_type": config.architecture,
+        **{key: values[0] for key, values in FIXED[config.architecture].items()},
+        **{key: getattr(config, key) for key in _dimensions(config.architecture)},
+        **({"num_local_experts": config.num_experts} if config.experts else {}),
+        **rope_fields(config),
         "bos_token_id": bos,
         "eos_token_id": eos,
         "pad_token_id": pad,
@@ -93,64 +109,63 @@ def generation_config(*, eos: int, bos: int | None, pad: int | None) -> dict[str
     return {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad, "do_sample": False}
 
 
+def _dimensions(architecture: Architecture) -> tuple[str, ...]:
+    return (*DIMENSIONS, *(EXPERT_KEYS if architecture == "qwen3_moe" else ()))
+
+
 def from_hf_config(fields: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
     """Our config of a Hugging Face model. Raises UserError that names each field that we would not compute exactly."""
-    problems = _what_differs(fields)
-    values: dict[str, Any] = {}
-    for key in DIMENSIONS:
-        if key not in fields and key not in TRANSFORMERS_DEFAULTS:
-            problems.append(f"{key}: missing")
-        values[key] = fields.get(key, TRANSFORMERS_DEFAULTS.get(key))
+    architecture = fields.get("model_type", "llama")
+    if architecture not in CLASSES:
+        _refuse([f"model_type: {architecture!r}, not one of {', '.join(CLASSES)}"], where)
+    fields = {**fields, **_number_of_experts(fields)}
+    defaults = TRANSFORMERS_DEFAULTS[architecture]
+    names = _dimensions(architecture)
+    problems = _what_differs(fields, architecture)
+    problems += [f"{key}: missing" for key in names if key not in fields and key not in defaults]
+    values: dict[str, Any] = {key: fields.get(key, defaults.get(key)) for key in names}
+    theta, scaling = read_rope(fields, values["max_position_embeddings"], problems)
     if problems:
-        way_out = (
-            "convert or choose a model that is a plain Llama: `model_type` llama, no biases, default rotary positions"
-        )
-        raise UserError(
-            "this model cannot be represented exactly", where=where, found="; ".join(problems), way_out=way_out
-        )
+        _refuse(problems, where)
     try:
-        return ModelConfig(**values, rope_theta=_rope_theta(fields))
+        return ModelConfig(architecture=architecture, **values, rope_theta=theta, rope_scaling=scaling)
     except pydantic.ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, item['loc']))} {item['msg'].removeprefix('Value error, ')}".strip()
-            for item in error.errors()
-        )
-        raise UserError("not a model's config", where=where, found=found) from None
+        raise UserError("not a model's config", where=where, found=explained(error)) from None
 
 
-def _what_differs(fields: Mapping[str, Any]) -> list[str]:
+def _refuse(problems: list[str], where: str) -> NoReturn:
+    way_out = (
+        "convert or choose a plain Llama or Qwen3: no biases, no sliding window, rotary positions as they are or "
+        "stretched by linear, llama3 or yarn, experts in every layer or in none"
+    )
+    found = "; ".join(problems)
+    raise UserError("this model cannot be represented exactly", where=where, found=found, way_out=way_out)
+
+
+def _number_of_experts(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """transformers 5 writes the number of experts as `num_local_experts`; all others know `num_experts`."""
+    written = fields.get("num_local_experts")
+    return {"num_experts": written} if written is not None and "num_experts" not in fields else {}
+
+
+def _what_differs(fields: Mapping[str, Any], architecture: Architecture) -> list[str]:
     """The fields that ask for another computation than ours, each with what it holds."""
+    fixed: dict[str, tuple[Any, ...]] = {**FIXED[architecture], "quantization_config": (None,)}
+    if architecture != "llama":
+        every = ["full_attention"] * int(fields.get("num_hidden_layers") or 0)
+        fixed["layer_types"] = (None, every)
+        if fields.get("use_sliding_window"):
+            fixed["sliding_window"] = (None,)
     problems = [
         f"{key}: {value!r}, not {allowed[0]!r}"
-        for key, allowed in FIXED.items()
-        if (value := fields.get(key, allowed[0])) not in allowed and not _is_default_scaling(key, value)
+        for key, allowed in fixed.items()
+        if (value := fields.get(key, allowed[0])) not in allowed
     ]
-    known = {*DIMENSIONS, *FIXED, *WITHOUT_EFFECT}
-    problems += [f"{key}: unknown here" for key in fields if key not in known]
-    parameters = fields.get("rope_parameters") or {}
-    if not _is_default_scaling("rope_scaling", parameters):
-        problems.append(f"rope_parameters: {parameters!r}, not rope_type default")
-    thetas = {float(source["rope_theta"]) for source in (fields, parameters) if source.get("rope_theta") is not None}
-    if len(thetas) > 1:
-        problems.append(f"rope_theta {fields['rope_theta']} and rope_parameters.rope_theta {parameters['rope_theta']}")
-    return problems
-
-
-def _is_default_scaling(key: str, value: Any) -> bool:
-    """Whether rotary parameters say, in so many words, that nothing is scaled."""
-    if key != "rope_scaling" or not isinstance(value, Mapping):
-        return False
-    kind = value.get("rope_type", value.get("type", "default"))
-    return (
-        kind == "default"
-        and value.get("partial_rotary_factor", 1.0) == 1.0
-        and set(value) <= {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
-    )
-
-
-def _rope_theta(fields: Mapping[str, Any]) -> float:
-    """As transformers 5 reads it: `rope_parameters`, then `rope_theta`, then 10,000."""
-    for source in (fields.get("rope_parameters") or {}, fields.get("rope_scaling") or {}, fields):
-        if source.get("rope_theta") is not None:
-            return float(source["rope_theta"])
-    return 10_000.0
+    known = {*_dimensions(architecture), *fixed, *WITHOUT_EFFECT}
+    if architecture != "llama":
+        known.add("sliding_window")  # says nothing while use_sliding_window is off
+    if architecture == "qwen3_moe":
+        known.add("num_local_experts")
+        if (written := fields.get("num_local_experts")) not in (None, fields.get("num_experts")):
+            problems.append(f"num_experts {fields.get('num_experts')} and num_local_experts {written}")
+    return problems + [f"{key}: unknown here" for key in fields if key not in known]

@@ -1,11 +1,12 @@
 """Hugging Face's safetensors folders, both ways. Our names are theirs, so nothing is renamed or turned.
 
 A folder holds `model.safetensors`, or shards with `model.safetensors.index.json`. A tied head is stored once, under the
-embedding's name.
+embedding's name. The experts of a layer, which are one tensor here, are stored one by one.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from clapas.recipe.files import current_umask
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+EXPERTS = ".mlp.experts."
 FORMAT = {"format": "pt"}
 """Metadata without which transformers refuses a file."""
 
@@ -36,19 +38,40 @@ def write_weights(
 ) -> None:
     """Write every tensor, in the order of `shapes`, into files of at most `shard_bytes` (one tensor may exceed it).
 
-    tensor_of: gives a tensor by name, of any dtype; it is asked for one at a time, and one shard is held in memory.
+    shapes: of the model's parameters, by name. tensor_of: gives one by name, of any dtype; they are asked for one at a
+    time and in order, and one shard is held in memory.
     """
-    sizes = {name: torch.Size(shape).numel() * dtype.itemsize for name, shape in shapes.items()}
+    parts = {stored: (name, part) for name, shape in shapes.items() for stored, part in stored_parts(name, shape)}
+    sizes = {
+        stored: torch.Size(shapes[name][0 if part is None else 1 :]).numel() * dtype.itemsize
+        for stored, (name, part) in parts.items()
+    }
+    asked_last = functools.lru_cache(maxsize=1)(tensor_of)  # the experts of one tensor follow each other
     shards = _into_shards(sizes, shard_bytes)
     files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
     if len(shards) == 1:
         files = [SINGLE]
     for file, names in zip(files, shards, strict=True):
-        _save({name: tensor_of(name).to(dtype).contiguous() for name in names}, folder / file)
+        _save({stored: _part(asked_last(parts[stored][0]), parts[stored][1], dtype) for stored in names}, folder / file)
     if len(shards) > 1:
         where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": where}
         (folder / INDEX).write_bytes(orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def stored_parts(name: str, shape: tuple[int, ...]) -> list[tuple[str, int | None]]:
+    """(name in a Hugging Face folder, index in the parameter) of each tensor that a parameter is stored as.
+
+    `….mlp.experts.gate_proj`, (X, F, E) -> `….mlp.experts.0.gate_proj.weight` and so on to X - 1; others: themselves.
+    """
+    before, sign, projection = name.partition(EXPERTS)
+    if not sign:
+        return [(name, None)]
+    return [(f"{before}{EXPERTS}{expert}.{projection}.weight", expert) for expert in range(shape[0])]
+
+
+def _part(tensor: Tensor, part: int | None, dtype: torch.dtype) -> Tensor:
+    return (tensor if part is None else tensor[part]).to(dtype).contiguous()
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
@@ -80,7 +103,11 @@ def load_weights(model: CausalLM, folder: Path) -> None:
     for a tied model whose stored head differs from its embedding; for a file that is missing or not safetensors.
     """
     files = _files_by_name(folder)
-    parameters = dict(model.named_parameters())
+    parameters = {
+        stored: parameter if part is None else parameter[part]
+        for name, parameter in model.named_parameters()
+        for stored, part in stored_parts(name, tuple(parameter.shape))
+    }
     # older exports store the rotary frequencies, which follow from the config
     surplus = [name for name in files if name not in parameters and not name.endswith("rotary_emb.inv_freq")]
     if model.config.tie_word_embeddings and HEAD in surplus and EMBEDDING in files:

@@ -14,7 +14,7 @@ import torch
 
 from clapas.model.decoder import CausalLM
 
-RESIDUAL_PROJECTIONS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
+RESIDUAL_PROJECTIONS = ("self_attn.o_proj.weight", "mlp.down_proj.weight", "mlp.experts.down_proj")
 """What a layer adds to the residual stream: two terms a layer, scaled so that their sum's variance stays (GPT-2)."""
 
 

@@ -32,20 +32,10 @@ def rms_norm(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
     return weight_E * normed_NE.to(x_NE.dtype)
 
 
-def rotary_angles(positions_BS: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """cos and sin of position * theta^(-2i / head_dim), each (B, S, 1, D/2) in `dtype`, from fp32 (Su et al., 2021).
-
-    positions_BS: integers, (B, S) or (1, S). In bf16 the angles of far positions would be wrong by whole turns.
-    """
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions_BS.device) / head_dim
-    angles = positions_BS.float()[..., None, None] * (1.0 / theta**exponents)
-    return angles.cos().to(dtype), angles.sin().to(dtype)
-
-
 def rotate(x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn the pairs (x_i, x_{i + D/2}) by their angles; the result is (B, H, S, D), contiguous.
 
-    Hugging Face's layout of the pairs: halves, not neighbours. cos, sin: from `rotary_angles`.
+    Hugging Face's layout of the pairs: halves, not neighbours. cos, sin: from `rotary.rotary_angles`.
     """
     return _Rotate.apply(x_BSHD, cos, sin)  # pyright: ignore[reportReturnType] autograd.Function is untyped
 
@@ -111,6 +101,11 @@ def _attention_by_matrices(
     if mask is not None:
         scores.view(batch, heads, new, seen).add_(torch.zeros(mask.shape).masked_fill_(~mask, float("-inf")))
     return (scores.softmax(-1) @ v_BKTD.flatten(0, 1)).view(q_BHSD.shape)
+
+
+def multiplies_in_groups(x_NE: Tensor) -> bool:
+    """Whether one kernel can multiply each group of rows by its own matrix (`F.grouped_mm`): on a GPU, in bf16."""
+    return x_NE.device.type == "cuda" and x_NE.dtype == torch.bfloat16 and hasattr(F, "grouped_mm")
 
 
 def summed_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from clapas.recipe.recipe import Recipe
 from clapas_data.manifest import Manifest
 
 SPACE = "\u202f"  # the narrow no-break space between groups of digits in French
+ARCHITECTURES = {"llama": "Llama", "qwen3": "Qwen3", "qwen3_moe": "Qwen3-MoE"}
 
 
 def number(value: float) -> str:
@@ -66,7 +67,7 @@ def _introduction(recipe: Recipe, totals: Totals) -> str:
     model = recipe.model
     return (
         f"Modèle de langue français pré-entraîné, de {number(model.parameters())} paramètres "
-        f"(architecture Llama : {model.num_hidden_layers} couches, dimension {model.hidden_size}, vocabulaire de "
+        f"(architecture {ARCHITECTURES[model.architecture]} : {model.num_hidden_layers} couches, dimension {model.hidden_size}, vocabulaire de "
         f"{number(model.vocab_size)} unités), entraîné avec Clapas sur {number(totals.tokens)} unités lexicales.\n\n"
         "C'est un modèle de base : il prolonge un texte, il ne répond pas à des questions et n'a reçu aucun "
         "alignement.\n"
