@@ -67,7 +67,8 @@ def _introduction(recipe: Recipe, totals: Totals) -> str:
     model = recipe.model
     return (
         f"Modèle de langue français pré-entraîné, de {number(model.parameters())} paramètres "
-        f"(architecture {ARCHITECTURES[model.architecture]} : {model.num_hidden_layers} couches, dimension {model.hidden_size}, vocabulaire de "
+        f"(architecture {ARCHITECTURES[model.architecture]} : {model.num_hidden_layers} couches, "
+        f"dimension {model.hidden_size}, vocabulaire de "
         f"{number(model.vocab_size)} unités), entraîné avec Clapas sur {number(totals.tokens)} unités lexicales.\n\n"
         "C'est un modèle de base : il prolonge un texte, il ne répond pas à des questions et n'a reçu aucun "
         "alignement.\n"
