@@ -36,7 +36,7 @@ class Source(Section):
     datasets: an id of the Hugging Face Hub, or a local folder, as `datasets.load_dataset` takes it.
     npm: a package with its exact version; `pattern` chooses among its members, `sha256` is that of its .tgz.
     date: when the text was published or collected, in ISO 8601, as people know it.
-    weight: its share among the sources, recorded in the manifest; all sources of a corpus have one, or none.
+    weight: its share of the training samples where the recipe has no `data.mixture`; all sources have one, or none.
     """
 
     also_called: ClassVar[dict[str, str]] = {"license": "licence", "path": "files", "hf": "datasets", "field": "text"}

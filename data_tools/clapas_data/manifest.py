@@ -156,6 +156,12 @@ class Manifest(Section):
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
 
+    def mixture(self, split: str) -> dict[str, float] | None:
+        """Source -> weight of a split's, as the corpus file weighs them; None where it does not."""
+        names = dict.fromkeys(self.shards[place].source for place in self.of_split(split))
+        weights = {name: weight for name in names if (weight := self.sources[name].weight) is not None}
+        return weights if len(weights) == len(names) else None
+
     def write(self, folder: Path) -> None:
         """Write `manifest.json`, whole or not at all. This commits a build: write it last."""
         values = self.model_dump(mode="json")

@@ -124,7 +124,7 @@ def test_workers_change_nothing(tmp_path: Path, jsonl_corpus: Corpus, tokenizer:
 
 
 def test_built_already(tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str]) -> None:
-    """A second build does nothing, quickly; a licence is brought up to date; another corpus is refused there."""
+    """A second build does nothing, quickly; facts of a source are brought up to date; another corpus is refused."""
     path = jsonl_corpus(a=guides[:20])
     build(path, tmp_path / "out", tokenizer=tokenizer, workers=1)
     before = {name: (tmp_path / "out" / name).stat() for name in content(tmp_path / "out")}
@@ -132,9 +132,10 @@ def test_built_already(tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, gu
     build(path, tmp_path / "out", workers=1)
     assert time.perf_counter() - began < 1
     assert {name: (tmp_path / "out" / name).stat() for name in content(tmp_path / "out")} == before
-    path.write_text(path.read_text().replace('"licence": "test"', '"licence": "CC0-1.0"'))
+    path.write_text(path.read_text().replace('"licence": "test"', '"licence": "CC0-1.0", "date": "2024", "weight": 2'))
     manifest = build(path, tmp_path / "out", workers=1)
-    assert open_manifest(tmp_path / "out").sources["a"].licence == "CC0-1.0"
+    source = open_manifest(tmp_path / "out").sources["a"]
+    assert (source.licence, source.date, source.weight) == ("CC0-1.0", "2024", 2.0)
     assert manifest.hash == open_manifest(tmp_path / "out").hash
     path = jsonl_corpus(a=guides[:21])
     with pytest.raises(UserError, match="holds a build of another corpus"):

@@ -67,6 +67,18 @@ def test_a_sample_is_the_text_as_it_stands(sizes: list[int], data: st.DataObject
     assert found == all_places[start : start + length + 1]
 
 
+@pytest.mark.parametrize("mixture", [None, {"law": 1.0}])
+def test_the_corpus_weighs_its_sources_where_the_recipe_does_not(mixture: dict[str, float] | None) -> None:
+    """`weight` of each source in the corpus file is a mixture like the recipe's, whose own comes first."""
+    manifest = manifest_of(entries_of({"law": [1000], "web": [100]}))
+    weighed = {name: source.model_copy(update={"weight": 2.5}) for name, source in manifest.sources.items()}
+    corpus = manifest.model_copy(update={"sources": weighed})
+    plan = DataPlan(corpus, Phases.constant(8, 10, mixture), seed=0)
+    asked = DataPlan(manifest, Phases.constant(8, 10, mixture or {"law": 1, "web": 1}), seed=0)
+    assert [plan.spans(index) for index in range(50)] == [asked.spans(index) for index in range(50)]
+    assert plan.hash == asked.hash
+
+
 @given(weights=st.lists(st.integers(1, 9), min_size=2, max_size=4), index=st.integers(0, 10**9))
 def test_with_a_mixture_each_source_has_epochs_of_its_own(weights: list[int], index: int) -> None:
     """A source's samples come in its own order, all of them before any comes again."""

@@ -18,7 +18,8 @@ class DataConfig(Section):
     path: a folder that `clapas data build` made, or one of bare Megatron shards.
     sequence_length: tokens that one sample predicts.
     mixture: source -> weight, any positive numbers; their proportions hold exactly at every moment of the run, and each
-        source begins anew when it is used up. Without one, all sources are one stream, each as large as it is.
+        source begins anew when it is used up. Without one, the corpus file's weights; without those, all sources are
+        one stream, each as large as it is.
     document_mask: a token sees its own document only, positions begin anew with each document, and the first token of a
         document is not predicted (nothing of its own comes before it).
     """

@@ -167,7 +167,8 @@ def _stretches(manifest: Manifest, split: str, phases: Phases) -> tuple[Stretch,
     found: list[Stretch] = []
     drawn: dict[tuple[str, int], int] = {}  # (stream, sequence length) -> samples
     for phase in phases:
-        mixture = Mixture(phase.mixture) if phase.mixture else None
+        weights = phase.mixture or manifest.mixture(split)
+        mixture = Mixture(weights) if weights else None
         if found:
             last = found[-1]
             if _facts(last) == {"sequence_length": phase.sequence_length, "mixture": mixture and mixture.shares}:
