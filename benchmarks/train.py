@@ -1,146 +1,202 @@
-"""Training speed: Clapas (DeepSpeed ZeRO-1, one rank) against a bare PyTorch loop over the same model.
+"""Training speed against what others train with: the sides of a comparison train in turn, in one run.
 
-Same model, data, optimizer, clipping and threads, fp32. Both sides train in this process and in turn, a block each,
-so that the noise of the machine meets both; the ratio is the median over blocks of (bare time / Clapas time).
+Same shape, tokens, batch, optimizer, clipping and threads. Ours is the loop of `clapas train` with all its defaults,
+metrics and telemetry included. A figure is the median over rounds of our tokens/s divided by theirs.
 
-    python benchmarks/train.py [--threads 2] [--blocks 12] [--steps 8] [--recipe demo] [--data data/demo]
+    python benchmarks/train.py [GROUP ...] [--shape demo|larger] [--starts 2] [--rounds 12] [--steps 8]
+
+GROUPS: fp32, bf16 (a bare loop), ddp (two ranks), vocabulary-4k, vocabulary-32k, vocabulary-128k (Hugging Face's
+Trainer), litgpt. All by default. The tokens are those of the demo (data/demo: run `make demo` first), ids modulo the
+vocabulary where that is smaller. Needs `pip install -e '.[benchmarks]'`, and for LitGPT what peers/lit_gpt.py says.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--threads", type=int, default=2)
-parser.add_argument("--blocks", type=int, default=12, help="blocks of steps on each side")
-parser.add_argument("--steps", type=int, default=8, help="steps in a block")
-parser.add_argument("--recipe", default="demo")
-parser.add_argument("--data", type=Path, default=Path("data/demo"))
-options = parser.parse_args()
-os.environ["OMP_NUM_THREADS"] = str(options.threads)
+import numpy as np
+from peers.job import Job, Shape
+from peers.race import Result, Side, race
 
-import torch  # noqa: E402
+from clapas_data.manifest import open_manifest
+from clapas_data.shards import ShardWriter, TokenShard, token_dtype
 
-from clapas.engine.ranks import Ranks, start_ranks  # noqa: E402
-from clapas.loader.loader import Batch, Loader  # noqa: E402
-from clapas.model.build import build_model  # noqa: E402
-from clapas.model.cpu import prepare_cpu  # noqa: E402
-from clapas.model.init import initialise  # noqa: E402
-from clapas.recipe.recipe import Recipe, read_recipe  # noqa: E402
-from clapas.train.optimizer import build_optimizer  # noqa: E402
-from clapas.train.preflight import preflight  # noqa: E402
-from clapas.train.train import build_engine  # noqa: E402
+SHAPES = {
+    "demo": Shape(hidden_size=128, layers=4, intermediate_size=352, vocab_size=8192),
+    "larger": Shape(hidden_size=512, layers=6, intermediate_size=1408, vocab_size=8192),
+}
+LITGPT = Path(".venv-litgpt/bin/python")
 
 
-def batches(recipe: Recipe) -> Iterator[Batch]:
-    """The run's own batches, from step 1."""
-    plan = preflight(recipe, 1)
-    micro = recipe.train.micro_batch_size or recipe.train.global_batch_size
-    return iter(Loader(plan, rank=0, world=1, micro_batch_size=micro))
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Tokens/s of side `ours` divided by those of side `theirs`. reach: the least wanted; None: it is only told."""
+
+    ours: str
+    theirs: str
+    reach: float | None
 
 
-def bare(recipe: Recipe) -> Callable[[list[Batch]], float]:
-    """A loop as one would write it by hand."""
-    model = build_model(recipe.model, recipe.compute)
-    initialise(model, recipe.seed)
-    optimizer = build_optimizer(recipe.optimizer, model)
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sides that race together."""
 
-    def step(micro_batches: list[Batch]) -> float:
-        total = 0.0
-        count = sum(batch.target_count for batch in micro_batches)
-        for batch in micro_batches:
-            objective, _ = model(batch.tokens, targets_BS=batch.targets)
-            loss = objective / count
-            loss.backward()
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.gradient_clipping)
-        optimizer.step()
-        optimizer.zero_grad()
-        return total
-
-    return step
+    sides: Callable[[Job], list[Side]]
+    figures: tuple[Figure, ...]
+    vocab_size: int = 8192
 
 
-def ours(recipe: Recipe, ranks: Ranks) -> Callable[[list[Batch]], float]:
-    """The engine as the training loop drives it."""
-    engine = build_engine(recipe, ranks)
-
-    def step(micro_batches: list[Batch]) -> float:
-        (count,) = ranks.sum_all([float(sum(batch.target_count for batch in micro_batches))])
-        total = 0.0
-        for batch in micro_batches:
-            loss, _ = engine(batch.tokens, targets_BS=batch.targets)
-            engine.backward(loss, count)
-            total += loss.item()
-        float(engine.step(recipe.optimizer.lr))
-        return ranks.sum(total) / count
-
-    return step
+def one_rank(precision: str, job: Job) -> list[Side]:
+    """A bare loop and ours."""
+    job = replace(job, precision=precision)
+    return [Side("bare", "bare.py", job), Side("ours", "ours.py", job)]
 
 
-def compare(recipe: Recipe) -> tuple[float, float, float]:
-    """(median ratio ours / bare in tokens/s, our median tokens/s, the bare loop's)."""
-    torch.set_num_threads(options.threads)
-    prepare_cpu()  # as `clapas train` does; the bare loop gains from it as much
-    sides = {"bare": bare(recipe), "ours": ours(recipe, start_ranks())}
-    readers = {name: batches(recipe) for name in sides}
-    accumulation = (
-        1
-        if recipe.train.micro_batch_size is None
-        else (recipe.train.global_batch_size // recipe.train.micro_batch_size)
-    )
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for block in range(options.blocks + 1):
-        for name in sides if block % 2 else reversed(sides):
-            begin = time.perf_counter()
-            for _ in range(options.steps):
-                sides[name](list(islice(readers[name], accumulation)))
-            if block:  # the first block warms up
-                seconds[name].append(time.perf_counter() - begin)
-    ratio = statistics.median(b / o for b, o in zip(seconds["bare"], seconds["ours"], strict=True))
-    tokens = options.steps * recipe.phases.at(1).tokens_per_step
-    rates = {name: tokens / statistics.median(values) for name, values in seconds.items()}
-    return ratio, rates["ours"], rates["bare"]
+def two_ranks(job: Job) -> list[Side]:
+    """Bare DDP, and ours at each stage of ZeRO; a thread a rank."""
+    job = replace(job, ranks=2, threads=1)
+    stages = [Side(f"ours ZeRO-{stage}", "ours.py", replace(job, zero_stage=stage)) for stage in range(4)]
+    return [Side("DDP", "bare.py", job), *stages]
 
 
-def first_step(repeats: int = 3) -> float:
-    """Median seconds from the command to its first logged step, with warm caches."""
-    times = []
-    for _ in range(repeats + 1):
-        with tempfile.TemporaryDirectory() as folder:
-            overrides = [f"run_dir={folder}/run", f"data.path={options.data}", "telemetry.log_every=1"]
-            begin = time.perf_counter()
-            command = [sys.executable, "-m", "clapas", "train", options.recipe, *overrides]
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-            metrics = Path(folder) / "run/metrics.jsonl"
-            while not metrics.is_file() or not metrics.stat().st_size:
-                time.sleep(0.01)
-            times.append(time.perf_counter() - begin)
-            process.kill()
-            process.wait()
-    return statistics.median(times[1:])
+def trainer(job: Job) -> list[Side]:
+    """Hugging Face's Trainer as it comes, with our CPU settings, and compiled; ours, and ours compiled."""
+    return [
+        Side("Trainer", "hf_trainer.py", job),
+        Side("Trainer with our CPU settings", "hf_trainer.py", replace(job, cpu_settings=True)),
+        Side("Trainer compiled", "hf_trainer.py", replace(job, compile=True)),
+        Side("ours", "ours.py", job),
+        Side("ours compiled", "ours.py", replace(job, compile=True)),
+    ]
+
+
+def litgpt(job: Job) -> list[Side]:
+    """LitGPT as it comes (compiled), and with our CPU settings; ours, and ours compiled."""
+    compiled = replace(job, compile=True)
+    return [
+        Side("LitGPT", "lit_gpt.py", compiled, LITGPT),
+        Side("LitGPT with our CPU settings", "lit_gpt.py", replace(compiled, cpu_settings=True), LITGPT),
+        Side("LitGPT eager", "lit_gpt.py", job, LITGPT),
+        Side("ours", "ours.py", job),
+        Side("ours compiled", "ours.py", compiled),
+    ]
+
+
+TRAINER = (
+    Figure("ours", "Trainer", 1.15),
+    Figure("ours compiled", "Trainer", 1.30),
+    Figure("ours compiled", "Trainer compiled", 1.05),
+    Figure("ours", "Trainer with our CPU settings", None),
+)
+GROUPS = {
+    "fp32": Group(partial(one_rank, "fp32"), (Figure("ours", "bare", 0.97),)),
+    "bf16": Group(partial(one_rank, "bf16"), (Figure("ours", "bare", 0.97),)),
+    "ddp": Group(
+        two_ranks, tuple(Figure(f"ours ZeRO-{stage}", "DDP", 0.88 if stage == 3 else 0.95) for stage in range(4))
+    ),
+    "vocabulary-4k": Group(trainer, TRAINER, vocab_size=4096),
+    "vocabulary-32k": Group(trainer, TRAINER, vocab_size=32_768),
+    "vocabulary-128k": Group(trainer, TRAINER, vocab_size=131_072),
+    "litgpt": Group(
+        litgpt,
+        (
+            Figure("ours compiled", "LitGPT", 1.20),
+            Figure("ours", "LitGPT eager", None),
+            Figure("ours compiled", "LitGPT with our CPU settings", None),
+        ),
+    ),
+}
+
+
+def write_tokens(data: Path, vocab_size: int, folder: Path) -> tuple[str, str]:
+    """The training tokens of `data` as one bare Megatron shard in `folder`, ids modulo `vocab_size`.
+
+    Returns the path of its `.bin`, and its dtype.
+    """
+    manifest = open_manifest(data)
+    dtype = token_dtype(vocab_size)
+    with ShardWriter(folder / "tokens", dtype) as writer:
+        for entry in manifest.shards:
+            if entry.split == "train":
+                tokens = TokenShard(data, entry).read(0, entry.tokens)
+                writer.add((tokens.astype(np.int64) % vocab_size).astype(dtype))
+    (folder / "tokens.crc").unlink()  # bare: no manifest goes with it
+    return str(folder / "tokens.bin"), dtype.name
+
+
+def compare(group: Group, job: Job, options: argparse.Namespace, logs: Path) -> list[Result]:
+    """Race a group's sides `options.starts` times from the start: a process may be lucky in its memory's layout."""
+    sides = group.sides(job)
+    steps = options.steps
+    together: list[Result] = []
+    for start in range(options.starts):
+        results = race(sides, rounds=options.rounds, steps=steps, warm_up=options.warm_up, logs=logs / str(start))
+        if not together:
+            together = results
+        else:
+            for all_of, more in zip(together, results, strict=True):
+                all_of.seconds.extend(more.seconds)
+    return together
+
+
+def rows_of(figures: tuple[Figure, ...], results: list[Result]) -> list[dict[str, object]]:
+    """One row a figure: the median ratio, the quartiles around it, and the median rates."""
+    by_name = {result.side.name: result for result in results}
+    rows: list[dict[str, object]] = []
+    for figure in figures:
+        ours, theirs = by_name[figure.ours], by_name[figure.theirs]
+        ratios = [b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        rows.append(
+            {
+                "ours": figure.ours,
+                "against": figure.theirs,
+                "ratio": round(middle, 3),
+                "quartiles": (round(low, 3), round(high, 3)),
+                "to reach": figure.reach,
+                "our tokens/s": round(statistics.median(ours.rates)),
+                "their tokens/s": round(statistics.median(theirs.rates)),
+                "loader's share": ours.facts.get("data_share"),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Print a Markdown row for each figure as it is known, and write all to `--out`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("groups", nargs="*", default=list(GROUPS), metavar="GROUP", help="by default all")
+    parser.add_argument("--shape", choices=SHAPES, default="demo")
+    parser.add_argument("--data", type=Path, default=Path("data/demo"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=12, help="blocks of each side")
+    parser.add_argument("--steps", type=int, default=8, help="steps in a block")
+    parser.add_argument("--warm-up", type=int, default=4, help="steps of each side before the first round")
+    parser.add_argument("--starts", type=int, default=1, help="how often all sides are started anew")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark-train"), help="logs and result.json")
+    options = parser.parse_args()
+    found: dict[str, list[dict[str, object]]] = {}
+    print("| group | ours | against | ratio | quartiles | to reach | ours, tokens/s | theirs |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    for name in options.groups:
+        group = GROUPS[name]
+        with tempfile.TemporaryDirectory(prefix="clapas-benchmark-") as folder:
+            tokens, dtype = write_tokens(options.data, group.vocab_size, Path(folder))
+            shape = replace(SHAPES[options.shape], vocab_size=group.vocab_size)
+            results = compare(group, Job(shape, tokens, dtype, threads=options.threads), options, options.out / name)
+        found[name] = rows_of(group.figures, results)
+        for row in found[name]:
+            ours, against, ratio, quartiles, reach, rate, theirs, _ = row.values()
+            print(f"| {name} | {ours} | {against} | {ratio} | {quartiles} | {reach} | {rate} | {theirs} |", flush=True)
+    (options.out / "result.json").write_text(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":
-    chosen = read_recipe(options.recipe, [f"data.path={options.data}"])
-    begin_to_first = first_step()
-    result = compare(chosen)
-    rows = {
-        "ratio": round(result[0], 3),
-        "clapas tokens/s": round(result[1]),
-        "bare tokens/s": round(result[2]),
-        "first step (s)": round(begin_to_first, 2),
-        "threads": options.threads,
-        "torch": torch.__version__,
-    }
-    print(json.dumps(rows, indent=2))
+    main()

@@ -1,0 +1,128 @@
+"""Sides that train in turn: each a process (or one a rank), started once, and only one of them at work at a time.
+
+Turns are short and go round, forwards and backwards by turns, so that the noise of the machine meets all sides; what
+counts is the ratio of two blocks of the same round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from peers.job import SEQUENCE_LENGTH, Job
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison. script: beside this file. python: its interpreter, where it is not this one."""
+
+    name: str
+    script: str
+    job: Job
+    python: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a side's blocks took. seconds: a block's, by round. facts: what the side told in its last block."""
+
+    side: Side
+    steps: int
+    seconds: list[float]
+    facts: dict[str, Any]
+
+    @property
+    def rates(self) -> list[float]:
+        """Tokens a second of each block."""
+        return [self.steps * self.side.job.batch * SEQUENCE_LENGTH / seconds for seconds in self.seconds]
+
+
+class Racer:
+    """The processes of a side."""
+
+    def __init__(self, side: Side, log: Path) -> None:
+        self.side, self._log = side, log
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        meeting = tempfile.mkdtemp(prefix="clapas-benchmark-")
+        self._processes = [
+            self._start(rank, {"MASTER_PORT": port, "CLAPAS_RENDEZVOUS": f"file://{meeting}/rendezvous"})
+            for rank in range(side.job.ranks)
+        ]
+
+    def turn(self, steps: int) -> tuple[float, dict[str, Any]]:
+        """Train `steps` steps. Returns the slowest rank's seconds, and what else rank 0 told.
+
+        Raises RuntimeError where a process has ended.
+        """
+        answers = []
+        for process in self._processes:
+            assert process.stdin
+            process.stdin.write(f"{steps}\n")
+            process.stdin.flush()
+        for process in self._processes:
+            assert process.stdout
+            line = process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"{self.side.name} ended; see {self._log}")
+            answers.append(json.loads(line))
+        seconds = max(answer.pop("seconds") for answer in answers)
+        return seconds, answers[0]
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            process.communicate()
+
+    def _start(self, rank: int, meeting: dict[str, str]) -> subprocess.Popen[str]:
+        job = replace(self.side.job, rank=rank)
+        environment = {
+            **os.environ,
+            **meeting,
+            "MASTER_ADDR": "127.0.0.1",
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(job.ranks),
+            "OMP_NUM_THREADS": str(job.threads),
+        }
+        python = self.side.python or sys.executable
+        return subprocess.Popen(
+            [python, HERE / self.side.script, job.to_json()],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log.open("a"),
+            text=True,
+        )
+
+
+def race(sides: Sequence[Side], *, rounds: int, steps: int, warm_up: int, logs: Path) -> list[Result]:
+    """Let sides train in turn: `warm_up` steps each, then `rounds` rounds of blocks of `steps` steps."""
+    logs.mkdir(parents=True, exist_ok=True)
+    racers: list[Racer] = []
+    results = [Result(side, steps, [], {}) for side in sides]
+    try:
+        for side in sides:
+            racers.append(Racer(side, logs / f"{side.name.replace(' ', '-')}.log"))
+            racers[-1].turn(warm_up)
+        for number in range(rounds):
+            pairs = list(zip(racers, results, strict=True))
+            for racer, result in pairs if number % 2 else reversed(pairs):
+                seconds, facts = racer.turn(steps)
+                result.seconds.append(seconds)
+                result.facts.update(facts)
+    finally:
+        for racer in racers:
+            racer.close()
+    return results
