@@ -1,6 +1,8 @@
-"""What the loader costs: opening a corpus of 2 x 10^12 tokens, finding samples in it, reading batches of a real one.
+"""What the loader costs: opening a corpus of 2 x 10^12 tokens, finding samples in it, reading batches of a real one,
+and its share of a training step.
 
-    python benchmarks/loader.py                     both, in a temporary folder
+    python benchmarks/loader.py                     all, in a temporary folder
+    python benchmarks/loader.py --share             the share of a step alone: CPU time, which busy cores hardly change
     python benchmarks/loader.py --folder DIR        where (30,000 small and sparse files)
 
 The big corpus is 10,000 shards of 2 x 10^8 tokens. Its files are sparse but real: each has its true length and each
@@ -29,6 +31,8 @@ from clapas_data.shards import IndexHeader, ShardRecord, ShardWriter, shard_file
 
 SOURCES = ("web", "books", "law", "science")
 TOKENS_PER_DOCUMENT = 1_000
+GPU_TOKENS_PER_SECOND = 50_000
+"""What one H100 trains of a 1B model at 40 % of its peak: 4e14 / (6 * 1.1e9 + attention)."""
 
 
 def sparse_corpus(folder: Path, shards: int, tokens: int) -> None:
@@ -122,21 +126,25 @@ def opening_rows(folder: Path) -> list[str]:
     ]
 
 
+def write_real(folder: Path) -> None:
+    """A corpus of 20 million random tokens in documents of 1,000."""
+    generator = np.random.default_rng(0)
+    with ShardWriter(folder / "train" / "web-00000", np.dtype("uint16")) as writer:
+        lengths = np.full(20_000, TOKENS_PER_DOCUMENT)
+        writer.add_many(generator.integers(0, 8_192, lengths.sum(), dtype=np.uint16), lengths)
+    entry = ShardEntry.of(writer.close(), folder="train", split="train", source="web", text_bytes=1)
+    manifest_of("real", [entry]).write(folder)
+
+
 def reading_rows(folder: Path) -> list[str]:
     """Batches of a real corpus of 20 million tokens: the first epoch checks blocks, the second does not."""
     from clapas.loader.loader import Loader
 
-    generator = np.random.default_rng(0)
-    with ShardWriter(folder / "train" / "web-00000", np.dtype("uint16")) as writer:
-        lengths = np.full(20_000, TOKENS_PER_DOCUMENT)
-        writer.add_many(generator.integers(0, 65_536, lengths.sum(), dtype=np.uint16), lengths)
-    entry = ShardEntry.of(writer.close(), folder="train", split="train", source="web", text_bytes=1)
-    manifest_of("real", [entry]).write(folder)
+    write_real(folder)
     rows = []
     for mask in (False, True):
-        plan = DataPlan(open_manifest(folder), Phases.constant(16, 4096), seed=1, document_mask=mask)
-        steps = plan.stretches[0].samples[""] // 16
-        with Loader(plan, rank=0, world=1, micro_batch_size=16) as loader:
+        with Loader.of_folder(folder, sequence_length=4096, batch_size=16, seed=1, document_mask=mask) as loader:
+            steps = loader.plan.stretches[0].samples[""] // 16
             batches = iter(loader)
             for epoch in ("first", "second"):
                 begin = time.perf_counter()
@@ -148,17 +156,65 @@ def reading_rows(folder: Path) -> list[str]:
     return rows
 
 
+def loader_cpu(folder: Path, batch: int, length: int, mask: bool, steps: int) -> float:
+    """CPU nanoseconds of this process for each token of batches, read in the loader's thread and thrown away."""
+    from clapas.loader.loader import Loader
+
+    with Loader.of_folder(folder, sequence_length=length, batch_size=batch, document_mask=mask) as loader:
+        batches = iter(loader)
+        for _ in range(steps):  # blocks are checked when they are first read
+            next(batches)
+        begin = time.process_time()
+        for _ in range(steps):
+            next(batches)
+        return (time.process_time() - begin) / (steps * batch * length) * 1e9
+
+
+def share_rows(folder: Path) -> list[str]:
+    """The loader's CPU time beside that of the demo's forward and backward, and beside a GPU's time for a token."""
+    import torch
+
+    from clapas.model.build import build_model
+    from clapas.model.cpu import prepare_cpu
+    from clapas.recipe.recipe import read_recipe
+
+    torch.set_num_threads(1)
+    prepare_cpu()
+    write_real(folder)
+    recipe = read_recipe("demo")
+    model = build_model(recipe.model)
+    tokens = torch.randint(recipe.model.vocab_size, (8, 257))
+    seconds = []
+    for _ in range(6):
+        begin = time.process_time()
+        model(tokens[:, :-1].contiguous(), targets_BS=tokens[:, 1:].contiguous())[0].backward()
+        seconds.append(time.process_time() - begin)
+    model_ns = min(seconds) / tokens[:, 1:].numel() * 1e9
+    rows = [f"| the demo's forward and backward, CPU time for a token | {model_ns:,.0f} ns | |"]
+    for batch, length in ((8, 256), (16, 4096)):
+        for mask in (False, True):
+            cost = loader_cpu(folder, batch, length, mask, steps=200 if length == 256 else 20)
+            name = f"batches of {batch} x {length:,}{', document masks' if mask else ''}"
+            share = f"{cost / (cost + model_ns):.3%} of the demo's step" if length == 256 else "–"
+            on_gpu = f"{cost * GPU_TOKENS_PER_SECOND / 1e9:.3%} of a core at {GPU_TOKENS_PER_SECOND:,} tokens/s"
+            rows.append(f"| {name}: the loader's CPU time for a token | {cost:.0f} ns: {share}; {on_gpu} | 1 % |")
+    return rows
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--share", action="store_true")
     parser.add_argument("--measure-opening", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure_opening:
         print(json.dumps(measure_opening(options.measure_opening)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
-        rows = opening_rows(Path(temporary) / "sparse") + reading_rows(Path(temporary) / "real")
+        rows = share_rows(Path(temporary) / "share")
+        if not options.share:
+            rows += opening_rows(Path(temporary) / "sparse") + reading_rows(Path(temporary) / "real")
     print(f"loader, {os.cpu_count()} cores, Python {sys.version.split()[0]}, numpy {np.__version__}\n")
     print("| what | measured | to reach |\n|---|---|---|")
     print("\n".join(rows))

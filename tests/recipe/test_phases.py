@@ -122,3 +122,11 @@ def test_what_does_not_fit_is_refused(sections: dict[str, Any], message: str) ->
     """Each by a message that names the key."""
     with pytest.raises(ValueError, match=message):
         recipe_of(**sections)
+
+
+def test_a_copy_has_phases_of_its_own() -> None:
+    """Exchanging a section of a recipe whose phases were asked for does not leave the old ones behind."""
+    recipe = recipe_of(train={"steps": 3})
+    assert recipe.total_steps == 3
+    copy = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 5})})
+    assert (copy.total_steps, recipe.total_steps, copy.courses[0].total_steps) == (5, 3, 5)

@@ -19,7 +19,7 @@ from commands import Clapas
 STAGES = (
     "[{steps: 4}, "
     "{steps: 2, sequence_length: 64, global_batch_size: 12, micro_batch_size: 3}, "
-    "{steps: 2, mixture: {fiches-travail: 1}, lr: 1e-3, schedule: {name: linear, warmup_steps: 1}}]"
+    "{name: last, steps: 2, mixture: {fiches-travail: 1}, lr: 1e-3, schedule: {name: linear, warmup_steps: 1}}]"
 )
 """Steps 1-2 of 4 samples, 3-4 of 8, 5-6 of 12 shorter ones, 7-8 of 8 again."""
 STAGED = ("train.steps=null", f"stages={STAGES}", "train.batch_ramp={2: 4}", "train.micro_batch_size=2")
@@ -73,6 +73,8 @@ def test_a_resume_is_exact_over_every_border(train: Any, tmp_path: Path, zero_st
     assert whole.returncode == 0, whole.stderr
     rows = steps(tmp_path / "whole")
     assert [row["tokens"] for row in rows] == TOKENS
+    named = [row["stage"] for row in read_json_lines(tmp_path / "whole/metrics.jsonl") if "stage" in row]
+    assert named == ["1", "1", "1", "1", "2", "2", "last", "last"]
     newest = committed_checkpoints(tmp_path / "whole/checkpoints")[-1]
     for stopped in (1, 5):
         resumed = go_on_from(tmp_path, stopped, f"from-{stopped}")

@@ -6,6 +6,7 @@ together. It is the one place in `recipe/` that knows of the layers above.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -121,6 +122,13 @@ class Recipe(TypedFile):
         """The run's optimizer steps."""
         assert self.phases.total_steps is not None
         return self.phases.total_steps
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Recipe:
+        """A copy with some sections exchanged, unchecked; what was derived from the old ones is derived anew."""
+        copy = super().model_copy(update=update, deep=deep)
+        for derived in ("phases", "courses"):
+            vars(copy).pop(derived, None)
+        return copy
 
     def place(self, key: str) -> str:
         """Where a dotted key was given, for a message: `file:line`, "command line", or the recipe's name."""

@@ -138,9 +138,9 @@ class ScheduleConfig(Section):
 
 
 class StageConfig(Section):
-    """A part of a run that reads, or learns, otherwise than the others. What it leaves out is the recipe's own.
+    """One of the parts of a run, in the order of the list; what it leaves out is the recipe's own. See docs/stages.md.
 
-    name: for people to know it by.
+    name: for people to know it by; rows of metrics.jsonl carry it, or else its number from 1.
     steps or tokens: its length, in optimizer steps or in training tokens (rounded up to a step).
     mixture, sequence_length: as in `data`. A source goes on where the stages before left it, so that nothing is read
         twice before all of it was read; each sequence length has an order of its own, which begins at its beginning.

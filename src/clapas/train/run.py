@@ -137,6 +137,8 @@ class Run:
             "mfu": None if peak is None else flops_rate / (peak * self.ranks.size),
             "step_seconds": seconds / steps,
         }
+        if self.recipe.stages:
+            row["stage"] = self.recipe.stages[self.phase.stage].name or str(self.phase.stage + 1)
         if not math.isfinite(loss):
             self._fail_diverged(f"loss {loss}")
         if self.engine.was_skipped:
