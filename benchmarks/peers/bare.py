@@ -21,7 +21,7 @@ from clapas.model.build import build_model
 from clapas.model.cpu import prepare_cpu
 from clapas.model.init import initialise
 from clapas.recipe.recipe import Recipe
-from clapas.train.optimizer import build_optimizer
+from clapas.train.optimizers.build import build_optimizer
 
 
 def model_of(job: Job, recipe: Recipe) -> nn.Module:

@@ -114,13 +114,14 @@ def _audit(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from clapas.release.export import export
 
-    print(export(options.source, options.out, dtype=options.dtype))
+    print(export(options.source, options.out, dtype=options.dtype, weights=options.weights))
 
 
 def _eval(options: argparse.Namespace) -> None:
     from clapas.evaluate.evaluate import compare_with_xz, evaluate, evaluation_table
 
-    measured = evaluate(options.model, data=options.data, split=options.split, tokenizer=options.tokenizer)
+    chosen = {name: getattr(options, name) for name in ("data", "split", "tokenizer", "weights")}
+    measured = evaluate(options.model, **chosen)
     if options.compare_xz:
         measured["xz"] = compare_with_xz(measured)
     _print(measured, options.json, evaluation_table)
@@ -133,9 +134,8 @@ def _generate(options: argparse.Namespace) -> None:
     names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
     sampling = Sampling(**{name: getattr(options, name) for name in names if getattr(options, name) is not None})
     length, seed = options.max_new_tokens, options.seed
-    generate_to_stdout(
-        options.model, options.prompts, max_new_tokens=length, sampling=sampling, seed=seed, tokenizer=options.tokenizer
-    )
+    chosen = {"tokenizer": options.tokenizer, "weights": options.weights}
+    generate_to_stdout(options.model, options.prompts, max_new_tokens=length, sampling=sampling, seed=seed, **chosen)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -209,6 +209,11 @@ def _json(parser: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
+def _weights(parser: Any) -> None:
+    does = "of a checkpoint: as they train, or averaged (default: averaged where an average was kept)"
+    parser.add_argument("--weights", choices=("raw", "average"), help=does)
+
+
 def _data_verbs(verbs: Any) -> None:
     verb = _verb(verbs, "recipes", "list what ships: recipes and corpora", "clapas recipes", _recipes)
     _json(verb)
@@ -257,17 +262,20 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    _weights(verb)
     example = "clapas eval runs/demo --compare-xz"
     verb = _verb(verbs, "eval", "measure bits per byte on held-out documents", example, _eval)
     verb.add_argument("model", type=Path, help="a run, a checkpoint or a Hugging Face folder")
     verb.add_argument("--data", type=Path, help="the folder of the shards (default: the run's own)")
     verb.add_argument("--split", default="heldout")
     verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: the model's own)")
+    _weights(verb)
     verb.add_argument("--compare-xz", action="store_true", help="also what xz -9e makes of the same text")
     _json(verb)
     verb = _verb(verbs, "generate", "go on with a text", "clapas generate runs/demo 'Le salarié a droit'", _generate)
     verb.add_argument("model", type=Path, help="a run, a checkpoint or a Hugging Face folder")
     verb.add_argument("prompts", nargs="+", metavar="PROMPT")
+    _weights(verb)
     verb.add_argument("--max-new-tokens", type=int, default=100)
     verb.add_argument("--temperature", type=float, help="0: always the likeliest token")
     for name, kind in (("top-p", float), ("top-k", int), ("min-p", float), ("repetition-penalty", float)):

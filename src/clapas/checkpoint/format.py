@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -26,6 +26,10 @@ VERSION = 1
 MANIFEST = "manifest.json"
 COMMITTED = "COMMITTED"
 MASTER = "master"
+AVERAGE = "average"
+"""The state that holds averaged weights, where a run keeps an average: what evaluation and export take."""
+Weights = Literal["raw", "average"]
+"""Which weights of a checkpoint: those that train, or their average."""
 FOLDER = re.compile(r"step-(\d{8,})")
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from safetensors import safe_open
 
 from clapas.checkpoint.format import (
+    AVERAGE,
     COMMITTED,
     DTYPES,
     FOLDER,
@@ -19,6 +21,7 @@ from clapas.checkpoint.format import (
     MASTER,
     VERSION,
     CheckpointManifest,
+    Weights,
     rank_file,
     tensor_key,
 )
@@ -79,6 +82,19 @@ class CheckpointReader:
         full = torch.empty(torch.Size(record.shape).numel(), dtype=DTYPES[record.states[state]])
         self.read_into(name, state, 0, full)
         return full.view(record.shape)
+
+    def weights(self, which: Weights | None = None) -> Callable[[str], torch.Tensor]:
+        """A parameter's name -> its whole fp32 weights: by default the average where the run kept one.
+
+        Raises UserError where an average is asked for and none was kept. Parameters that did not train have none.
+        """
+        averaged = {name for name, record in self.manifest.parameters.items() if AVERAGE in record.states}
+        if which == "average" and not averaged:
+            way_out = "leave --weights out, or train with optimizer.ema_decay or optimizer.name=schedule_free"
+            raise UserError("this run kept no average of its weights", where=self.folder, way_out=way_out)
+        if which == "raw":
+            averaged = set()
+        return lambda name: self.tensor(name, AVERAGE if self._stored(name) in averaged else MASTER)
 
     @torch.no_grad()
     def read_into(self, name: str, state: str, offset: int, out: torch.Tensor) -> None:

@@ -13,11 +13,13 @@ import logging
 import math
 import os
 import warnings
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
+from clapas.engine.averaging import averaged
 from clapas.engine.deepspeed_config import check_device, deepspeed_config
 from clapas.engine.loss_scale import LOWEST, LossScale
 from clapas.engine.ranks import Ranks
@@ -108,6 +110,10 @@ class Engine:
                 way_out="lower optimizer.lr, or precision=bf16 where the hardware has it",
             )
         return norm
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model computes with its averaged weights, where there are any (see `engine.averaging`)."""
+        return averaged(self)
 
     def _clip(self) -> float:
         """Clip the gradient. Without ZeRO, torch's optimizer would take a step of NaN: then it gets no gradient."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from clapas.checkpoint.format import Weights
 from clapas.evaluate.bits_per_byte import score
 from clapas.evaluate.compression import compression_table, xz_bits_per_byte
 from clapas.evaluate.load import LoadedModel, load
@@ -23,16 +24,17 @@ def evaluate(
     split: str = "heldout",
     stride: int | None = None,
     tokenizer: Path | None = None,
+    weights: Weights | None = None,
 ) -> dict[str, Any]:
     """Score a model on a split of token shards.
 
     model: a Hugging Face folder, a run or a checkpoint. data: the folder of the shards; by default the run's own.
-    stride: new tokens of a window; by default half of one.
+    stride: new tokens of a window; by default half of one. weights: of a checkpoint, see `load`.
     Returns `loss` (nats a token), `bits_per_byte` (None where the shards do not know their text's bytes), `tokens`
     scored, the text's `bytes`, and what they were measured on. Raises UserError where model and shards do not fit.
     """
     prepare_cpu()
-    loaded = load(model, tokenizer=tokenizer)
+    loaded = load(model, tokenizer=tokenizer, weights=weights)
     folder = data or loaded.data
     if folder is None:
         raise UserError("nothing to evaluate on", where=model, way_out="name the folder of the shards: --data FOLDER")

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 from torch import Tensor
 
+from clapas.checkpoint.format import Weights
 from clapas.evaluate.load import LoadedModel, load
 from clapas.evaluate.sampling import Sampling
 from clapas.model.cache import KeyValueCache
@@ -164,9 +165,10 @@ def generate_to_stdout(
     sampling: Sampling = Sampling(),  # noqa: B008 frozen
     seed: int = 0,
     tokenizer: Path | None = None,
+    weights: Weights | None = None,
 ) -> None:
     """`clapas generate`: each prompt with its continuation, as it comes, on stdout."""
-    loaded = load(path, tokenizer=tokenizer)
+    loaded = load(path, tokenizer=tokenizer, weights=weights)
     for prompt in prompts:
         pieces = stream_text(loaded, prompt, max_new_tokens=max_new_tokens, sampling=sampling, seed=seed)
         first = next(pieces, "")  # a prompt that is refused is refused before anything is printed

@@ -12,7 +12,7 @@ import pydantic
 import torch
 from tokenizers import Tokenizer
 
-from clapas.checkpoint.format import COMMITTED, FOLDER
+from clapas.checkpoint.format import COMMITTED, FOLDER, Weights
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.model.build import empty_model
 from clapas.model.config import ModelConfig
@@ -52,6 +52,7 @@ def load(
     path: Path,
     *,
     tokenizer: Path | None = None,
+    weights: Weights | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> LoadedModel:
@@ -59,6 +60,7 @@ def load(
 
     path: a Hugging Face folder, a run (its newest sound checkpoint), or a checkpoint.
     tokenizer: its folder, where it is not the model's own folder or the one beside the run's data.
+    weights: of a checkpoint: `raw`, as they train, or their `average`; by default the average where one was kept.
     device: by default the GPU where there is one.
     Raises UserError where the folder is no model, a file is missing, or tokenizer and model do not fit.
     """
@@ -67,9 +69,11 @@ def load(
         found = "a file" if path.exists() else "nothing"
         raise UserError("no such model", where=path, found=found, wanted=_WANTED)
     if is_hf_folder(path):
+        if weights is not None:
+            raise UserError("a Hugging Face folder has one set of weights", where=path, way_out="leave --weights out")
         loaded = _from_hf_folder(path, tokenizer or path, dtype, device)
     elif _is_ours(path):
-        loaded = _from_checkpoint(find_checkpoint(path), tokenizer, dtype, device)
+        loaded = _from_checkpoint(find_checkpoint(path), tokenizer, weights, dtype, device)
     else:
         found = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "an empty folder"
         raise UserError("not a model", where=path, found=found, wanted=_WANTED)
@@ -107,16 +111,19 @@ def _from_hf_folder(path: Path, tokenizer: Path, dtype: torch.dtype, device: tor
     )
 
 
-def _from_checkpoint(path: Path, tokenizer: Path | None, dtype: torch.dtype, device: torch.device | str) -> LoadedModel:
+def _from_checkpoint(
+    path: Path, tokenizer: Path | None, weights: Weights | None, dtype: torch.dtype, device: torch.device | str
+) -> LoadedModel:
     reader = CheckpointReader(path)
     config = model_config_of(reader)
     data = Path(reader.recipe["data"]["path"])
     opened = open_tokenizer(tokenizer or tokenizer_folder_of(reader))
     model = empty_model(config, dtype, device)
     check_names(reader, {name for name, _ in model.named_parameters()})
+    weight_of = reader.weights(weights)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(reader.tensor(name))
+            parameter.copy_(weight_of(name))
     return LoadedModel(
         model.eval(),
         read_tokenizer(opened.path),

@@ -24,7 +24,14 @@ from clapas.recipe.hashes import content_hash
 from clapas.recipe.phases import Phases, phases_of
 from clapas.recipe.shipped import find_shipped
 from clapas.recipe.typed import TypedFile, read_typed
-from clapas.train.config import OptimizerConfig, ScheduleConfig, StageConfig, TelemetryConfig, TrainConfig
+from clapas.train.config import (
+    OptimizerConfig,
+    ScheduleConfig,
+    StageConfig,
+    TelemetryConfig,
+    TrainConfig,
+    check_optimizer,
+)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -95,6 +102,12 @@ class Recipe(TypedFile):
                 unit, found = ("steps", warmup) if tokens is None else ("tokens", f"{tokens}, which are {warmup} steps")
                 whose = "its" if self.stages else "the run's"
                 raise ValueError(f"{course.key}.warmup_{unit}: found {found}; must be under {whose} {steps} steps")
+        return self
+
+    @model_validator(mode="after")
+    def _optimizer_fits(self) -> Recipe:
+        schedules = {course.key: course.schedule for course in self.courses}
+        check_optimizer(self.optimizer, schedules, tied=self.model.tie_word_embeddings, tensor=self.parallel.tensor)
         return self
 
     @property

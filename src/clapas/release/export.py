@@ -13,6 +13,7 @@ from typing import Any, Literal
 import orjson
 import torch
 
+from clapas.checkpoint.format import Weights
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.evaluate.load import CONFIG, check_names, check_vocabulary, model_config_of, tokenizer_folder_of
 from clapas.model.config import ModelConfig
@@ -41,11 +42,13 @@ def export(
     dtype: Literal["bf16", "fp32"] = "bf16",
     shard_bytes: int = SHARD_BYTES,
     tokenizer: Path | None = None,
+    weights: Weights | None = None,
 ) -> Path:
     """Write a run's newest sound checkpoint, or a given one, as the Hugging Face folder `out`; returns it.
 
     dtype: fp32 are the masters themselves, bf16 the masters rounded to nearest even. shard_bytes: most bytes of a file
-    of weights. tokenizer: its folder, by default the one beside the data of the run.
+    of weights. tokenizer: its folder, by default the one beside the data of the run. weights: as they train (`raw`) or
+    their `average`; by default the average where one was kept.
     Raises UserError where there is no checkpoint, `out` is not empty, or the tokenizer is missing or another one.
     """
     refuse_to_replace(out)
@@ -56,9 +59,10 @@ def export(
     name, torch_dtype = DTYPES[dtype]
     shapes = _shapes(config)
     check_names(reader, shapes)
+    weight_of = reader.weights(weights)
     special: dict[str, Any] = {key: getattr(opened.record, key) for key in ("eos", "bos", "pad")}
     with new_folder(out) as folder:
-        write_weights(folder, shapes, reader.tensor, torch_dtype, shard_bytes)
+        write_weights(folder, shapes, weight_of, torch_dtype, shard_bytes)
         _write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name))
         _write_json(folder / "generation_config.json", generation_config(**special))
         _copy_tokenizer(opened.path, folder, config.max_position_embeddings)

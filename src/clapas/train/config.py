@@ -72,10 +72,37 @@ class TrainConfig(Section):
         return self
 
 
-class OptimizerConfig(Section):
-    """AdamW (Loshchilov & Hutter, 2019). Weight decay acts on matrices only, never on norms.
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "adamw": {"betas": (0.9, 0.95), "eps": 1e-8},
+    "lion": {"betas": (0.9, 0.99)},
+    "muon": {"betas": (0.9, 0.95), "eps": 1e-8, "momentum": 0.95},
+    "schedule_free": {"betas": (0.9, 0.95), "eps": 1e-8},
+}
+"""Each optimizer's own options with their defaults."""
 
-    gradient_clipping: largest global L2 norm of the gradient; 0 turns clipping off.
+
+class MupConfig(Section):
+    """Hyperparameters tuned at one width, used at another (muP; Yang et al., 2022): see `train.optimizers.mup`.
+
+    base_width: the `model.hidden_size` at which `lr` and `initializer_range` were found. Widths must differ in the
+    number of heads and in `intermediate_size` alike, with the same `head_dim`.
+    """
+
+    base_width: PositiveInt
+
+
+class OptimizerConfig(Section):
+    """How weights follow gradients. Weight decay is decoupled; it acts on matrices, never on norms and biases, nor on
+    an input embedding that is not the head too (see `train.optimizers.groups`).
+
+    adamw: Loshchilov & Hutter, 2019. lion: Chen et al., 2023; wants a 3 to 10 times smaller `lr` than adamw, and a
+    `weight_decay` as many times larger. muon: Jordan, 2024, scaled as by Liu et al., 2025, so that adamw's `lr` and
+    `weight_decay` serve; embeddings, head and vectors are left to adamw. schedule_free: Defazio et al., 2024, on AdamW;
+    trains with `schedule.name: constant`.
+    momentum: muon's, of the matrices. betas, eps: of all that is not muon's own.
+    gradient_clipping: largest global L2 norm of the gradient, before any optimizer sees it; 0 turns clipping off.
+    ema_decay: keep an exponential moving average of the weights, which evaluation and export then take; None: none.
+    mup: scale initial weights and learning rates with the width of the model.
     """
 
     also_called: ClassVar[dict[str, str]] = {
@@ -85,14 +112,29 @@ class OptimizerConfig(Section):
         "epsilon": "eps",
         "adam_epsilon": "eps",
         "type": "name",
+        "ema": "ema_decay",
     }
 
-    name: Literal["adamw"] = "adamw"
+    name: Literal["adamw", "lion", "muon", "schedule_free"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 3e-4
-    betas: tuple[Beta, Beta] = (0.9, 0.95)
-    eps: Annotated[float, Field(gt=0)] = 1e-8
+    betas: tuple[Beta, Beta] = (0.9, 0.95)  # by the optimizer's name, see OPTIMIZERS
+    eps: Annotated[float, Field(gt=0)] | None = None
+    momentum: Beta | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     gradient_clipping: Annotated[float, Field(ge=0)] = 1.0
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    mup: MupConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_this_optimizer(cls, values: Any) -> Any:
+        return with_named_options(values, OPTIMIZERS, default="adamw")
+
+    @model_validator(mode="after")
+    def _one_average(self) -> OptimizerConfig:
+        if self.name == "schedule_free" and self.ema_decay is not None:
+            raise ValueError("ema_decay: has no meaning with name: schedule_free, which keeps an average of its own")
+        return self
 
 
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -174,6 +216,32 @@ class StageConfig(Section):
             given = "neither" if self.steps is None else "both"
             raise ValueError(f"steps and tokens: {given} given; give one of the two")
         return self
+
+
+def check_optimizer(
+    optimizer: OptimizerConfig, schedules: Mapping[str, ScheduleConfig], *, tied: bool, tensor: int
+) -> None:
+    """Raise ValueError where the optimizer cannot work with the other sections.
+
+    schedules: dotted key -> schedule, of every stage. tied: whether the head is the embedding. tensor: ranks that share
+    each matrix.
+    """
+    for key, schedule in schedules.items():
+        if optimizer.name == "schedule_free" and schedule.name != "constant":
+            raise ValueError(
+                f"{key}.name: found {schedule.name}; must be constant with optimizer.name: schedule_free, "
+                "whose average takes the place of a decay: schedule={name: constant, warmup_steps: …}"
+            )
+    if optimizer.mup is not None and tied:
+        raise ValueError(
+            "model.tie_word_embeddings: found true; must be false with optimizer.mup: a head wants initial weights "
+            "and a learning rate that fall with the width, an embedding wants them as they are"
+        )
+    if optimizer.name == "muon" and tensor > 1:
+        raise ValueError(
+            f"parallel.tensor: found {tensor}; must be 1 with optimizer.name: muon, which needs whole matrices: "
+            "parallel.zero_stage=3 shards a model too"
+        )
 
 
 class TelemetryConfig(Section):

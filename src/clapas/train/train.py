@@ -18,6 +18,7 @@ from torch import nn
 from clapas.engine.engine import Engine, import_deepspeed
 from clapas.engine.layout import layout_of
 from clapas.engine.ranks import Ranks, start_ranks, stop_ranks
+from clapas.engine.slots import slots
 from clapas.engine.state import restore, seed_random_states
 from clapas.loader.plan import DataPlan
 from clapas.model.build import build_model
@@ -27,12 +28,16 @@ from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.checkpointing import Checkpointing
+from clapas.train.callbacks.moving_average import MovingAverage
 from clapas.train.callbacks.progress import ProgressDisplay
 from clapas.train.callbacks.validation import Validation, has_held_out
 from clapas.train.callbacks.wandb import WandbLogger
 from clapas.train.loop import run_loop
 from clapas.train.objective import Objective, language_modelling
-from clapas.train.optimizer import build_optimizer
+from clapas.train.optimizers.build import build_optimizer
+from clapas.train.optimizers.muon import Muon
+from clapas.train.optimizers.mup import std_scale, width_ratio
+from clapas.train.optimizers.roles import parameter_roles
 from clapas.train.preflight import preflight
 from clapas.train.run import Run
 from clapas.train.run_folder import RunFolder
@@ -104,7 +109,7 @@ def _prepare(
         if folder:
             print(f"{recipe.folder}: trained already, {reader.step:,} steps", file=sys.stderr)
         return None
-    all_callbacks = [*_loggers(recipe), *callbacks, *_keepers(recipe, plan)]
+    all_callbacks = [*_averages(recipe), *_loggers(recipe), *callbacks, *_keepers(recipe, plan)]
     engine = build_engine(recipe, ranks, all_callbacks, build)
     if reader is not None:
         restore(engine, reader)
@@ -121,7 +126,8 @@ def _prepare(
 def initial_model(recipe: Recipe) -> nn.Module:
     """The recipe's model on the CPU, initialised by parameter name: the same on any number of ranks."""
     model = build_model(recipe.model, recipe.compute)
-    initialise(model, recipe.seed)
+    ratio = width_ratio(recipe.optimizer, recipe.model.hidden_size)
+    initialise(model, recipe.seed, {name: std_scale(role, ratio) for name, role in parameter_roles(model).items()})
     return model
 
 
@@ -137,7 +143,17 @@ def build_engine(
     for callback in callbacks:
         callback.on_build(model)
     model.to(ranks.device)
-    return Engine(model, build_optimizer(recipe.optimizer, model), recipe, ranks)
+    optimizer = build_optimizer(recipe.optimizer, model, width_ratio(recipe.optimizer, recipe.model.hidden_size))
+    engine = Engine(model, optimizer, recipe, ranks)
+    if isinstance(optimizer, Muon):
+        optimizer.bind(slots(engine.deepspeed), ranks.device)
+    return engine
+
+
+def _averages(recipe: Recipe) -> list[Callback]:
+    """The built-in callback that averages weights: before all that may look at them."""
+    decay = recipe.optimizer.ema_decay
+    return [] if decay is None else [MovingAverage(decay)]
 
 
 def _loggers(recipe: Recipe) -> list[Callback]:

@@ -23,7 +23,8 @@ class Validation(Callback):
             return
         config = run.recipe.evaluation
         windows = held_out_windows(run.recipe, run.plan.manifest, run.ranks.data_rank, run.ranks.data_size)
-        own = score(run.engine, windows, device=run.ranks.device, limit=config.tokens)
+        with run.engine.averaged():
+            own = score(run.engine, windows, device=run.ranks.device, limit=config.tokens)
         loss_sum, tokens = run.ranks.sum_all([own.loss_sum, float(own.tokens)])
         scored = type(own)(loss_sum, int(tokens))
         bits = scored.bits_per_byte(windows)

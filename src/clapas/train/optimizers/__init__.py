@@ -1,0 +1,1 @@
+"""How weights follow gradients: the optimizers, their groups of parameters, and width transfer."""
