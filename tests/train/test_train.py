@@ -56,6 +56,74 @@ def train(tmp_path: Path, clapas: Clapas, test_data: Path) -> Any:
     return run
 
 
+OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "lion": ("optimizer={name: lion, lr: 1e-3}",),
+    "muon": ("optimizer.name=muon",),
+    "schedule_free": ("optimizer.name=schedule_free", "schedule={name: constant, warmup_steps: 2}"),
+    "averaged muP": ("optimizer.ema_decay=0.9", "optimizer.mup={base_width: 32}", "model.tie_word_embeddings=false"),
+}
+"""What is trained with besides AdamW alone."""
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "zero_stage", "precision", "nproc"),
+    [("lion", 3, "fp32", 2), ("muon", 1, "bf16", 2), ("muon", 3, "fp32", 2), ("schedule_free", 2, "bf16", 2),
+     ("averaged muP", 1, "fp32", 2), ("averaged muP", 3, "bf16", 1)],
+)  # fmt: skip
+def test_every_optimizer_learns_and_resumes_bit_for_bit(
+    train: Any, tmp_path: Path, optimizer: str, zero_stage: int, precision: str, nproc: int
+) -> None:
+    """As for AdamW; the resumed run validates after every step, so averaged weights leave no trace in the training."""
+    overrides = (*OPTIMIZERS[optimizer], f"parallel.zero_stage={zero_stage}", f"precision={precision}")
+    whole = train("whole", *overrides, nproc=nproc)
+    assert whole.returncode == 0, whole.stderr
+    losses = [row["loss"] for row in steps(tmp_path / "whole")]
+    assert losses[-1] < losses[0] - 0.02
+    newest = committed_checkpoints(tmp_path / "whole/checkpoints")[-1]
+    resumed = tmp_path / "resumed"
+    (resumed / "checkpoints").mkdir(parents=True)
+    (tmp_path / "whole/checkpoints/step-00000003").rename(resumed / "checkpoints/step-00000003")
+    again = train("resumed", *overrides, "evaluation.every=1", nproc=nproc)
+    assert again.returncode == 0, again.stderr
+    assert steps(resumed) == steps(tmp_path / "whole")[3:]
+    assert same_state(newest, find_checkpoint(resumed))
+
+
+@pytest.mark.slow
+def test_muon_is_the_same_whatever_cuts_its_matrices(train: Any, tmp_path: Path) -> None:
+    """One rank, and two at each ZeRO stage: the same losses to 1e-5 in fp32 over 20 steps."""
+    for name, stage, nproc in (("one", 0, 1), ("zero0", 0, 2), ("zero1", 1, 2), ("zero2", 2, 2), ("zero3", 3, 2)):
+        result = train(name, "optimizer.name=muon", "train.steps=20", f"parallel.zero_stage={stage}", nproc=nproc)
+        assert result.returncode == 0, result.stderr
+    expected = steps(tmp_path / "one")
+    for name in ("zero0", "zero1", "zero2", "zero3"):
+        for row, wanted in zip(steps(tmp_path / name), expected, strict=True):
+            assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-5)
+            assert row["grad_norm"] == pytest.approx(wanted["grad_norm"], rel=1e-4)
+
+
+def test_validation_and_evaluation_take_the_average(train: Any, tmp_path: Path, clapas: Clapas) -> None:
+    """What the run logs is what `clapas eval` measures of its checkpoint; the weights as they train are another model.
+
+    The average is the mean of the steps' weights until 1 / (1 - decay) steps are done: here it stays one.
+    """
+    overrides = ("optimizer.ema_decay=0.9", "checkpoint={every: 1, keep: 3}", "train.steps=3", "evaluation.every=3")
+    result = train("run", *overrides, nproc=2)
+    assert result.returncode == 0, result.stderr
+    (logged,) = [row for row in read_json_lines(tmp_path / "run/metrics.jsonl") if "split" in row]
+    measured = {}
+    for weights in ("average", "raw", None):
+        chosen = () if weights is None else ("--weights", weights)
+        evaluated = clapas("eval", "run", "--json", *chosen, cwd=tmp_path)
+        assert evaluated.returncode == 0, evaluated.stderr
+        measured[weights] = json.loads(evaluated.stdout)["bits_per_byte"]
+    assert measured["average"] == measured[None] == pytest.approx(logged["bits_per_byte"], rel=1e-6)
+    assert measured["raw"] != pytest.approx(logged["bits_per_byte"], rel=1e-4)
+    readers = [CheckpointReader(path) for path in committed_checkpoints(tmp_path / "run/checkpoints")]
+    mean = torch.stack([reader.tensor("model.norm.weight").double() for reader in readers]).mean(0)
+    assert torch.allclose(readers[-1].tensor("model.norm.weight", "average").double(), mean, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("zero_stage", "precision", "nproc"),
     [(0, "fp32", 1), (0, "bf16", 1), (1, "fp32", 2), (2, "bf16", 2), (3, "fp32", 2), (1, "bf16", 1), (3, "bf16", 1)],

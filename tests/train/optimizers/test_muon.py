@@ -108,9 +108,11 @@ def test_experts_are_orthogonalised_one_by_one_and_the_rest_is_adamws() -> None:
     stack, vector = torch.randn(3, 8, 6, requires_grad=True), torch.randn(8, requires_grad=True)
     singles = {f"w{index}": stack[index].detach().clone().requires_grad_() for index in range(3)}
     plain = vector.detach().clone().requires_grad_()
-    options = {"weight_decay": 0.1}
-    optimizers = [muon({"stack": stack}, {"vector": vector}, **options), muon(singles, **options)]
-    optimizers.append(torch.optim.AdamW([plain], lr=0.02, **options))  # type: ignore[arg-type]
+    optimizers = (
+        muon({"stack": stack}, {"vector": vector}, weight_decay=0.1),
+        muon(singles, weight_decay=0.1),
+        torch.optim.AdamW([plain], lr=0.02, weight_decay=0.1),
+    )
     for _ in range(3):
         stack.grad, vector.grad = torch.randn_like(stack), torch.randn_like(vector)
         plain.grad = vector.grad.clone()
