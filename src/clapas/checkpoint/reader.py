@@ -88,13 +88,17 @@ class CheckpointReader:
 
         Raises UserError where an average is asked for and none was kept. Parameters that did not train have none.
         """
-        averaged = {name for name, record in self.manifest.parameters.items() if AVERAGE in record.states}
-        if which == "average" and not averaged:
+        states = self.weight_states(which)
+        return lambda name: self.tensor(name, states[self._stored(name)])
+
+    def weight_states(self, which: Weights | None = None) -> dict[str, str]:
+        """Each stored parameter's name -> the state that holds the weights asked for; see `weights`."""
+        parameters = self.manifest.parameters.items()
+        states = {name: AVERAGE if AVERAGE in record.states else MASTER for name, record in parameters}
+        if which == "average" and AVERAGE not in states.values():
             way_out = "leave --weights out, or train with optimizer.ema_decay or optimizer.name=schedule_free"
             raise UserError("this run kept no average of its weights", where=self.folder, way_out=way_out)
-        if which == "raw":
-            averaged = set()
-        return lambda name: self.tensor(name, AVERAGE if self._stored(name) in averaged else MASTER)
+        return dict.fromkeys(states, MASTER) if which == "raw" else states
 
     @torch.no_grad()
     def read_into(self, name: str, state: str, offset: int, out: torch.Tensor) -> None:

@@ -35,18 +35,22 @@ from clapas.recipe.files import current_umask, sync_file, sync_folder
 from clapas.recipe.hashes import file_hash
 
 
-class Ranks(Protocol):
-    """The processes that write together."""
+class Place(Protocol):
+    """Which of the files of a checkpoint is written."""
 
     @property
     def rank(self) -> int:
-        """This process, from 0."""
+        """The file's number, from 0: its writer's rank."""
         ...
 
     @property
     def size(self) -> int:
         """How many there are."""
         ...
+
+
+class Ranks(Place, Protocol):
+    """The processes that write together."""
 
     def agree_on_error(self, error: str | None) -> str | None:
         """Every rank's call returns the first error that any of them brought, or None. Acts as a barrier."""
@@ -63,9 +67,9 @@ def write_checkpoint(checkpoints: Path, snapshot: Snapshot, facts: dict[str, Any
     final = step_folder(checkpoints, facts["step"])
     partial = checkpoints / f".{final.name}.partial"
     stages = (
-        lambda: _begin(partial) if ranks.rank == 0 else None,
-        lambda: _write_rank(partial, snapshot, ranks),
-        lambda: _commit(partial, final, snapshot, facts, ranks.size) if ranks.rank == 0 else None,
+        lambda: begin(partial) if ranks.rank == 0 else None,
+        lambda: write_rank(partial, snapshot, ranks),
+        lambda: commit(partial, final, snapshot.aliases, facts, ranks.size) if ranks.rank == 0 else None,
     )
     for stage in stages:
         error = None
@@ -83,12 +87,13 @@ def write_checkpoint(checkpoints: Path, snapshot: Snapshot, facts: dict[str, Any
     return final
 
 
-def _begin(partial: Path) -> None:
+def begin(partial: Path) -> None:
+    """An empty hidden folder to write in."""
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
 
 
-def _write_rank(partial: Path, snapshot: Snapshot, ranks: Ranks) -> None:
+def write_rank(partial: Path, snapshot: Snapshot, ranks: Place) -> None:
     """This rank's tensors, and beside them what rank 0 needs for the manifest."""
     name = rank_file(ranks.rank, ranks.size)
     tensors = {f"rng|{key}": value for key, value in snapshot.rng.items()}
@@ -116,13 +121,14 @@ def _describe(fragment: Fragment, file: str) -> dict[str, Any]:
     }
 
 
-def _commit(partial: Path, final: Path, snapshot: Snapshot, facts: dict[str, Any], size: int) -> None:
+def commit(partial: Path, final: Path, aliases: dict[str, str], facts: dict[str, Any], size: int) -> None:
+    """Make one checkpoint of what `size` ranks wrote: the manifest, the seal, the rename."""
     notes = [partial / f"{rank_file(rank, size)}.json" for rank in range(size)]
     contents = [orjson.loads(note.read_bytes()) for note in notes]
     parameters = _merge(piece for content in contents for piece in content["fragments"])
     manifest = CheckpointManifest(
         parameters=parameters,
-        aliases=snapshot.aliases,
+        aliases=aliases,
         files=[FileRecord(**content["file"]) for content in contents],
         **facts,
     )
