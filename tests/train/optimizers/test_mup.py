@@ -63,8 +63,12 @@ def outputs(model: Any, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
     parts = {"embedding": model.model.embed_tokens, "logits": model.lm_head}
     parts |= {f"attention {n}": layer.self_attn for n, layer in enumerate(model.model.layers)}
     parts |= {f"mlp {n}": layer.mlp for n, layer in enumerate(model.model.layers)}
+
+    def keep(name: str, output: Any) -> None:
+        found[name] = output[0] if isinstance(output, tuple) else output  # beside it: the experts' balance
+
     hooks = [
-        part.register_forward_hook(lambda _module, _inputs, output, name=name: found.update({name: output}))
+        part.register_forward_hook(lambda _module, _inputs, output, name=name: keep(name, output))
         for name, part in parts.items()
     ]
     model(tokens)
