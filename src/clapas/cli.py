@@ -111,6 +111,13 @@ def _audit(options: argparse.Namespace) -> None:
     _print(audit(options.run, options.step), options.json, audit_table)
 
 
+def _checkpoint_soup(options: argparse.Namespace) -> None:
+    from clapas.checkpoint.reader import find_checkpoint
+    from clapas.checkpoint.soup import soup
+
+    print(soup([find_checkpoint(path) for path in options.checkpoints], options.out, weights=options.weights))
+
+
 def _export(options: argparse.Namespace) -> None:
     from clapas.release.export import export
 
@@ -257,6 +264,13 @@ def _run_verbs(verbs: Any) -> None:
 
 
 def _model_verbs(verbs: Any) -> None:
+    example = "clapas checkpoint soup runs/a runs/b --out runs/soup"
+    checkpoint = _verb(verbs, "checkpoint", "work with checkpoints", example)
+    parts = checkpoint.add_subparsers(metavar="VERB", required=True)
+    verb = _verb(parts, "soup", "average the weights of several checkpoints", example, _checkpoint_soup)
+    verb.add_argument("checkpoints", type=Path, nargs="+", metavar="RUN_OR_CHECKPOINT")
+    verb.add_argument("--out", type=Path, required=True, help="a folder that becomes like a run's")
+    _weights(verb)
     example = "clapas export runs/demo --out model"
     verb = _verb(verbs, "export", "write a checkpoint as a Hugging Face folder", example, _export)
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")

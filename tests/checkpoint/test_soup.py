@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.checkpoint.soup import soup
 from clapas.checkpoint.writer import write_checkpoint
 from clapas.recipe.errors import UserError
+from commands import Clapas
 
 
 class Alone:
@@ -80,3 +82,13 @@ def test_what_is_no_soup(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="will not be replaced"):
         soup([one, one], tmp_path / "run")
+
+
+def test_the_command_evaluates_as_a_model(clapas: Clapas, trained_run: Path, tmp_path: Path) -> None:
+    """Two checkpoints of a run, averaged by the command, are evaluated like any run."""
+    paths = sorted((trained_run / "checkpoints").glob("step-*"))
+    made = clapas("checkpoint", "soup", *paths, "--out", tmp_path / "soup", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    judged = clapas("eval", tmp_path / "soup", "--json", cwd=tmp_path)
+    assert judged.returncode == 0, judged.stderr
+    assert 0 < json.loads(judged.stdout)["bits_per_byte"] < 8
