@@ -102,6 +102,14 @@ class Ranks:
         dist.all_reduce(tensor)
         return (tensor / self.tensor).tolist()
 
+    def gather(self, values: list[float]) -> list[list[float]]:
+        """Every rank's numbers (float64), equally many of each, in the order of the ranks; one collective."""
+        if self.size == 1:
+            return [values]
+        everyone = torch.empty(self.size, len(values), dtype=torch.float64)
+        dist.all_gather(list(everyone.unbind()), torch.tensor(values, dtype=torch.float64))
+        return everyone.tolist()
+
     def broadcast(self, text: str | None) -> str | None:
         """Rank 0's text, on every rank."""
         if self.size == 1:

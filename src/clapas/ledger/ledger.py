@@ -73,7 +73,8 @@ class Totals:
 
     steps, tokens: of the run as it stands (repeated work is not counted twice).
     tokens_computed, flops, seconds: all work done, repeated work included. flops are the model's (6N + attention).
-    accelerator_seconds: wall seconds times ranks. energy_joules: a number, or "not measured".
+    accelerator_seconds: wall seconds times ranks.
+    energy_joules: a number, or "not measured". energy_boundary: what was measured; None where nothing was.
     """
 
     steps: int
@@ -86,6 +87,7 @@ class Totals:
     restarts: int
     checkpoints: int
     energy_joules: float | str
+    energy_boundary: str | None
     evaluations: list[dict[str, Any]]
 
 
@@ -98,6 +100,7 @@ def sum_ledger(events: list[dict[str, Any]]) -> Totals:
     starts = [event for event in events if event["event"] == "segment_start"]
     energies = [totals["energy_joules"] for totals in last.values()]
     measured = bool(energies) and all(isinstance(energy, (int, float)) for energy in energies)
+    boundaries = dict.fromkeys(totals.get("energy_boundary") for totals in last.values()) if measured else {}
     newest = max(last) if last else None
     return Totals(
         steps=last[newest]["step"] if newest is not None else 0,
@@ -110,5 +113,6 @@ def sum_ledger(events: list[dict[str, Any]]) -> Totals:
         restarts=max(0, len(starts) - 1),
         checkpoints=sum(event["event"] == "checkpoint" for event in events),
         energy_joules=sum(energies) if measured else NOT_MEASURED,
+        energy_boundary="; ".join(filter(None, boundaries)) or None,
         evaluations=[event for event in events if event["event"] == "evaluation"],
     )

@@ -26,6 +26,7 @@ from clapas.recipe.shipped import find_shipped
 from clapas.recipe.typed import TypedFile, read_typed
 from clapas.train.config import (
     OptimizerConfig,
+    ProfileConfig,
     ScheduleConfig,
     StageConfig,
     TelemetryConfig,
@@ -56,6 +57,7 @@ class Recipe(TypedFile):
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    profile: ProfileConfig = ProfileConfig()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Recipe:
@@ -158,6 +160,8 @@ class Recipe(TypedFile):
             changes["batch_ramp"] = {str(step): batch for step, batch in self.train.batch_ramp.items()}
         if self.stages is not None:
             changes["stages"] = [s.model_dump(mode="json", exclude={"name", "micro_batch_size"}) for s in self.stages]
+        if self.train.freeze:
+            changes["freeze"] = list(self.train.freeze)
         return {
             "seed": self.seed,
             "model": self.model.model_dump(mode="json"),

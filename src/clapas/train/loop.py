@@ -33,7 +33,6 @@ def run_loop(run: Run, objective: Objective) -> int:
         stop.close()
         for callback in run.callbacks:
             callback.on_end(run)
-        run.close()
     done = run.step == run.recipe.total_steps
     exit_code = EXIT_DONE if done else EXIT_RUN_ME_AGAIN
     run.end(exit_code, "done" if done else "asked to stop; saved")
@@ -50,10 +49,11 @@ def _loop(run: Run, objective: Objective, stop: StopRequest) -> None:
             with run.clock("data"):
                 micro_batches = next(steps)
             local_targets = float(sum(batch.target_count for batch in micro_batches))
-            targets, asked = run.ranks.sum_all([local_targets, float(stop.requested)])
+            with run.clock("communication"):
+                targets, asked = run.ranks.sum_all([local_targets, float(stop.requested)])
             run.stopping = bool(asked)
             step = _train_step(run, objective, micro_batches, targets)
-            run.finish_step(step, time.perf_counter() - begin)
+            run.finish_step(step, begin)
             for callback in run.callbacks:
                 callback.on_step(run)
 

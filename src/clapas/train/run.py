@@ -19,7 +19,7 @@ from clapas.recipe.phases import Phase
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
 from clapas.train.clock import Clock
-from clapas.train.run_folder import Metrics, RunFolder
+from clapas.train.run_folder import RunFolder
 
 
 @dataclass(slots=True)
@@ -53,7 +53,8 @@ class Run:
     """One rank's view of a run that trains.
 
     step: optimizer steps done. last_step: the newest of them. stopping: the ranks have agreed to stop after this step.
-    folder: on rank 0, else None. clock: where the time of the steps goes.
+    folder: on rank 0, else None. clock: where the time of the steps goes. peak_flops: of one rank's device, FLOP/s.
+    energy_joules: of all ranks in this segment, as last measured within energy_boundary.
     """
 
     def __init__(
@@ -76,10 +77,11 @@ class Run:
         self.stopping = False
         self.last_step: Step | None = None
         self.work = Work()
-        self.clock = Clock()
+        self.clock = Clock(ranks.device)
+        self.energy_joules: float | str = NOT_MEASURED
+        self.energy_boundary: str | None = None
         self._logged = Work()
         self._begin = time.perf_counter()
-        self._metrics = Metrics(recipe.folder, from_step=step) if folder else None
 
     @property
     def identity(self) -> str:
@@ -106,21 +108,29 @@ class Run:
         """Mean time of this segment's steps."""
         return self.work.seconds / max(1, self.work.steps)
 
-    def finish_step(self, step: Step, seconds: float) -> None:
-        """Count a step that was done; log it where it is time."""
+    def logs(self, step: int) -> bool:
+        """Whether a step has a row in metrics.jsonl."""
+        return step % self.recipe.telemetry.log_every == 0 or step == self.recipe.total_steps
+
+    def finish_step(self, step: Step, begin: float) -> None:
+        """Count a step that was done; log it where it is time. begin: when it began (`time.perf_counter`).
+
+        A step that is logged waits for its loss, and its time includes that wait.
+        """
         self.last_step = step
         self.step += 1
         self.work.steps += 1
         self.work.tokens += self.phase.tokens_per_step
         self.work.flops += self.phase.tokens_per_step * self.flops_per_token
-        self.work.seconds += seconds
         if self.engine.was_skipped and self.engine.loss_scale is None:  # DeepSpeed goes on without a word (#8415)
             self._fail_diverged(f"gradient norm {step.grad_norm}")
-        if self.step % self.recipe.telemetry.log_every == 0 or self.step == self.recipe.total_steps:
-            self._log_step(step)
+        loss_sum = step.loss_sum.item() if self.logs(self.step) else None
+        self.work.seconds += time.perf_counter() - begin
+        if loss_sum is not None:
+            self._log_step(step, loss_sum)
 
-    def _log_step(self, step: Step) -> None:
-        loss = self.ranks.sum(step.loss_sum.item()) / step.targets
+    def _log_step(self, step: Step, loss_sum: float) -> None:
+        loss = self.ranks.sum(loss_sum) / step.targets
         steps = self.work.steps - self._logged.steps
         seconds = self.work.seconds - self._logged.seconds
         rate = (self.work.tokens - self._logged.tokens) / seconds
@@ -158,10 +168,9 @@ class Run:
             )
 
     def log(self, row: dict[str, Any]) -> None:
-        """Append a row to metrics.jsonl and show it to the callbacks."""
-        if self.folder and self._metrics:
+        """Hand a row to the callbacks: the first of them writes it to metrics.jsonl."""
+        if self.folder:
             row["segment"] = self.folder.segment
-            self._metrics.append(row)
         for callback in self.callbacks:
             callback.on_log(self, row)
 
@@ -179,7 +188,8 @@ class Run:
             "flops": self.work.flops,
             "seconds": round(time.perf_counter() - self._begin, 3),
             "ranks": self.ranks.size,
-            "energy_joules": NOT_MEASURED,
+            "energy_joules": self.energy_joules,
+            "energy_boundary": self.energy_boundary,
         }
 
     def end(self, exit_code: int, reason: str) -> None:
@@ -193,11 +203,6 @@ class Run:
         self.record("failed", error=str(error), totals=self.totals())
         if self.folder:
             self.folder.end_segment(error.exit_code, error.what, self.step)
-
-    def close(self) -> None:
-        """Let go of the files."""
-        if self._metrics:
-            self._metrics.close()
 
     def headline(self) -> str:
         """What is about to be trained, in one line."""

@@ -6,7 +6,6 @@ it, bit for bit, if the recipe is still the same run.
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import sys
@@ -27,11 +26,7 @@ from clapas.model.init import initialise
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
-from clapas.train.callbacks.checkpointing import Checkpointing
-from clapas.train.callbacks.moving_average import MovingAverage
-from clapas.train.callbacks.progress import ProgressDisplay
-from clapas.train.callbacks.validation import Validation, has_held_out
-from clapas.train.callbacks.wandb import WandbLogger
+from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.loop import run_loop
 from clapas.train.objective import Objective, language_modelling
 from clapas.train.optimizers.build import build_optimizer
@@ -109,7 +104,7 @@ def _prepare(
         if folder:
             print(f"{recipe.folder}: trained already, {reader.step:,} steps", file=sys.stderr)
         return None
-    all_callbacks = [*_averages(recipe), *_loggers(recipe), *callbacks, *_keepers(recipe, plan)]
+    all_callbacks = [*loggers(recipe), *callbacks, *keepers(recipe, plan)]
     engine = build_engine(recipe, ranks, all_callbacks, build)
     if reader is not None:
         restore(engine, reader)
@@ -119,7 +114,6 @@ def _prepare(
     step = reader.step if reader else 0
     run = Run(recipe, ranks, engine, plan, folder, all_callbacks, step=step, hashes=hashes, peak_flops=peak)
     run.record("segment_start", **hashes, ranks=ranks.size, device=ranks.device.type, data=str(recipe.data.path))
-    gc.freeze()  # what was built until here lives as long as the run: the collector need not look at it again
     return run
 
 
@@ -140,33 +134,15 @@ def build_engine(
     """A model, its optimizer and DeepSpeed around them."""
     seed_random_states(recipe.seed, 0, ranks.rank)
     model = build(recipe)
-    for callback in callbacks:
-        callback.on_build(model)
+    with ranks.said_once():
+        for callback in callbacks:
+            callback.on_build(model)
     model.to(ranks.device)
     optimizer = build_optimizer(recipe.optimizer, model, width_ratio(recipe.optimizer, recipe.model.hidden_size))
     engine = Engine(model, optimizer, recipe, ranks)
     if isinstance(optimizer, Muon):
         optimizer.bind(slots(engine.deepspeed), ranks.device)
     return engine
-
-
-def _averages(recipe: Recipe) -> list[Callback]:
-    """The built-in callback that averages weights: before all that may look at them."""
-    decay = recipe.optimizer.ema_decay
-    return [] if decay is None else [MovingAverage(decay)]
-
-
-def _loggers(recipe: Recipe) -> list[Callback]:
-    """The built-in callbacks that tell of a run."""
-    chosen: list[Callback] = [ProgressDisplay()]
-    if recipe.telemetry.wandb is not None:
-        chosen.append(WandbLogger(recipe.telemetry.wandb, recipe.telemetry.wandb_project))
-    return chosen
-
-
-def _keepers(recipe: Recipe, plan: DataPlan) -> list[Callback]:
-    """The built-in callbacks that judge a run and keep its state: after all that may change it."""
-    return [*([Validation()] if has_held_out(recipe, plan.manifest) else []), Checkpointing()]
 
 
 def _threads(recipe: Recipe) -> int:

@@ -1,7 +1,8 @@
 """Model FLOPs utilisation: what share of the hardware's peak the model's own arithmetic reaches.
 
-On a GPU the peak is the datasheet's (slurm/hardware.yaml). A CPU has none that means anything, so its peak is
-measured: the best of a few large matrix products with the threads that the rank trains with.
+MFU counts what the model needs (`ModelConfig.flops_per_token`), HFU what the hardware executes: with activation
+checkpointing it is more. On a GPU the peak is the datasheet's (slurm/hardware.yaml). A CPU has none that means
+anything, so its peak is measured: the best of a few large matrix products with the rank's own threads.
 """
 
 from __future__ import annotations
@@ -11,9 +12,24 @@ import time
 import torch
 
 from clapas.plan.hardware import peak_flops
+from clapas.recipe.recipe import Recipe
 
 SIZE = 1024  # a product of two such fp32 matrices takes about 20 ms on one core
 REPEATS = 4
+
+
+def executed_flops(recipe: Recipe, sequence_length: int) -> float:
+    """Floating-point operations executed for each one that the model needs: 1, or more where the layers' forward is
+    made twice.
+
+    Full activation checkpointing computes every layer again, which is a third of its forward and backward; the head
+    and its loss are not. Selective keeps what matrix products made, and computes again what counts nothing here.
+    """
+    if recipe.compute.activation_checkpointing != "full":
+        return 1.0
+    flops = recipe.model.flops_per_token(sequence_length)
+    head = 6 * recipe.model.vocab_size * recipe.model.hidden_size
+    return 1 + (flops - head) / (3 * flops)
 
 
 def device_peak(device: torch.device, precision: str) -> float | None:

@@ -23,7 +23,7 @@ class Validation(Callback):
             return
         config = run.recipe.evaluation
         windows = held_out_windows(run.recipe, run.plan.manifest, run.ranks.data_rank, run.ranks.data_size)
-        with run.engine.averaged():
+        with run.clock("evaluation"), run.engine.averaged():
             own = score(run.engine, windows, device=run.ranks.device, limit=config.tokens)
         loss_sum, tokens = run.ranks.sum_all([own.loss_sum, float(own.tokens)])
         scored = type(own)(loss_sum, int(tokens))
