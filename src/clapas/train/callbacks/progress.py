@@ -1,12 +1,15 @@
-"""Live progress on a terminal, a line from time to time in a log file. Both go to stderr."""
+"""Live figures on a terminal, a line from time to time in a log file. Both go to stderr."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 from clapas.train.callbacks.base import Callback
 
@@ -15,14 +18,23 @@ if TYPE_CHECKING:
 
 PLAIN_LINE_SECONDS = 10.0
 """Time between two progress lines where stderr is a file and not a terminal."""
+COLOURS = {
+    "data": "yellow",
+    "forward": "cyan",
+    "backward": "blue",
+    "optimizer": "magenta",
+    "communication": "red",
+    "other": "bright_black",
+}
+SPLIT_WIDTH = 48  # characters of the bar that shows where a step's time goes
 
 
 class ProgressDisplay(Callback):
-    """Live progress on a terminal, a line from time to time in a log file. Both go to stderr."""
+    """Figures that are drawn anew on a terminal; lines in a log file. Rank 0 only."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._progress: Progress | None = None
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._live: LiveFigures | None = None
         self._last_line = 0.0
 
     def on_start(self, run: Run) -> None:
@@ -31,21 +43,14 @@ class ProgressDisplay(Callback):
             return
         self._console.print(run.headline(), highlight=False)
         if self._console.is_terminal:
-            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-            self._progress = Progress(*columns, console=self._console, transient=False)
-            self._progress.add_task("", total=run.recipe.total_steps, completed=run.step)
-            self._progress.start()
+            self._live = LiveFigures(self._console, run.recipe.total_steps, run.step)
 
     def on_log(self, run: Run, row: dict[str, Any]) -> None:
         """Show a step."""
         if not run.is_first:
             return
-        text = describe(row)
-        if self._progress is not None:
-            if "split" in row:
-                self._progress.console.print(f"step {row['step']}: {text}", highlight=False)
-            else:
-                self._progress.update(self._progress.task_ids[0], completed=row["step"], description=text)
+        if self._live is not None:
+            self._live.show(row)
             return
         now = time.monotonic()
         last = row["step"] == run.recipe.total_steps
@@ -54,14 +59,65 @@ class ProgressDisplay(Callback):
                 self._last_line = now
             remaining = (run.recipe.total_steps - row["step"]) * run.seconds_per_step
             eta = f", {_duration(remaining)} left" if remaining else ""
-            self._console.print(
-                f"step {row['step']}/{run.recipe.total_steps}: {text}{eta}", highlight=False, soft_wrap=True
-            )
+            line = f"step {row['step']}/{run.recipe.total_steps}: {describe(row)}{eta}"
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def on_end(self, run: Run) -> None:
         """Give the terminal back."""
-        if self._progress is not None:
-            self._progress.stop()
+        if self._live is not None:
+            self._live.close()
+
+
+class LiveFigures:
+    """The last rows' figures under a progress bar. Validations stay above it, as lines."""
+
+    def __init__(self, console: Console, total_steps: int, step: int) -> None:
+        self._console = console
+        columns = TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=SPLIT_WIDTH), TimeRemainingColumn()
+        self._progress = Progress(*columns, console=console)
+        self._task = self._progress.add_task("", total=total_steps, completed=step)
+        self._live = Live(self._progress, console=console, refresh_per_second=4)
+        self._live.start()
+
+    def show(self, row: dict[str, Any]) -> None:
+        """Draw a row."""
+        if "split" in row:
+            self._console.print(f"step {row['step']}: {describe(row)}", highlight=False)
+            return
+        self._progress.update(self._task, completed=row["step"])
+        self._live.update(Group(figures(row), self._progress))
+
+    def close(self) -> None:
+        """Leave the last figures on the screen."""
+        self._live.stop()
+
+
+def figures(row: dict[str, Any]) -> RenderableType:
+    """A row as a small table: what is learned, how fast, and where the time goes."""
+    table = Table.grid(padding=(0, 2))
+    gradient = "overflow" if row["grad_norm"] is None else f"{row['grad_norm']:.3f}"
+    memory = row.get("memory_reserved_bytes")
+    table.add_row(*_pair("loss", f"{row['loss']:.4f}"), *_pair("gradient", gradient),
+                  *_pair("learning rate", f"{row['learning_rate']:.2e}"))  # fmt: skip
+    table.add_row(*_pair("tokens/s", f"{row['tokens_per_second']:,.0f}"), *_pair("MFU", _share(row.get("mfu"))),
+                  *_pair("memory", "" if memory is None else f"{memory / 1e9:,.1f} GB"))  # fmt: skip
+    seconds = {part: row.get(f"time/{part}") or 0.0 for part in COLOURS}
+    if not (total := sum(seconds.values())):
+        return table
+    bar, legend = Text(), Text()
+    for part, spent in seconds.items():
+        bar.append("█" * round(SPLIT_WIDTH * spent / total), style=COLOURS[part])
+        if spent >= total / 100:
+            legend.append(f"{part} {spent / total:.0%}  ", style=COLOURS[part])
+    return Group(table, bar, legend)
+
+
+def _pair(name: str, value: str) -> tuple[Text, Text]:
+    return Text(name, style="bright_black"), Text(value, style="bold", justify="right")
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1%}"
 
 
 def describe(row: dict[str, Any]) -> str:

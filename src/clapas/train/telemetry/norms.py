@@ -94,7 +94,7 @@ class GradientNorms(Measure):
         """`grad_norm/GROUP` for each group that has a gradient."""
         squares = [sum(values) for values in zip(*everyone, strict=True)]
         total = sum(squares)
-        if total <= 0:
+        if total <= 0 or row["grad_norm"] is None:  # None: a step that fp16 skipped
             return {}
         scale = row["grad_norm"] / total**0.5
         return {f"grad_norm/{g}": scale * square**0.5 for g, square in zip(GROUPS, squares, strict=True) if square > 0}
