@@ -62,16 +62,16 @@ def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targ
     engine, device = run.engine, run.ranks.device
     rate = learning_rate(run.recipe, run.step + 1)
     engine.set_batch(run.recipe.phases.at(run.step + 1).global_batch_size, len(micro_batches))
-    loss_sum = torch.zeros((), device=device, dtype=torch.float64)
+    losses: list[torch.Tensor] = []
     for batch in micro_batches:
         with run.clock("forward"):
             loss, losses_B = objective(engine, batch.to(device))
         with run.clock("backward"):
             engine.backward(loss, targets)
-        loss_sum += losses_B.sum()
+        losses.append(losses_B)
     with run.clock("optimizer"):
         grad_norm = engine.step(rate)
-    return Step(loss_sum, targets, grad_norm, rate)
+    return Step(torch.cat(losses).double(), micro_batches, targets, grad_norm, rate)
 
 
 def _loader(run: Run) -> Loader:

@@ -13,6 +13,7 @@ import torch
 from clapas.engine.engine import Engine
 from clapas.engine.ranks import Ranks
 from clapas.ledger.ledger import NOT_MEASURED
+from clapas.loader.batch import Batch
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import ClapasError
 from clapas.recipe.phases import Phase
@@ -39,11 +40,13 @@ class Work:
 class Step:
     """One optimizer step, as this rank saw it.
 
-    loss_sum: nats over this rank's targets, on its device, float64. targets: the step's target tokens over all ranks.
+    losses_N: of each of this rank's samples, in nats over its targets, on the rank's device, float64.
+    batches: the samples, on the CPU. targets: the step's target tokens over all ranks.
     grad_norm: global L2 norm before clipping; infinity where the step was skipped.
     """
 
-    loss_sum: torch.Tensor
+    losses_N: torch.Tensor
+    batches: list[Batch]
     targets: float
     grad_norm: float
     learning_rate: float
@@ -124,7 +127,7 @@ class Run:
         self.work.flops += self.phase.tokens_per_step * self.flops_per_token
         if self.engine.was_skipped and self.engine.loss_scale is None:  # DeepSpeed goes on without a word (#8415)
             self._fail_diverged(f"gradient norm {step.grad_norm}")
-        loss_sum = step.loss_sum.item() if self.logs(self.step) else None
+        loss_sum = step.losses_N.sum().item() if self.logs(self.step) else None
         self.work.seconds += time.perf_counter() - begin
         if loss_sum is not None:
             self._log_step(step, loss_sum)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import torch
 
-from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.model.build import build_model
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
 from clapas.train.callbacks.freezing import Freezing
-from commands import Clapas
 
 
 def frozen(*patterns: str) -> set[str]:

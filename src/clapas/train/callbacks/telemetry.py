@@ -11,6 +11,7 @@ from clapas.train.telemetry.measure import Measure
 from clapas.train.telemetry.memory import Memory
 from clapas.train.telemetry.norms import ActivationNorms, GradientNorms, WeightNorms
 from clapas.train.telemetry.rates import Rates
+from clapas.train.telemetry.source_losses import SourceLosses
 from clapas.train.telemetry.time_split import TimeSplit
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def measures() -> list[Measure]:
     """All that is measured, in the order of the columns."""
-    return [Rates(), TimeSplit(), Memory(), GradientNorms(), WeightNorms(), ActivationNorms(), Energy()]
+    return [SourceLosses(), Rates(), TimeSplit(), Memory(), GradientNorms(), WeightNorms(), ActivationNorms(), Energy()]
 
 
 class Telemetry(Callback):

@@ -22,7 +22,7 @@ COLUMNS = (
     Column("step", "steps", "optimizer step, from 1"),
     Column("segment", "", "which start of the command wrote the row, from 1"),
     Column("loss", "nats a token", "cross-entropy, mean over the step's target tokens"),
-    Column("loss/*", "nats a token", "the same by source of the text, mean over the steps since the row before"),
+    Column("loss/*", "nats a token", "the same by source of several, over the steps since the row before"),
     Column("grad_norm", "", "global L2 norm of the gradient before clipping; null where fp16 skipped the step"),
     Column("grad_norm/*", "", "the same by part of the model; a tied head is part of the embedding"),
     Column("weight_norm/*", "", "L2 norm of the fp32 weights by part, every `telemetry.norms_every` steps"),
