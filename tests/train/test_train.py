@@ -102,6 +102,27 @@ def test_muon_is_the_same_whatever_cuts_its_matrices(train: Any, tmp_path: Path)
             assert row["grad_norm"] == pytest.approx(wanted["grad_norm"], rel=1e-4)
 
 
+@pytest.mark.parametrize("clipping", [0.1, 0.0])
+def test_clipping_acts_on_the_true_gradient(train: Any, tmp_path: Path, clipping: float) -> None:
+    """After one step Muon's momenta are shares of the gradient it saw: as long as the limit, or, at 0, as logged.
+
+    DeepSpeed's own Muon clips the orthogonalised update instead.
+    """
+    overrides = (
+        "optimizer={name: muon, momentum: 0.75, betas: [0.75, 0.95]}",
+        f"optimizer.gradient_clipping={clipping}",
+    )
+    result = train("run", *overrides, "train.steps=1", "schedule.warmup_steps=0", "parallel.zero_stage=2", nproc=2)
+    assert result.returncode == 0, result.stderr
+    (row,) = steps(tmp_path / "run")
+    assert row["grad_norm"] > 0.2
+    reader = CheckpointReader(find_checkpoint(tmp_path / "run"))
+    momenta = {name: next(s for s in ("momentum_buffer", "exp_avg") if s in record.states)
+               for name, record in reader.manifest.parameters.items()}  # fmt: skip
+    seen = torch.cat([reader.tensor(name, state).flatten().double() for name, state in momenta.items()]) / (1 - 0.75)
+    assert seen.norm().item() == pytest.approx(clipping or row["grad_norm"], rel=1e-4)
+
+
 def test_validation_and_evaluation_take_the_average(train: Any, tmp_path: Path, clapas: Clapas) -> None:
     """What the run logs is what `clapas eval` measures of its checkpoint; the weights as they train are another model.
 
