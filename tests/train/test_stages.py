@@ -64,7 +64,7 @@ def go_on_from(tmp_path: Path, step: int, name: str) -> Path:
 
 @pytest.mark.parametrize(
     ("zero_stage", "nproc"),
-    [(3, 2), *(pytest.param(stage, nproc, marks=pytest.mark.slow) for stage, nproc in ((1, 1), (1, 2), (3, 1)))],
+    [(1, 1), *(pytest.param(stage, nproc, marks=pytest.mark.slow) for stage, nproc in ((1, 2), (3, 1), (3, 2)))],
 )
 def test_a_resume_is_exact_over_every_border(train: Any, tmp_path: Path, zero_stage: int, nproc: int) -> None:
     """Stopped within the ramp and within the second stage: losses, weights and counters are equal bits."""
