@@ -67,9 +67,15 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize(
     ("optimizer", "zero_stage", "precision", "nproc"),
-    [("lion", 3, "fp32", 2), ("muon", 1, "bf16", 2), ("muon", 3, "fp32", 2), ("schedule_free", 2, "bf16", 2),
-     ("averaged muP", 1, "fp32", 2), ("averaged muP", 3, "bf16", 1)],
-)  # fmt: skip
+    [
+        ("lion", 3, "fp32", 2),
+        ("muon", 1, "bf16", 2),
+        ("schedule_free", 2, "bf16", 2),
+        ("averaged muP", 3, "bf16", 1),
+        pytest.param("muon", 3, "fp32", 2, marks=pytest.mark.slow),
+        pytest.param("averaged muP", 1, "fp32", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_every_optimizer_learns_and_resumes_bit_for_bit(
     train: Any, tmp_path: Path, optimizer: str, zero_stage: int, precision: str, nproc: int
 ) -> None:

@@ -88,7 +88,8 @@ class MupConfig(Section):
     """Hyperparameters tuned at one width, used at another (muP; Yang et al., 2022): see `train.optimizers.mup`.
 
     base_width: the `model.hidden_size` at which `lr` and `initializer_range` were found. Widths must differ in the
-    number of heads and in `intermediate_size` alike, with the same `head_dim`.
+    number of heads and in `intermediate_size` alike, with the same `head_dim`. A model from a `build` of one's own is
+    initialised by it: there only the learning rates follow.
     """
 
     base_width: PositiveInt
