@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from clapas.model.config import ModelConfig
+from clapas.engine.config import ParallelConfig, check_shares
+from clapas.model.config import ComputeConfig, ModelConfig, check_compute
 from clapas.model.decoder import CausalLM
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import read_typed
@@ -71,3 +72,25 @@ def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path: Path, changes: di
         or "head_dim" in said
     )
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_experts_are_not_tiled() -> None:
+    """A way to compute that a model does not have is refused, with the way out."""
+    with pytest.raises(ValueError, match=r"compute\.tiled_mlp: found 64; a layer of experts is not cut"):
+        check_compute(ComputeConfig(tiled_mlp=64), config_of("experts"), zero_stage=1)
+
+
+def test_layers_are_compiled_on_gpus_where_zero_leaves_them_whole() -> None:
+    """By default; on a CPU if asked for; at ZeRO-3 not by default, and refused where asked for."""
+    left_open, asked = ComputeConfig(), ComputeConfig(compile=True)
+    assert [left_open.on("cuda", stage).compile for stage in (0, 1, 2, 3)] == [True, True, True, False]
+    assert (left_open.on("cpu", 1).compile, asked.on("cpu", 1).compile) == (False, True)
+    with pytest.raises(ValueError, match=r"compute\.compile: found true with parallel\.zero_stage: 3"):
+        check_compute(asked, config_of(), zero_stage=3)
+
+
+@pytest.mark.parametrize("key", ["tensor", "sequence"])
+def test_experts_are_not_cut_into_heads(key: str) -> None:
+    """Tensor and sequence parallelism of experts are refused, with what shards them instead."""
+    with pytest.raises(ValueError, match=rf"parallel\.{key}: found 2; .* use parallel\.zero_stage=3"):
+        check_shares(ParallelConfig(**{key: 2}), config_of("experts"), sequence_length=64)

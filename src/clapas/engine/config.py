@@ -123,6 +123,12 @@ def check_shares(parallel: ParallelConfig, model: ModelConfig, sequence_length: 
         "model.num_attention_heads": model.num_attention_heads,
     }
     tensor, sequence = parallel.tensor, parallel.sequence
+    if model.experts is not None and tensor * sequence > 1:  # they are no Linear layers; their balance is a sample's
+        key, size = ("tensor", tensor) if tensor > 1 else ("sequence", sequence)
+        raise ValueError(
+            f"parallel.{key}: found {size}; model.architecture qwen3_moe is not cut so: leave it at 1 and use "
+            "parallel.zero_stage=3, which shards the experts over all ranks"
+        )
     _check_divides("parallel.tensor", tensor, {**heads, "model.intermediate_size": model.intermediate_size})
     left = {f"{name} / parallel.tensor" if tensor > 1 else name: count // tensor for name, count in heads.items()}
     _check_divides("parallel.sequence", sequence, {**left, "data.sequence_length": sequence_length})

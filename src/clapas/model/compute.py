@@ -1,21 +1,24 @@
-"""How the decoder is computed: what the forward pass keeps for the backward pass. The results are the same bits.
+"""How the decoder is computed: what is kept for the backward pass, and what is compiled. No result changes.
 
 Full checkpointing keeps the input of each layer and computes the layer again (Chen et al., 2016). Selective
 checkpointing also keeps what is dear to compute and cheap to hold, the matrix products of the projections and fused
 attention, and computes again only what lies between them: norms, rotary positions, SwiGLU.
+
+One layer is compiled and its code runs for all: compiling the whole model would take as many times longer. The
+checkpointing is inside, where the compiler sees what it may keep.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from clapas.model.config import ComputeConfig
-from clapas.model.decoder import CausalLM
+from clapas.model.decoder import MLP, CausalLM, Context, RunLayer, run_layer
 
 ATEN = torch.ops.aten
 DEAR = frozenset(
@@ -33,19 +36,25 @@ DEAR = frozenset(
 
 def apply_compute(model: CausalLM, compute: ComputeConfig) -> None:
     """Make a model compute as the recipe's section says."""
-    run = checkpointed(compute.activation_checkpointing)
-    if run is not None:
-        model.model.run_layer = run
+    run = _runner(compute.activation_checkpointing)
+    if compute.compile:
+        run = torch.compile(run, dynamic=False)  # a training run has few shapes
+    model.model.run_layer = run
+    for module in model.modules():
+        if isinstance(module, MLP):
+            module.tile = compute.tiled_mlp
 
 
-def checkpointed(kind: str) -> Callable[..., Any] | None:
-    """(module, inputs) -> the module's output, computed again in the backward pass; None where it is kept as it is."""
-    if kind == "none":
-        return None
+def _runner(kind: Literal["none", "selective", "full"]) -> RunLayer:
+    """What calls a layer, and calls it again in the backward pass where `kind` says so."""
     options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}  # nothing in a layer is random
     if kind == "selective":
         options["context_fn"] = functools.partial(create_selective_checkpoint_contexts, _policy)
-    return functools.partial(checkpoint, **options)
+
+    def run(layer: nn.Module, x_BSE: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
+        return checkpoint(layer, x_BSE, context, **options)
+
+    return run_layer if kind == "none" else run
 
 
 def _policy(_: Any, operation: Any, *inputs: Any, **named: Any) -> CheckpointPolicy:

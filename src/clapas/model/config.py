@@ -208,14 +208,49 @@ class ComputeConfig(Section):
 
     activation_checkpointing: what is computed again in the backward pass instead of held: nothing, what is cheap
     between the matrix products (selective), or whole layers (full).
+    tiled_mlp: tokens that the feed-forward layer computes at a time, and again in the backward pass: for long texts,
+    where its activations are the largest left. By default all at once.
+    compile: layers are compiled when training begins (torch.compile), which takes up to a minute; by default on GPUs,
+    but not at ZeRO-3, which gathers parameters between the operations of a layer.
     """
 
     also_called: ClassVar[dict[str, str]] = {
         "gradient_checkpointing": "activation_checkpointing",
         "recompute": "activation_checkpointing",
+        "torch_compile": "compile",
     }
 
     activation_checkpointing: Literal["none", "selective", "full"] = "none"
+    tiled_mlp: PositiveInt | None = None
+    compile: bool | None = None
+
+    def on(self, device_type: str, zero_stage: int) -> ComputeConfig:
+        """This section with `compile` said, where it was left open."""
+        chosen = device_type == "cuda" and zero_stage < 3 if self.compile is None else self.compile
+        return self.model_copy(update={"compile": chosen})
+
+    @model_validator(mode="after")
+    def _tiles_are_not_held(self) -> ComputeConfig:
+        if self.tiled_mlp is not None and self.activation_checkpointing == "selective":
+            raise ValueError(
+                f"tiled_mlp: found {self.tiled_mlp} with activation_checkpointing: selective, which would hold the "
+                "very products that tiles compute again; use none or full"
+            )
+        return self
+
+
+def check_compute(compute: ComputeConfig, model: ModelConfig, zero_stage: int) -> None:
+    """Raise ValueError where a model cannot be computed so."""
+    if compute.compile and zero_stage == 3:
+        raise ValueError(
+            "compute.compile: found true with parallel.zero_stage: 3, whose hooks around every module the compiler "
+            "cannot cross; leave it out, or use parallel.zero_stage=2"
+        )
+    if compute.tiled_mlp is not None and model.experts is not None:
+        raise ValueError(
+            f"compute.tiled_mlp: found {compute.tiled_mlp}; a layer of experts is not cut, for their load is balanced "
+            "over whole samples: leave it out, or use compute.activation_checkpointing=full"
+        )
 
 
 def _divisors(number: int, near: int, shown: int = 5) -> str:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 torch's own name
+from torch.utils.checkpoint import checkpoint
 
 from clapas.model import operations
 from clapas.model.cache import KeyValueCache
@@ -89,17 +90,28 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """The gated feed-forward layer."""
+    """The gated feed-forward layer.
+
+    tile: tokens computed at a time, and again in the backward pass, so that its wide activations exist for one tile
+    only; None: all at once, and kept.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.tile: int | None = None
 
     def forward(self, x_BSE: Tensor, is_target_BS: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The layer's output; no balance term, which is the experts' (`experts.MixtureOfExperts`)."""
-        return self.down_proj(operations.swiglu(self.gate_proj(x_BSE), self.up_proj(x_BSE))), None
+        if self.tile is None:
+            return self._whole(x_BSE), None
+        run = partial(checkpoint, self._whole, use_reentrant=False, preserve_rng_state=False)
+        return torch.cat([run(x_NE) for x_NE in x_BSE.flatten(0, 1).split(self.tile)]).view_as(x_BSE), None
+
+    def _whole(self, x_NE: Tensor) -> Tensor:
+        return self.down_proj(operations.swiglu(self.gate_proj(x_NE), self.up_proj(x_NE)))
 
 
 class DecoderLayer(nn.Module):
@@ -133,7 +145,7 @@ class Decoder(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.run_layer: RunLayer = _run
+        self.run_layer: RunLayer = run_layer
 
     def forward(self, tokens_BS: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
         x_BSE = self.embed_tokens(tokens_BS)
@@ -144,7 +156,7 @@ class Decoder(nn.Module):
         return self.norm(x_BSE), torch.stack(balances).sum() if balances else None
 
 
-def _run(layer: nn.Module, x_BSE: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
+def run_layer(layer: nn.Module, x_BSE: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
     return layer(x_BSE, context)
 
 

@@ -37,6 +37,9 @@ def rotate(x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Hugging Face's layout of the pairs: halves, not neighbours. cos, sin: from `rotary.rotary_angles`.
     """
+    if torch.compiler.is_compiling():  # the compiler has no temporaries to save, and does not follow `out=` into views
+        left, right = x_BSHD.chunk(2, -1)
+        return torch.cat([left * cos - right * sin, right * cos + left * sin], -1).transpose(1, 2).contiguous()
     return _Rotate.apply(x_BSHD, cos, sin)  # pyright: ignore[reportReturnType] autograd.Function is untyped
 
 

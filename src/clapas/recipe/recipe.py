@@ -18,7 +18,7 @@ from clapas.checkpoint.config import CheckpointConfig
 from clapas.engine.config import ParallelConfig, Precision, check_precision, check_shares
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
-from clapas.model.config import ComputeConfig, ModelConfig
+from clapas.model.config import ComputeConfig, ModelConfig, check_compute
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.phases import Phases, phases_of
@@ -68,6 +68,7 @@ class Recipe(TypedFile):
             )
         check_shares(self.parallel, self.model, length)
         check_precision(self.precision, self.parallel)
+        check_compute(self.compute, self.model, self.parallel.zero_stage)
         return self
 
     @model_validator(mode="after")

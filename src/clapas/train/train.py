@@ -119,7 +119,8 @@ def _prepare(
 
 def initial_model(recipe: Recipe) -> nn.Module:
     """The recipe's model on the CPU, initialised by parameter name: the same on any number of ranks."""
-    model = build_model(recipe.model, recipe.compute)
+    device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    model = build_model(recipe.model, recipe.compute.on(device_type, recipe.parallel.zero_stage))
     ratio = width_ratio(recipe.optimizer, recipe.model.hidden_size)
     initialise(model, recipe.seed, {name: std_scale(role, ratio) for name, role in parameter_roles(model).items()})
     return model
