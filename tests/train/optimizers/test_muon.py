@@ -124,6 +124,18 @@ def test_experts_are_orthogonalised_one_by_one_and_the_rest_is_adamws() -> None:
     assert torch.allclose(vector, plain, atol=1e-7)
 
 
+def test_hooks_are_called_once_a_step() -> None:
+    """Though AdamW's own step is inside, and torch hangs hooks on the class of any optimizer that was ever made."""
+    matrix, vector = torch.ones(2, 2, requires_grad=True), torch.ones(2, requires_grad=True)
+    torch.optim.AdamW([vector])
+    optimizer, calls = muon({"w": matrix}, {"v": vector}), []
+    optimizer.register_step_pre_hook(lambda *_: calls.append(1))
+    matrix.grad, vector.grad = torch.ones(2, 2), torch.ones(2)
+    optimizer.step()
+    assert calls == [1]
+    assert not torch.equal(vector, torch.ones(2))
+
+
 def test_nothing_happens_before_the_layout_is_known() -> None:
     """DeepSpeed without ZeRO in bf16 steps once when it starts."""
     weight = torch.ones(2, 2, requires_grad=True)

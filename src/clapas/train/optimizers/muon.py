@@ -71,7 +71,10 @@ class Muon(torch.optim.AdamW):
             return
         every = self.param_groups
         self.param_groups = [group for group in every if not group["muon"]]
-        super().step()
+        step: Any = torch.optim.AdamW.step
+        if getattr(step, "hooked", False):  # by another AdamW in this process: hooks are called once a step
+            step = step.__wrapped__
+        step(self)
         self.param_groups = every
         groups = {
             self._owner_numbers[id(owner)]: (owner, group)
