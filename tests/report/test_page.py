@@ -45,8 +45,14 @@ def test_a_browser_shows_it(page: Path, tmp_path: Path) -> None:
     dump = subprocess.run(
         [*common, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
-    assert dump.stdout.count("<figure>") == 5
-    for words in ("Loss (nats a token)", "Bits per byte, held out", "fiches-travail", "segment_end", "not measured"):
+    assert dump.stdout.count("<figure>") == 8
+    titles = (
+        "Loss (nats a token)",
+        "Bits per byte, held out",
+        "Where the time of a step goes",
+        "Gradient norm by part",
+    )
+    for words in (*titles, "fiches-travail", "segment_end", "not measured"):
         assert words in dump.stdout
     subprocess.run([*common, f"--screenshot={picture}", page.as_uri()], capture_output=True, timeout=120, check=True)
     assert picture.stat().st_size > 50_000

@@ -14,6 +14,8 @@ from clapas.report.plots import run_plots
 from clapas.train.run_folder import read_outcome, read_run_recipe
 from clapas_data.manifest import Manifest, open_manifest
 
+JOULES_IN_KWH = 3.6e6
+
 STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #667085; --line: #e4e0d8; --paper: #fbfaf7; --accent: #b5482a; }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0; }
@@ -78,12 +80,20 @@ def _facts(rows: list[dict[str, Any]], totals: Totals, recipe: Recipe) -> str:
         "tokens/s (median)": f"{rates[len(rates) // 2]:,.0f}",
         "model FLOPs": f"{totals.flops:.3g}",
         "wall time": f"{totals.seconds:,.0f} s",
-        "energy": str(totals.energy_joules),
+        f"energy{'' if totals.energy_boundary is None else f' ({totals.energy_boundary})'}": _energy(totals),
         "segments": str(totals.segments),
     }
     if validation:
         facts["bits per byte, held out"] = f"{validation[-1]['bits_per_byte']:.4f}"
     return "".join(f"<div class=fact><b>{value}</b><span>{name}</span></div>" for name, value in facts.items())
+
+
+def _energy(totals: Totals) -> str:
+    """Kilowatt-hours and joules a token, or that nothing was measured."""
+    joules = totals.energy_joules
+    if isinstance(joules, str):
+        return joules
+    return f"{joules / JOULES_IN_KWH:,.3g} kWh, {joules / max(1, totals.tokens_computed):.3g} J a token"
 
 
 def _data(recipe: Recipe) -> str:

@@ -13,11 +13,20 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 INK, ACCENT, SECOND = "#1f2933", "#b5482a", "#2a6f97"
+COLOURS = ("#b5482a", "#2a6f97", "#7a9e3f", "#d9a441", "#6b4c9a", "#4f5d75", "#c77f9b", "#3d8b83")
 WIDTH, HEIGHT = 7.2, 2.9  # inches; an SVG scales to its column
+BESIDE_STEPS = ("time/checkpoint", "time/evaluation")
+BY_PART = (
+    ("Loss by source (nats a token)", "loss/", False),
+    ("Gradient norm by part, before clipping", "grad_norm/", True),
+    ("Weight norm by part", "weight_norm/", True),
+    ("Activations by part (root mean square)", "activation_rms/", True),
+)
+"""Title, the columns' prefix, whether the axis is logarithmic."""
 
 
 def run_plots(rows: list[Row]) -> dict[str, str]:
-    """Title -> SVG: loss, learning rate, gradient norm, throughput. Plots without data are left out."""
+    """Title -> SVG, in the order of a page. Plots without data are left out."""
     steps = [row for row in rows if "split" not in row]
     validation = [row for row in rows if "split" in row]
     plots = {
@@ -26,6 +35,17 @@ def run_plots(rows: list[Row]) -> dict[str, str]:
         "Gradient norm, before clipping": _svg(lambda axes: _line(axes, steps, "grad_norm", log=True)),
         "Throughput (tokens/s)": _svg(lambda axes: _throughput(axes, steps)),
     }
+    if any("time/forward" in row for row in steps):
+        plots["Where the time of a step goes (s)"] = _svg(lambda axes: _stacked(axes, steps, "time/"))
+    plots |= {
+        title: _svg(lambda axes, prefix=prefix, log=log: _by_part(axes, steps, prefix, log=log))
+        for title, prefix, log in BY_PART
+        if any(key.startswith(prefix) for row in steps for key in row)
+    }
+    if any(row.get("memory_peak_bytes") for row in steps):
+        plots["Memory of the fullest rank (GB)"] = _svg(lambda axes: _memory(axes, steps))
+    if any(row.get("joules_per_token") for row in steps):
+        plots["Energy (J a token)"] = _svg(lambda axes: _line(axes, steps, "joules_per_token"))
     if validation:
         plots["Bits per byte, held out"] = _svg(lambda axes: _line(axes, validation, "bits_per_byte", marker="o"))
     return plots
@@ -55,9 +75,60 @@ def _throughput(axes: Axes, steps: list[Row]) -> None:
 
 
 def _line(axes: Axes, rows: list[Row], key: str, *, log: bool = False, marker: str = "") -> None:
-    axes.plot([row["step"] for row in rows], [row[key] for row in rows], color=ACCENT, linewidth=1, marker=marker)
+    known = [row for row in rows if row.get(key) is not None]
+    axes.plot([row["step"] for row in known], [row[key] for row in known], color=ACCENT, linewidth=1, marker=marker)
     if log:
-        axes.set_yscale("log")
+        _logarithmic(axes)
+
+
+def _by_part(axes: Axes, rows: list[Row], prefix: str, *, log: bool) -> None:
+    """A line for each column that begins with `prefix`, smoothed; the raw values are too many to tell apart."""
+    for key, colour in zip(_keys(rows, prefix), COLOURS * len(rows), strict=False):
+        known = [row for row in rows if row.get(key) is not None]
+        values = smooth([row[key] for row in known])
+        axes.plot([row["step"] for row in known], values, color=colour, linewidth=1.2, label=key.removeprefix(prefix))
+    if log:
+        _logarithmic(axes)
+    _legend_beside(axes)
+
+
+def _stacked(axes: Axes, rows: list[Row], prefix: str) -> None:
+    """The parts of a step on top of each other; the first row is left out, for it also holds the warm-up."""
+    rows = rows[1:] or rows
+    keys = [key for key in _keys(rows, prefix) if key not in BESIDE_STEPS and any(row.get(key) for row in rows)]
+    values = [smooth([row.get(key) or 0.0 for row in rows]) for key in keys]
+    labels = [key.removeprefix(prefix) for key in keys]
+    axes.stackplot([row["step"] for row in rows], values, labels=labels, colors=COLOURS, alpha=0.85, linewidth=0)
+    axes.set_ylim(0, None)
+    _legend_beside(axes)
+
+
+def _memory(axes: Axes, rows: list[Row]) -> None:
+    steps = [row["step"] for row in rows]
+    for key, label, colour in (
+        ("memory_peak_bytes", "most until then", ACCENT),
+        ("memory_reserved_bytes", "held", SECOND),
+    ):
+        axes.plot(steps, [row.get(key, 0) / 1e9 for row in rows], color=colour, linewidth=1.2, label=label)
+    axes.set_ylim(0, None)
+    axes.legend(frameon=False, loc="lower right")
+
+
+def _keys(rows: list[Row], prefix: str) -> list[str]:
+    """The columns that begin with a prefix, in the order of the rows."""
+    return list(dict.fromkeys(key for row in rows for key in row if key.startswith(prefix)))
+
+
+def _logarithmic(axes: Axes) -> None:
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())  # 0.5, not 5 × 10^-1
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+
+
+def _legend_beside(axes: Axes) -> None:
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2)
 
 
 def smooth(values: list[float], window: int | None = None) -> list[float]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from clapas.ledger.ledger import read_json_lines
 from clapas.model.build import build_model
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
 from clapas.train.callbacks.freezing import Freezing
+from commands import Clapas
 
 
 def frozen(*patterns: str) -> set[str]:
@@ -35,6 +39,18 @@ def test_nothing_left_to_train() -> None:
     """Is refused too."""
     with pytest.raises(UserError, match="nothing is left to train"):
         frozen("model.*", "lm_head.*")
+
+
+def test_a_run_takes_no_gradient_of_what_is_frozen(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
+    """Two ranks at ZeRO-2 train the rest."""
+    overrides = (f"data.path={test_data}", "run_dir=run", "train.steps=2", "schedule.warmup_steps=1")
+    frozen = ("train.freeze=[model.embed_tokens.weight]", "evaluation.every=100", "parallel.zero_stage=2")
+    result = clapas("train", "test", *overrides, *frozen, "--nproc", 2, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for row in read_json_lines(tmp_path / "run/metrics.jsonl"):
+        if "split" not in row:
+            parts = {key for key in row if key.startswith("grad_norm/")}
+            assert parts == {"grad_norm/attention", "grad_norm/mlp", "grad_norm/norms"}
 
 
 def test_freezing_makes_another_run() -> None:

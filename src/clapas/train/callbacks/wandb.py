@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clapas.recipe.errors import UserError
 from clapas.train.callbacks.base import Callback
+from clapas.train.telemetry.columns import numbers
 
 if TYPE_CHECKING:
     from clapas.train.run import Run
@@ -45,9 +46,7 @@ class WandbLogger(Callback):
     def on_log(self, run: Run, row: dict[str, Any]) -> None:
         """Send a row; validation rows under their split's name."""
         if self._wandb_run is not None:
-            prefix = f"{row['split']}/" if "split" in row else ""
-            values = {f"{prefix}{key}": value for key, value in row.items() if isinstance(value, (int, float))}
-            self._wandb_run.log(values, step=row["step"])
+            self._wandb_run.log(numbers(row), step=row["step"])
 
     def on_end(self, run: Run) -> None:
         """Close the W&B run."""

@@ -149,6 +149,7 @@ class ActivationNorms(Measure):
 
     def _hook(self, group: str) -> Any:
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+            output = output[0] if isinstance(output, tuple) else output  # an MLP also tells its balance
             if isinstance(output, Tensor):
                 mean_square = output.detach().float().square().mean(dtype=torch.float64)
                 self._sums[group] = self._sums.get(group, 0.0) + mean_square
