@@ -35,17 +35,19 @@ def group_of(name: str) -> str:
 
 
 class Pieces:
-    """Which elements of the optimizer's tensors belong to which group, on this rank."""
+    """Which elements of the optimizer's tensors belong to which group, on this rank.
 
-    def __init__(self, found: Iterable[Slot]) -> None:
-        self._by_owner: dict[int, list[tuple[int, int, int]]] = {}
+    copies: ranks that hold the same where a slot is replicated; such squares count by their share.
+    """
+
+    def __init__(self, found: Iterable[Slot], copies: int = 1) -> None:
+        self._by_owner: dict[int, list[tuple[int, int, int, float]]] = {}
         self.owners: dict[int, Tensor] = {}
-        self.replicated = False
         for slot in found:
-            place = (GROUPS.index(group_of(slot.name)), slot.start, slot.start + slot.length)
+            share = 1 / copies if slot.replicated else 1.0
+            place = (GROUPS.index(group_of(slot.name)), slot.start, slot.start + slot.length, share)
             self._by_owner.setdefault(id(slot.owner), []).append(place)
             self.owners[id(slot.owner)] = slot.owner
-            self.replicated |= slot.replicated
 
     def add_squares(self, owner: int, values: Tensor, squares: Tensor) -> None:
         """Add the squares of an owner's values (or gradients), by group, to `squares` (one number a group)."""
@@ -53,9 +55,10 @@ class Pieces:
         places = [place for place in self._by_owner.get(owner, ()) if place[1] < place[2]]
         if not places:
             return
-        norms = torch.stack([torch.linalg.vector_norm(flat[start:stop]) for _, start, stop in places])
-        indices = torch.tensor([group for group, _, _ in places], device=norms.device)
-        squares.index_add_(0, indices, norms.double().square().to(squares.device))
+        norms = torch.stack([torch.linalg.vector_norm(flat[start:stop]) for _, start, stop, _ in places]).double()
+        groups, _, _, shares = zip(*places, strict=True)
+        indices = torch.tensor(groups, device=squares.device)
+        squares.index_add_(0, indices, norms.square().to(squares.device) * norms.new_tensor(shares).to(squares.device))
 
 
 class GradientNorms(Measure):
@@ -67,7 +70,7 @@ class GradientNorms(Measure):
 
     def start(self, run: Run) -> None:
         """Hang on the optimizer."""
-        self._pieces = Pieces(slots(run.engine.deepspeed))
+        self._pieces = Pieces(slots(run.engine.deepspeed), run.ranks.size)
         self._squares = torch.zeros(len(GROUPS), dtype=torch.float64, device=run.ranks.device)
         self._armed = False
         self._hook = run.engine.base_optimizer.register_step_pre_hook(self._before_update)
@@ -110,7 +113,7 @@ class WeightNorms(Measure):
 
     def start(self, run: Run) -> None:
         """Find the weights."""
-        self._pieces = Pieces(slots(run.engine.deepspeed))
+        self._pieces = Pieces(slots(run.engine.deepspeed), run.ranks.size)
 
     def own(self, run: Run) -> list[float]:
         """The squares of this rank's pieces; copies count once."""
@@ -118,8 +121,7 @@ class WeightNorms(Measure):
         if run.recipe.telemetry.norms_at(run.step):
             for key, owner in self._pieces.owners.items():
                 self._pieces.add_squares(key, owner, squares)
-        copies = run.ranks.size if self._pieces.replicated else 1
-        return (squares / copies).tolist()
+        return squares.tolist()
 
     def columns(self, run: Run, row: Columns, everyone: list[list[float]]) -> Columns:
         """`weight_norm/GROUP`."""
