@@ -93,4 +93,4 @@ def test_layers_are_compiled_on_gpus_where_zero_leaves_them_whole() -> None:
 def test_experts_are_not_cut_into_heads(key: str) -> None:
     """Tensor and sequence parallelism of experts are refused, with what shards them instead."""
     with pytest.raises(ValueError, match=rf"parallel\.{key}: found 2; .* use parallel\.zero_stage=3"):
-        check_shares(ParallelConfig(**{key: 2}), config_of("experts"), sequence_length=64)
+        check_shares(ParallelConfig.model_validate({key: 2}), config_of("experts"), sequence_length=64)
