@@ -28,7 +28,7 @@ COLUMNS = (
     Column("weight_norm/*", "", "L2 norm of the fp32 weights by part, every `telemetry.norms_every` steps"),
     Column("activation_rms/*", "", "root mean square of a part's outputs, every `telemetry.norms_every` steps"),
     Column("learning_rate", "", "of the parameters whose rate is not scaled"),
-    Column("learning_rate/*", "", "of a parameter group whose rate is scaled"),
+    Column("learning_rate/*", "", "of the parameters whose rate is scaled: `muon`, or `scaled` by muP"),
     Column("tokens", "tokens", "read by the run until this step"),
     Column("tokens_per_second", "tokens/s", "over the steps since the row before, all ranks"),
     Column("tokens_per_second_per_gpu", "tokens/s", "the same a rank: a GPU, or a process on CPUs"),
