@@ -15,11 +15,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TypeVar
 
-from clapas.recipe.errors import ClapasError
+from clapas.recipe.errors import ClapasError, UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -36,6 +37,8 @@ class Workers:
     """
 
     def __init__(self, count: int | None = None) -> None:
+        if count is not None and count < 1:
+            raise UserError("too few worker processes", where="--workers", found=count, wanted="at least 1")
         self.count = count or _cores()
         self._executor: ProcessPoolExecutor | None = None
         self._lifeline: Connection | None = None
@@ -49,7 +52,8 @@ class Workers:
         waiting: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                waiting.append(executor.submit(function, task))
+                with _interrupt_withheld():
+                    waiting.append(executor.submit(function, task))
                 if len(waiting) >= self.count * (1 + AHEAD):
                     yield waiting.popleft().result()
             while waiting:
@@ -92,8 +96,17 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def _interrupt_withheld() -> Iterator[None]:
+    """Ctrl-C is the caller's to handle: it comes after the block, and never to the processes that the block starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(lifeline: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle
     os.environ["RAYON_NUM_THREADS"] = "1"  # fastokens and tokenizers: one thread a process
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()

@@ -24,9 +24,27 @@ def refuse(number: int) -> int:
     return number
 
 
+def withheld(number: int) -> set[signal.Signals]:
+    return {one for one in signal.pthread_sigmask(signal.SIG_BLOCK, []) if isinstance(one, signal.Signals)}
+
+
 def die(number: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def test_ctrl_c_reaches_no_worker() -> None:
+    """It is withheld from their first instruction on: none prints a traceback while it starts. The caller has it."""
+    with Workers(2) as workers:
+        assert all(signal.SIGINT in found for found in workers.map(withheld, range(4)))
+    assert signal.SIGINT not in withheld(0)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_workers_at_all_are_refused(count: int) -> None:
+    """Before any work is begun."""
+    with pytest.raises(UserError, match="--workers: too few"):
+        Workers(count)
 
 
 @pytest.mark.parametrize("count", [1, 2])
