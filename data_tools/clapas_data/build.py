@@ -27,7 +27,7 @@ from clapas_data.chunks import sizes_of
 from clapas_data.corpus import Corpus, read_corpus
 from clapas_data.documents import DOCUMENTS, ROW_GROUP, SCHEMA
 from clapas_data.encode import Engine, TokenizerFolder, choose_engine, encode_documents, open_tokenizer
-from clapas_data.files import locked, new_file, remove_partials
+from clapas_data.files import locked, make_folder, new_file, remove_partials
 from clapas_data.manifest import (
     MANIFEST,
     FileRecord,
@@ -82,8 +82,8 @@ def build(corpus: str | Path, out: Path, tokenizer: Path | None = None, workers:
     read = read_corpus(corpus)
     folder = open_tokenizer(tokenizer or out / "tokenizer")
     key = content_hash([BUILDER, corpus_key(read), folder.record.model_dump()])
-    _check_out(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    _refuse_foreign(out)
     with locked(out, refuse="a build"):
         if (out / MANIFEST).exists():
             return _built_before(out, key, read)
@@ -98,10 +98,8 @@ def build(corpus: str | Path, out: Path, tokenizer: Path | None = None, workers:
     return manifest
 
 
-def _check_out(out: Path) -> None:
-    """Raise UserError where `out` is a file, or holds `train/` or `heldout/` that no build of ours began."""
-    if out.exists() and not out.is_dir():
-        raise UserError("a file is in the way", where=out, wanted="a folder to build in")
+def _refuse_foreign(out: Path) -> None:
+    """Raise UserError where `out` holds `train/` or `heldout/` that no build of ours began."""
     foreign = [name for name in SPLITS if (out / name).exists()]
     if foreign and not (out / STATE).exists():
         found = ", ".join(f"{name}/" for name in foreign)

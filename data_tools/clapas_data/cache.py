@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from clapas.recipe.errors import UserError
+from clapas_data.files import make_folder
 
 
 def cache_folder(*parts: str) -> Path:
@@ -17,9 +17,5 @@ def cache_folder(*parts: str) -> Path:
     base = os.environ.get("CLAPAS_CACHE")
     root = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clapas"
     folder = root.expanduser().joinpath(*parts)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        way_out = "export CLAPAS_CACHE=/a/folder/of/yours"
-        raise UserError(f"no cache folder: {error.strerror}", where=folder, way_out=way_out) from None
+    make_folder(folder, way_out="export CLAPAS_CACHE=/a/folder/of/yours")
     return folder

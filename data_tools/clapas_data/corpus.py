@@ -42,7 +42,7 @@ class Source(Section):
     also_called: ClassVar[dict[str, str]] = {"license": "licence", "path": "files", "hf": "datasets", "field": "text"}
 
     folder: Path | None = None
-    files: tuple[str, ...] | None = None
+    files: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     datasets: str | None = None
     npm: NpmPackage | None = None
 

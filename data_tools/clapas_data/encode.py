@@ -41,34 +41,34 @@ class TokenizerFolder:
 def open_tokenizer(folder: Path) -> TokenizerFolder:
     """A folder with `tokenizer.json` and `tokenizer_config.json`, ours or any of Hugging Face's.
 
-    Raises UserError where it is missing, or names no EOS.
+    Raises UserError where it is missing, is no tokenizer, or names no EOS.
     """
     try:
         data = (folder / "tokenizer.json").read_bytes()
         config = orjson.loads((folder / "tokenizer_config.json").read_bytes())
         content = orjson.loads(data)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         way_out = f"clapas tokenizer train CORPUS --vocab-size 32768 --out {folder}"
         raise UserError("no tokenizer here", where=error.filename, way_out=way_out) from None
     except orjson.JSONDecodeError as error:
         raise UserError(f"not a tokenizer: {error}", where=folder) from None
+    try:
+        facts = _facts(content, config)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"not a tokenizer: {type(error).__name__}: {error}", where=folder) from None
+    if facts["eos"] is None:
+        raise UserError("the tokenizer has no EOS", where=folder / "tokenizer_config.json", wanted="`eos_token`")
+    return TokenizerFolder(folder, TokenizerRecord(hash=hashlib.sha256(data).hexdigest(), **facts))
+
+
+def _facts(content: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of a tokenizer beside its hash; `eos` None where it has none."""
     added = {token["content"]: token["id"] for token in content.get("added_tokens", ())}
     vocabulary = _vocabulary(content["model"]["vocab"])
     ids = {name: _id_of(config.get(f"{name}_token"), added, vocabulary) for name in ("eos", "bos", "pad")}
-    if ids["eos"] is None:
-        raise UserError("the tokenizer has no EOS", where=folder / "tokenizer_config.json", wanted="`eos_token`")
-    return TokenizerFolder(
-        folder,
-        TokenizerRecord(
-            hash=hashlib.sha256(data).hexdigest(),
-            vocab_size=max(max(vocabulary.values(), default=-1), max(added.values(), default=-1)) + 1,
-            eos=ids["eos"],
-            bos=ids["bos"],
-            pad=ids["pad"],
-            uses_bos=ids["bos"] is not None
-            and (bool(config.get("add_bos_token")) or _begins_with(content, ids["bos"])),
-        ),
-    )
+    begins = ids["bos"] is not None and (bool(config.get("add_bos_token")) or _begins_with(content, ids["bos"]))
+    size = max(max(vocabulary.values(), default=-1), max(added.values(), default=-1)) + 1
+    return {"vocab_size": size, **ids, "uses_bos": begins}
 
 
 def _vocabulary(vocabulary: dict[str, int] | list[list[Any]]) -> dict[str, int]:

@@ -6,6 +6,7 @@ document is `(id, text)`: the id is the source's own, or the file's name.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,18 +48,21 @@ def extract_file(how: str, data: bytes, name: str) -> Iterator[Document]:
         ) from None
 
 
+def not_utf8(start: bytes, where: str, found: str) -> UserError:
+    """The error for a text in another encoding. start: the file's first bytes, which tell UTF-16."""
+    likely = "UTF-16" if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "ISO-8859-1"
+    way_out = f"convert it: iconv -f {likely} -t UTF-8 (if that is its encoding)"
+    return UserError("not UTF-8 text", where=where, found=found, way_out=way_out)
+
+
 def decode(data: bytes, name: str) -> str:
     """UTF-8 text, a byte-order mark removed. Raises UserError naming line and byte where it is not text."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            "not UTF-8 text",
-            where=f"{name}:{line}",
-            found=f"byte {data[error.start]:#04x} at offset {error.start}",
-            way_out="convert it: iconv -f ISO-8859-1 -t UTF-8 (if that is its encoding)",
-        ) from None
+        found = f"byte {data[error.start]:#04x} at offset {error.start}"
+        raise not_utf8(data[:2], f"{name}:{line}", found) from None
     nul = text.find("\0")
     if nul >= 0:
         raise UserError(

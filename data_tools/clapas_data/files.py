@@ -15,6 +15,16 @@ from clapas.recipe.locks import take_lock
 LOCK = ".lock"
 
 
+def make_folder(path: Path, way_out: str = "choose another place") -> None:
+    """Make a folder and those that it lies in, where they are not there. Raises UserError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError("a file is in the way", where=path, wanted="a folder", way_out=way_out) from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise UserError(f"cannot make this folder: {error.strerror}", where=path, way_out=way_out) from None
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A file that appears whole at the end of the block: write to the path yielded. Removed on an error."""

@@ -21,7 +21,7 @@ import orjson
 
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
-from clapas_data.extract import extract_file, extract_text
+from clapas_data.extract import extract_file, extract_text, not_utf8
 from clapas_data.fetch import fetch_npm, read_members
 
 PART_BYTES = 16 * 2**20
@@ -102,20 +102,44 @@ def read_part(part: Part) -> Iterator[RawDocument]:
 def _files(name: str, source: Source) -> list[str]:
     """The local files of a source, sorted; none where it is not local. Raises UserError where there are none."""
     if source.folder is not None:
-        if not source.folder.is_dir():
-            raise UserError(f"source {name}: no such folder", where=source.folder)
-        pattern = source.pattern or "**/*.txt"
-        found = sorted(str(path) for path in source.folder.glob(pattern) if path.is_file())
-        if not found:
-            raise UserError(f"source {name}: no file matches {pattern}", where=source.folder)
-        return found
-    if source.datasets is not None and Path(source.datasets).is_dir():
-        return sorted(str(path) for path in Path(source.datasets).rglob("*") if path.is_file())
-    found = []
-    for pattern in source.files or ():
+        found = _files_of_folder(name, source.folder, source.pattern or "**/*.txt")
+    elif source.datasets is not None and Path(source.datasets).is_dir():
+        found = sorted(str(path) for path in Path(source.datasets).rglob("*") if path.is_file())
+    else:
+        found = _named_files(name, source.files or ())
+    for path in found:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            way_out = "rename it, or all that a folder holds: convmv -r -f latin1 -t utf8 --notest FOLDER"
+            raise UserError(f"source {name}: a file name that is not UTF-8", where=path, way_out=way_out) from None
+    return found
+
+
+def _files_of_folder(name: str, folder: Path, pattern: str) -> list[str]:
+    if not folder.is_dir():
+        raise UserError(f"source {name}: no such folder", where=folder)
+    try:
+        found = sorted(str(path) for path in folder.glob(pattern) if path.is_file())
+    except (NotImplementedError, ValueError) as error:
+        wanted = "one relative to the folder, such as **/*.txt"
+        raise UserError(f"source {name}: not a pattern: {error}", where=folder, found=pattern, wanted=wanted) from None
+    if not found:
+        raise UserError(f"source {name}: no file matches {pattern}", where=folder)
+    return found
+
+
+def _named_files(name: str, patterns: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for pattern in patterns:
+        if Path(pattern).is_file():  # its name may hold brackets
+            found.append(pattern)
+            continue
         matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        matches = [path for path in matches if Path(path).is_file()]
         if not matches:
-            raise UserError(f"source {name}: no such file", where=pattern)
+            way_out = "`folder:` reads a folder of texts, `files: FOLDER/*.jsonl` its JSONL files"
+            raise UserError(f"source {name}: no such file", where=pattern, way_out=way_out)
         found += matches
     for path in found:
         if not path.endswith(_ENDINGS):
@@ -213,15 +237,14 @@ def _row_of_line(line: bytes, part: Part, place: int) -> Any:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
         name = _line_name(part, place)
-        nul = line.find(b"\0")
-        if nul >= 0:
-            raise UserError("a NUL byte: cut short by a crash?", where=name, found=f"NUL at byte {nul}") from None
         try:
             line.decode()
         except UnicodeDecodeError as bad:
             found = f"byte {line[bad.start]:#04x} at byte {bad.start} of the line"
-            way_out = "convert it: iconv -f ISO-8859-1 -t UTF-8 (if that is its encoding)"
-            raise UserError("not UTF-8 text", where=name, found=found, way_out=way_out) from None
+            raise not_utf8(line[:2], name, found) from None
+        nul = line.find(b"\0")
+        if nul >= 0:
+            raise UserError("a NUL byte: cut short by a crash?", where=name, found=f"NUL at byte {nul}") from None
         raise UserError(
             f"not JSON: {error.msg}", where=name, found=repr(line[:60].decode(errors="replace")),
             wanted="one JSON object a line",

@@ -31,6 +31,7 @@ from clapas.recipe.hashes import content_hash
 from clapas_data.chunks import hashes_of
 from clapas_data.corpus import read_corpus
 from clapas_data.encode import choose_engine, load_encoder
+from clapas_data.files import make_folder
 from clapas_data.prepare import Prepared, corpus_key, prepare
 from clapas_data.workers import Workers
 
@@ -72,8 +73,7 @@ def train(corpus: str | Path, vocab_size: int, out: Path) -> dict[str, Any]:
     vocab_size: ids in all, special ones included. Does nothing where `out` holds this very tokenizer. Raises UserError
     where it holds another, or the corpus does not support that many ids.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError("a file is in the way", where=out, wanted="a folder for the tokenizer")
+    make_folder(out if out.exists() else out.parent)  # now: an hour's work is not lost to a wrong path
     if vocab_size < SMALLEST:
         raise UserError("vocab-size: too small", found=vocab_size, wanted=f"at least {SMALLEST}")
     read = read_corpus(corpus)

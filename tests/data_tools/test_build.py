@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from clapas_data.build import build
 from clapas_data.inspect import inspect, inspect_table
 from clapas_data.manifest import Manifest, open_manifest
 from clapas_data.shards import TokenShard
+from clapas_data.tokenizer import train
 from clapas_data.verify import verify
 
 Corpus = Callable[..., Path]
@@ -344,12 +346,26 @@ def test_a_killed_tokenizer_training_is_no_hindrance(
     assert not partial.exists()
 
 
-def test_out_is_a_file(tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str]) -> None:
-    """Said so, and left alone."""
+@pytest.mark.parametrize("place", ["out", "out/deeper"])
+def test_out_is_a_file(tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str], place: str) -> None:
+    """Said so, and left alone, by `data build` and, before it works for an hour, by `tokenizer train`."""
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(UserError, match="a file is in the way"):
-        build(jsonl_corpus(a=guides[:20]), tmp_path / "out", tokenizer=tokenizer, workers=1)
+    path = jsonl_corpus(a=guides[:20])
+    for work in (partial(build, path, tokenizer=tokenizer, workers=1), partial(train, path, 2048)):
+        with pytest.raises(UserError, match="a file is in the way"):
+            work(out=tmp_path / place)
+    assert not any((tmp_path / "cache" / "prepared").glob("made*"))
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_the_cache_is_a_file(
+    tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told with the variable that says another place."""
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("CLAPAS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"a file is in the way(.|\n)*export CLAPAS_CACHE"):
+        build(jsonl_corpus(a=guides[:20]), tmp_path / "out", tokenizer=tokenizer, workers=1)
 
 
 def test_a_changed_eos_is_another_build(

@@ -34,6 +34,7 @@ WRONG = {
     "files: a.jsonl": ("made.yaml:3", "exactly one of folder, files, datasets, npm"),
     "extract: legi": ("made.yaml:3", "reads whole files"),
     "weight: -1": ("made.yaml:5", "greater than 0"),
+    "files: []": ("made.yaml:5", "at least 1"),
 }
 
 

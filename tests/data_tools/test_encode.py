@@ -125,10 +125,22 @@ def test_falls_back_with_a_message(folder: Path, tmp_path: Path, capsys: pytest.
     assert load_encoder(other, "tokenizers").encode(["un deux"])[0].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", ["[]", "{", '{"model": {}, "added_tokens": [1]}'])
+def test_what_is_no_tokenizer_is_told(folder: Path, tmp_path: Path, name: str, content: str) -> None:
+    """With its folder, and without a traceback."""
+    other = altered(folder, tmp_path / "other", {}, {})
+    (other / name).write_text(content)
+    with pytest.raises(UserError, match=r"not a tokenizer|has no EOS"):
+        open_tokenizer(other)
+
+
 def test_missing_or_endless_tokenizer(folder: Path, tmp_path: Path) -> None:
     """No tokenizer, or one without EOS: told with the way out."""
     with pytest.raises(UserError, match="clapas tokenizer train"):
         open_tokenizer(tmp_path)
+    with pytest.raises(UserError, match="no tokenizer here"):
+        open_tokenizer(folder / "tokenizer.json")
     with pytest.raises(UserError, match="has no EOS"):
         open_tokenizer(altered(folder, tmp_path / "endless", {"eos_token": None}, {}))
 

@@ -174,6 +174,48 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         texts(Source(folder=tmp_path, licence="test"))
 
 
+def test_a_folder_among_files_is_passed_over(tmp_path: Path) -> None:
+    """Spark and others name folders `x.parquet`; alone, one is told how folders are read."""
+    (tmp_path / "a.jsonl").mkdir()
+    (tmp_path / "b.jsonl").write_bytes(GOOD)
+    assert texts(files(tmp_path / "*.jsonl")) == ["bon"]
+    with pytest.raises(UserError, match=r"a\.jsonl: source made: no such file\n.*files: FOLDER/\*"):
+        texts(files(tmp_path / "a.jsonl"))
+
+
+def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
+    """Where a file of that very name is there."""
+    (tmp_path / "a[1].jsonl").write_bytes(GOOD)
+    assert texts(files(tmp_path / "a[1].jsonl")) == ["bon"]
+
+
+@pytest.mark.parametrize("pattern", ["/etc/*", "**x"])
+def test_an_impossible_pattern_is_told(tmp_path: Path, pattern: str) -> None:
+    """With one that is possible. (Python 3.13 takes `**x`, which then matches nothing.)"""
+    with pytest.raises(UserError, match=r"not a pattern|no file matches"):
+        texts(Source(folder=tmp_path, pattern=pattern, licence="test"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "files"])
+def test_a_file_name_that_is_not_utf8_is_told(tmp_path: Path, kind: str) -> None:
+    """Old archives hold Latin-1 names, which neither Arrow nor a manifest can."""
+    (tmp_path / "caf\udce9.jsonl").write_bytes(GOOD)
+    source = Source(folder=tmp_path, pattern="*", licence="test") if kind == "folder" else files(tmp_path / "*")
+    with pytest.raises(UserError, match="a file name that is not UTF-8"):
+        texts(source)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_is_told_as_such(tmp_path: Path, encoding: str) -> None:
+    """As Windows's tools write it, with its mark: JSONL and plain texts."""
+    data = ("\ufeff" + GOOD.decode()).encode(encoding)
+    (tmp_path / "a.jsonl").write_bytes(data)
+    (tmp_path / "a.txt").write_bytes(data)
+    for source in (files(tmp_path / "a.jsonl"), Source(folder=tmp_path, licence="test")):
+        with pytest.raises(UserError, match=r"not UTF-8 text(.|\n)*iconv -f UTF-16 -t UTF-8"):
+            texts(source)
+
+
 def test_a_damaged_page_is_named(tmp_path: Path) -> None:
     """A Parquet file whose end is sound opens; a page that was altered is the file's fault, and told so."""
     path = tmp_path / "a.parquet"
