@@ -33,6 +33,7 @@ SHAPES = {
     "larger": Shape(hidden_size=512, layers=6, intermediate_size=1408, vocab_size=8192),
 }
 LITGPT = Path(".venv-litgpt/bin/python")
+COLUMNS = ("ours", "against", "ratio", "quartiles", "to reach", "our tokens/s", "their tokens/s", "loader's share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +155,10 @@ def rows_of(figures: tuple[Figure, ...], results: list[Result]) -> list[dict[str
         ours, theirs = by_name[figure.ours], by_name[figure.theirs]
         ratios = [b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
-        rows.append(
-            {
-                "ours": figure.ours,
-                "against": figure.theirs,
-                "ratio": round(middle, 3),
-                "quartiles": (round(low, 3), round(high, 3)),
-                "to reach": figure.reach,
-                "our tokens/s": round(statistics.median(ours.rates)),
-                "their tokens/s": round(statistics.median(theirs.rates)),
-                "loader's share": ours.facts.get("data_share"),
-            }
-        )
+        rates = (round(statistics.median(side.rates)) for side in (ours, theirs))
+        share = round(ours.facts["data_share"], 5)
+        values = (figure.ours, figure.theirs, round(middle, 3), f"{low:.3f}-{high:.3f}", figure.reach, *rates, share)
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 
 
@@ -183,8 +176,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark-train"), help="logs and result.json")
     options = parser.parse_args()
     found: dict[str, list[dict[str, object]]] = {}
-    print("| group | ours | against | ratio | quartiles | to reach | ours, tokens/s | theirs |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print(f"| group | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}", flush=True)
     for name in options.groups:
         group = GROUPS[name]
         with tempfile.TemporaryDirectory(prefix="clapas-benchmark-") as folder:
@@ -193,8 +185,7 @@ def main() -> None:
             results = compare(group, Job(shape, tokens, dtype, threads=options.threads), options, options.out / name)
         found[name] = rows_of(group.figures, results)
         for row in found[name]:
-            ours, against, ratio, quartiles, reach, rate, theirs, _ = row.values()
-            print(f"| {name} | {ours} | {against} | {ratio} | {quartiles} | {reach} | {rate} | {theirs} |", flush=True)
+            print(f"| {name} | {' | '.join(map(str, row.values()))} |", flush=True)
     (options.out / "result.json").write_text(json.dumps(found, indent=2))
 
 

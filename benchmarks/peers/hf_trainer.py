@@ -7,7 +7,6 @@ default (every 500 steps). DeepSpeed's build of `shm_comm` at start-up (80-100 s
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import Any
 
 os.environ["DS_ACCELERATOR"] = "cpu"
@@ -71,7 +70,7 @@ def main() -> None:
     if job.cpu_settings:
         prepare_cpu()
     arguments = transformers.TrainingArguments(
-        output_dir=tempfile.mkdtemp(prefix="clapas-benchmark-"),
+        output_dir=job.scratch,
         use_cpu=True,
         per_device_train_batch_size=job.batch,
         max_steps=WITHOUT_END,

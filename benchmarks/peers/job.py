@@ -41,11 +41,13 @@ class Job:
 
     tokens: the `.bin` of a Megatron shard, of `dtype`, in a folder of its own. batch: samples a step, over all ranks.
     threads: of each rank. cpu_settings: whether `clapas.model.cpu.prepare_cpu` is applied where it is not by itself.
+    scratch: a folder for what the side writes.
     """
 
     shape: Shape
     tokens: str
     dtype: str
+    scratch: str = ""
     batch: int = 8
     threads: int = 2
     rank: int = 0

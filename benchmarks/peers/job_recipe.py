@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ def recipe_of(job: Job) -> Recipe:
     shape = job.shape
     values: dict[str, Any] = {
         "name": "benchmark",
-        "run_dir": str(Path(tempfile.mkdtemp(prefix="clapas-benchmark-")) / "run") if job.rank == 0 else None,
+        "run_dir": f"{job.scratch}/run",
         "model": {
             "hidden_size": shape.hidden_size,
             "num_hidden_layers": shape.layers,

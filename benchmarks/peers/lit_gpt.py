@@ -7,7 +7,6 @@ Runs in a virtual environment of its own, for LitGPT and transformers want other
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def main() -> None:
     setup(
         model_name="benchmark",
         model_config=config_of(job),
-        out_dir=Path(tempfile.mkdtemp(prefix="clapas-benchmark-")),
+        out_dir=Path(job.scratch),
         precision="32-true",
         data=Shard(job, turns),
         train=TrainArgs(

@@ -55,9 +55,9 @@ class Racer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
-        meeting = tempfile.mkdtemp(prefix="clapas-benchmark-")
+        self._scratch = tempfile.TemporaryDirectory(prefix="clapas-benchmark-")
         self._processes = [
-            self._start(rank, {"MASTER_PORT": port, "CLAPAS_RENDEZVOUS": f"file://{meeting}/rendezvous"})
+            self._start(rank, {"MASTER_PORT": port, "CLAPAS_RENDEZVOUS": f"file://{self._scratch.name}/rendezvous"})
             for rank in range(side.job.ranks)
         ]
 
@@ -81,12 +81,13 @@ class Racer:
         return seconds, answers[0]
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, and remove what they wrote."""
         for process in self._processes:
             process.communicate()
+        self._scratch.cleanup()
 
     def _start(self, rank: int, meeting: dict[str, str]) -> subprocess.Popen[str]:
-        job = replace(self.side.job, rank=rank)
+        job = replace(self.side.job, rank=rank, scratch=self._scratch.name)
         environment = {
             **os.environ,
             **meeting,

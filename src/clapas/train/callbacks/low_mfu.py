@@ -66,9 +66,9 @@ def gather_facts(run: Run, row: dict[str, Any], ranks_here: int) -> Facts:
         hidden_size=recipe.model.hidden_size,
         micro_batch_tokens=run.engine.config["train_micro_batch_size_per_gpu"] * recipe.data.sequence_length,
         document_mask=recipe.data.document_mask,
-        compiled=is_compiled(run.engine.deepspeed.module),
+        compiled=recipe.compute.on(device.type, recipe.parallel.zero_stage).compile is True,
         activation_checkpointing=recipe.compute.activation_checkpointing,
-        offloaded=bool(getattr(recipe.parallel, "offload", None)),
+        offloaded=recipe.parallel.offload != "none",
         slowest_rank=row.get("slowest_rank"),
         slowest_rank_excess=row.get("slowest_rank_excess", 0.0),
         memory_free=None if total is None else 1 - row["memory_reserved_bytes"] / total,
@@ -77,8 +77,3 @@ def gather_facts(run: Run, row: dict[str, Any], ranks_here: int) -> Facts:
         cores=len(os.sched_getaffinity(0)),
         load=os.getloadavg()[0],
     )
-
-
-def is_compiled(model: torch.nn.Module) -> bool:
-    """Whether torch.compile has taken a model or any part of it."""
-    return any(module._compiled_call_impl is not None for module in model.modules())
