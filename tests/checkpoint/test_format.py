@@ -18,6 +18,7 @@ from clapas.checkpoint.reader import (
     find_checkpoint,
     open_newest_sound,
 )
+from clapas.checkpoint.regions import Part, region_of
 from clapas.checkpoint.writer import retain, write_checkpoint
 from clapas.recipe.errors import ClapasError, UserError
 
@@ -93,6 +94,25 @@ def test_any_slice_comes_back_whatever_the_cuts(tmp_path: Path) -> None:
     assert reader.step == 2
     assert reader.rng(1, 2) is not None
     assert reader.rng(0, 4) is None
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_parameter_cut_in_slices_reads_back_whole_and_in_other_slices(tmp_path: Path, dim: int) -> None:
+    """Two tensor ranks wrote halves, one of them in two pieces; the whole and a third of it come back equal."""
+    weight = torch.randn(6, 6)
+    pieces = []
+    for start, cut in ((0, 7), (3, 18)):
+        region = region_of((6, 6), Part(dim, start, start + 3), 0, 18)
+        for low, high in ((0, cut), (cut, 18)):
+            states = {"master": weight.narrow(dim, start, 3).reshape(-1)[low:high]}
+            if low < high:
+                pieces.append(Fragment("w", (6, 6), region.offset + low, states, {}, region.part))
+    write(tmp_path, 1, [pieces[:2], pieces[2:]])
+    reader = CheckpointReader(find_checkpoint(tmp_path))
+    assert torch.equal(reader.tensor("w"), weight)
+    out = torch.empty(10)
+    reader.read_into("w", "master", 1, out, Part(dim, 2, 4))
+    assert torch.equal(out, weight.narrow(dim, 2, 2).reshape(-1)[1:11])
 
 
 def test_pieces_that_do_not_cover_a_parameter_are_never_committed(tmp_path: Path) -> None:

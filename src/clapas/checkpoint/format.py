@@ -6,8 +6,9 @@
         COMMITTED                         the SHA-256 of manifest.json: without it there is no checkpoint
 
 A fragment is a piece [offset, offset + length) of a parameter, flattened, in each of its states: `master` (the fp32
-weights) and the optimizer's moments. Any reader takes the slices it needs, whatever ranks and ZeRO stage wrote them.
-Names are Hugging Face's. There is no pickle.
+weights; a frozen parameter's in its own dtype) and the optimizer's moments. Under tensor parallelism it may be a piece
+of a slice, `part`: dimension, start and stop. Any reader takes what it needs, whatever ranks and ZeRO stage wrote it.
+Names are Hugging Face's. There is no pickle. Version 1 knew no `part`; it is read too.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import Any, Literal
 
 import torch
 
+from clapas.checkpoint.regions import Part, Region
 from clapas.recipe.typed import Section
 
 FORMAT = "clapas-checkpoint"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
 MANIFEST = "manifest.json"
 COMMITTED = "COMMITTED"
 MASTER = "master"
@@ -45,11 +48,20 @@ class FileRecord(Section):
 
 
 class FragmentRecord(Section):
-    """Elements [offset, offset + length) of a flattened parameter, held in `file` under `NAME|STATE|OFFSET`."""
+    """Elements [offset, offset + length) of a flattened parameter, or of the slice `part` of it, flattened.
+
+    They lie in `file` under `NAME|STATE|OFFSET`.
+    """
 
     offset: int
     length: int
     file: str
+    part: Part | None = None
+
+    @property
+    def region(self) -> Region:
+        """What it holds of the parameter."""
+        return Region(self.part, self.offset, self.length)
 
 
 class ParameterRecord(Section):
@@ -79,13 +91,17 @@ class CheckpointManifest(Section):
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of a parameter in memory: one flat tensor of equal length for each state."""
+    """A piece of a parameter, or of a slice of it, in memory: one flat tensor of equal length for each state.
+
+    shape: the whole parameter's. offset: in the flattened parameter, or in the slice `part` of it.
+    """
 
     name: str
     shape: tuple[int, ...]
     offset: int
     states: dict[str, torch.Tensor]
     scalars: dict[str, float]
+    part: Part | None = None
 
     @property
     def length(self) -> int:

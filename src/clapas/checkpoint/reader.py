@@ -19,12 +19,13 @@ from clapas.checkpoint.format import (
     FORMAT,
     MANIFEST,
     MASTER,
-    VERSION,
+    READABLE,
     CheckpointManifest,
     Weights,
     rank_file,
     tensor_key,
 )
+from clapas.checkpoint.regions import Part, region_of, shared_runs
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.recipe.hashes import file_hash
 
@@ -101,15 +102,22 @@ class CheckpointReader:
         return dict.fromkeys(states, MASTER) if which == "raw" else states
 
     @torch.no_grad()
-    def read_into(self, name: str, state: str, offset: int, out: torch.Tensor) -> None:
-        """Fill `out` (flat) with the parameter's elements from `offset` on, from whichever fragments hold them."""
+    def read_into(self, name: str, state: str, offset: int, out: torch.Tensor, part: Part | None = None) -> None:
+        """Fill `out` (flat) with elements from `offset` on, from whichever fragments hold them.
+
+        offset: in the flattened parameter, or in the slice `part` of it, flattened.
+        """
         name = self._stored(name)
-        end = offset + out.numel()
-        for fragment in self.manifest.parameters[name].fragments:
-            low, high = max(fragment.offset, offset), min(fragment.offset + fragment.length, end)
-            if low < high:
-                piece = self._file(fragment.file).get_slice(tensor_key(name, state, fragment.offset))
-                out[low - offset : high - offset].copy_(piece[low - fragment.offset : high - fragment.offset])
+        record = self.manifest.parameters[name]
+        wanted = region_of(record.shape, part, offset, out.numel())
+        for fragment in record.fragments:
+            runs = list(shared_runs(record.shape, wanted, fragment.region))
+            if not runs:
+                continue
+            first, last = runs[0][1], runs[-1][1] + runs[-1][2]
+            piece = self._file(fragment.file).get_slice(tensor_key(name, state, fragment.offset))[first:last]
+            for in_out, in_fragment, length in runs:
+                out[in_out : in_out + length].copy_(piece[in_fragment - first : in_fragment - first + length])
 
     def rng(self, rank: int, ranks: int) -> dict[str, torch.Tensor] | None:
         """A rank's random number generators, or None where the checkpoint was written by another number of ranks."""
@@ -135,9 +143,10 @@ def _read_manifest(folder: Path) -> CheckpointManifest:
     if file_hash(path) != seal.read_text().strip():
         raise DamagedCheckpointError("altered: its SHA-256 is not the one in COMMITTED", where=path)
     content = orjson.loads(path.read_bytes())
-    if content.get("format") != FORMAT or content.get("version") != VERSION:
+    if content.get("format") != FORMAT or content.get("version") not in READABLE:
         found = f"{content.get('format')} version {content.get('version')}"
-        raise UserError("another checkpoint format", where=path, found=found, wanted=f"{FORMAT} version {VERSION}")
+        wanted = f"{FORMAT} version {' or '.join(map(str, READABLE))}"
+        raise UserError("another checkpoint format", where=path, found=found, wanted=wanted)
     try:
         return CheckpointManifest.model_validate(content)
     except pydantic.ValidationError as error:

@@ -30,6 +30,7 @@ from clapas.checkpoint.format import (
     tensor_key,
 )
 from clapas.checkpoint.reader import committed_checkpoints
+from clapas.checkpoint.regions import check_cover
 from clapas.recipe.errors import ClapasError
 from clapas.recipe.files import current_umask, sync_file, sync_folder
 from clapas.recipe.hashes import file_hash
@@ -117,7 +118,12 @@ def _describe(fragment: Fragment, file: str) -> dict[str, Any]:
         "shape": fragment.shape,
         "states": {state: DTYPE_NAMES[tensor.dtype] for state, tensor in fragment.states.items()},
         "scalars": fragment.scalars,
-        "fragment": {"offset": fragment.offset, "length": fragment.length, "file": file},
+        "fragment": {
+            "offset": fragment.offset,
+            "length": fragment.length,
+            "file": file,
+            "part": None if fragment.part is None else list(fragment.part),
+        },
     }
 
 
@@ -157,17 +163,11 @@ def _merge(pieces: Iterable[dict[str, Any]]) -> dict[str, ParameterRecord]:
             record = parameters[piece["name"]] = ParameterRecord(**known, fragments=[])
         record.fragments.append(FragmentRecord(**piece["fragment"]))
     for name, record in parameters.items():
-        record.fragments.sort(key=lambda fragment: fragment.offset)
-        end = 0
-        for fragment in record.fragments:
-            if fragment.offset != end:
-                raise ValueError(f"{name}: elements {end}..{fragment.offset} have no owner, or two")
-            end += fragment.length
-        elements = 1
-        for extent in record.shape:
-            elements *= extent
-        if end != elements:
-            raise ValueError(f"{name}: {end} of {elements} elements have an owner")
+        record.fragments.sort(key=lambda fragment: (fragment.part or (), fragment.offset))
+        try:
+            check_cover(record.shape, (fragment.region for fragment in record.fragments))
+        except ValueError as problem:
+            raise ValueError(f"{name}: {problem}") from None
     return parameters
 
 
