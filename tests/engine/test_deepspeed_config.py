@@ -15,7 +15,15 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from clapas.engine.deepspeed_config import Device, deepspeed_config
-from clapas.engine.deepspeed_schema import Bf16, DataTypes, DeepSpeedConfig, Fp16, Offload, ZeroOptimization
+from clapas.engine.deepspeed_schema import (
+    Bf16,
+    DataTypes,
+    DeepSpeedConfig,
+    Fp16,
+    Offload,
+    TensorParallel,
+    ZeroOptimization,
+)
 from clapas.engine.engine import import_deepspeed
 from clapas.recipe.recipe import read_recipe
 
@@ -88,6 +96,7 @@ SECTIONS = {
     "zero_optimization": ("zero_config", ZeroOptimization),
     "bf16": ("bfloat16_config", Bf16),
     "fp16": ("float16_config", Fp16),
+    "tensor_parallel": ("tensor_parallel_config", TensorParallel),
 }
 """Key -> the parser's attribute, and our type of it."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -117,7 +126,7 @@ def assert_section(parsed: BaseModel, given: dict[str, Any]) -> None:
     by_key = {field.alias or name: name for name, field in type(parsed).model_fields.items()}
     for key, value in given.items():
         found = getattr(parsed, by_key[key])
-        if isinstance(value, dict):
+        if isinstance(found, BaseModel):
             assert_section(found, value)
         else:
             assert found == value, key

@@ -25,6 +25,21 @@ LAYOUTS: dict[str, tuple[int, str]] = {
     "4 ranks, ZeRO-2": (4, "parallel.zero_stage=2"),
     "4 ranks, ZeRO-3": (4, "parallel.zero_stage=3"),
     "4 ranks, ZeRO-3 hpZ": (4, "parallel.zero_stage=3 parallel.hpz=2"),
+    "2 tensor ranks, ZeRO-0": (2, "parallel.tensor=2 parallel.zero_stage=0"),
+    "2 tensor ranks, ZeRO-1": (2, "parallel.tensor=2 parallel.zero_stage=1"),
+    "2 tensor ranks, ZeRO-2, 2 micro-batches": (2, "parallel.tensor=2 parallel.zero_stage=2 train.micro_batch_size=4"),
+    "2 tensor ranks, ZeRO-3": (2, "parallel.tensor=2 parallel.zero_stage=3"),
+    "2 data x 2 tensor ranks, ZeRO-1": (4, "parallel.tensor=2 parallel.zero_stage=1"),
+    "2 data x 2 tensor ranks, ZeRO-3": (4, "parallel.tensor=2 parallel.zero_stage=3"),
+    "2 sequence ranks, ZeRO-0": (2, "parallel.sequence=2 parallel.zero_stage=0"),
+    "2 sequence ranks, ZeRO-1": (2, "parallel.sequence=2 parallel.zero_stage=1"),
+    "2 sequence ranks, ZeRO-2, 2 micro-batches": (
+        2,
+        "parallel.sequence=2 parallel.zero_stage=2 train.micro_batch_size=4",
+    ),
+    "2 sequence ranks, ZeRO-3": (2, "parallel.sequence=2 parallel.zero_stage=3"),
+    "2 data x 2 sequence ranks, ZeRO-2": (4, "parallel.sequence=2 parallel.zero_stage=2"),
+    "2 data x 2 sequence ranks, ZeRO-3": (4, "parallel.sequence=2 parallel.zero_stage=3"),
 }
 """Name -> ranks, and the recipe's overrides."""
 

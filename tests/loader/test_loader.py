@@ -268,7 +268,10 @@ def test_a_batch_says_which_source_each_sample_is_from(manifest: Manifest, mixtu
 
 
 def test_slices_of_a_batch_are_its_positions(manifest: Manifest) -> None:
-    """Two halves put together are the whole; without a document mask the second half's positions go on."""
+    """Two halves put together are the whole; without a document mask the second half's positions go on.
+
+    The document ids stay whole: attention looks at all of a sample.
+    """
     for mask in (False, True):
         (batch,) = batches(plan_of(manifest, document_mask=mask), 1)
         halves = [batch.slice(0, 8), batch.slice(8, 16)]
@@ -279,3 +282,4 @@ def test_slices_of_a_batch_are_its_positions(manifest: Manifest) -> None:
         positions = torch.cat([half.positions for half in halves if half.positions is not None], 1)
         whole = torch.arange(16).expand(3, 16) if batch.positions is None else batch.positions
         assert torch.equal(positions, whole)
+        assert all(half.document_ids is batch.document_ids for half in halves)

@@ -118,6 +118,11 @@ def check_shares(parallel: ParallelConfig, model: ModelConfig, sequence_length: 
 
     Ulysses gives each sequence rank whole heads of those that its tensor rank holds: both sizes divide them together.
     """
+    if model.experts is not None and parallel.tensor > 1:
+        raise ValueError(
+            f"parallel.tensor: found {parallel.tensor}; does not cut experts, which are most of the model; "
+            "way out: tensor: 1, and zero_stage: 3 to share them"
+        )
     heads = {
         "model.num_key_value_heads": model.num_key_value_heads,
         "model.num_attention_heads": model.num_attention_heads,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clapas.engine.deepspeed_schema import Bf16, DataTypes, DeepSpeedConfig, Fp16, Offload, ZeroOptimization
 from clapas.engine.layout import layout_of
+from clapas.engine.tensor_parallel import tensor_section
 from clapas.recipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,9 +86,10 @@ def deepspeed_config(recipe: Recipe, world_size: int, device: Device = "cpu") ->
     _check_accumulation(recipe, max(accumulation for _, accumulation in splits))
     micro, accumulation = splits[0]
     _check_hpz(recipe, world_size)
-    precision, stage = recipe.precision, recipe.parallel.zero_stage
+    precision, stage, layout = recipe.precision, recipe.parallel.zero_stage, layout_of(recipe, world_size)
     return DeepSpeedConfig(
-        train_batch_size=recipe.phases.at(1).global_batch_size,
+        # DeepSpeed counts every rank, and in places every tensor group, as a reader: it then works its own number out
+        train_batch_size=recipe.phases.at(1).global_batch_size if layout.data == layout.size else None,
         train_micro_batch_size_per_gpu=micro,
         gradient_accumulation_steps=accumulation,
         # without ZeRO and in fp32 DeepSpeed clips but does not tell the norm: the engine clips there itself
@@ -101,6 +103,7 @@ def deepspeed_config(recipe: Recipe, world_size: int, device: Device = "cpu") ->
         else None,
         # DeepSpeed without ZeRO accumulates in what it computes in
         data_types=DataTypes(grad_accum_dtype=precision if stage == 0 else "fp32"),
+        tensor_parallel=tensor_section(layout.tensor) if layout.tensor > 1 else None,
         steps_per_print=NEVER,
     ).as_json()
 

@@ -74,10 +74,35 @@ class DataTypes(Section):
     grad_accum_dtype: DType
 
 
+class LayerSpec(Section):
+    """How the parameters whose names match a pattern are cut: `column` by output, `row` by input, `skip` not at all.
+
+    grad_allreduce: where it is not cut but sees a part of the heads only, its gradients are summed over the group.
+    """
+
+    patterns: list[str]
+    partition_type: Literal["column", "row", "skip"]
+    grad_allreduce: bool = False
+
+
+class PartitionConfig(Section):
+    """Every parameter that AutoTP touches; use_default_specs: whether it may guess others."""
+
+    use_default_specs: bool = False
+    layer_specs: list[LayerSpec]
+
+
+class TensorParallel(Section):
+    """AutoTP. autotp_size: ranks of a group."""
+
+    autotp_size: int
+    partition_config: PartitionConfig
+
+
 class DeepSpeedConfig(Section):
     """The whole. Batch sizes count samples: train_batch_size over all ranks, the micro-batch on one."""
 
-    train_batch_size: int
+    train_batch_size: int | None
     train_micro_batch_size_per_gpu: int
     gradient_accumulation_steps: int
     gradient_clipping: float
@@ -89,6 +114,7 @@ class DeepSpeedConfig(Section):
     bf16: Bf16 | None = None
     fp16: Fp16 | None = None
     data_types: DataTypes
+    tensor_parallel: TensorParallel | None = None
     steps_per_print: int
     wall_clock_breakdown: bool = False
 

@@ -1,8 +1,8 @@
 """One rank's training engine: DeepSpeed around a model and its optimizer.
 
 The loss handed to `backward` is a sum over this micro-batch's target tokens; it is divided by the step's global count,
-so how a step is split into micro-batches and ranks changes nothing. DeepSpeed averages gradients over the ranks, hence
-the factor `ranks`; its own division by the accumulation steps is turned off.
+so how a step is split into micro-batches and ranks changes nothing. DeepSpeed averages gradients over the ranks that
+hold the same weights, hence the factor `peer_size`; its own division by the accumulation steps is turned off.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ import math
 import os
 import warnings
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from clapas.engine.averaging import averaged
 from clapas.engine.deepspeed_config import check_device, deepspeed_config
+from clapas.engine.gradient_norm import gradient_norm
+from clapas.engine.groups import sequence_group
 from clapas.engine.loss_scale import LOWEST, LossScale
 from clapas.engine.ranks import Ranks
+from clapas.engine.sequence_parallel import share_sequences
 from clapas.recipe.errors import ClapasError
 
 if TYPE_CHECKING:
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
 
 TESTED_DEEPSPEED = ("0.19.8",)
 """Releases whose private partition attributes `engine.slots` was proven against."""
-NORM_DTYPE = torch.float64
-"""What gradient norms are summed in, as DeepSpeed does: in fp32 a matrix of a million elements is off by 1e-5."""
 
 
 class Engine:
@@ -53,6 +54,8 @@ class Engine:
         with contextlib.redirect_stdout(None):  # its start-up prints there, which is the user's for results
             if not deepspeed.comm.is_initialized():
                 deepspeed.init_distributed(verbose=False, auto_mpi_discovery=False)
+            if ranks.sequence > 1:
+                share_sequences(model, sequence_group(ranks.layout, ranks.rank))
             self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=self.config)
         self._undo_phantom_step()
         self.loss_scale = LossScale(self.deepspeed.optimizer) if recipe.precision == "fp16" else None
@@ -83,7 +86,7 @@ class Engine:
 
     def backward(self, loss_sum: torch.Tensor, target_count: float) -> None:
         """Accumulate the gradient of loss_sum / target_count. target_count: the step's targets over all ranks."""
-        factor = self.ranks.size / target_count
+        factor = self.ranks.peer_size / target_count
         if self.loss_scale and self._scales_loss:
             factor *= self.loss_scale.value
         self.deepspeed.backward(loss_sum * factor, scale_wrt_gas=False)
@@ -117,9 +120,8 @@ class Engine:
 
     def _clip(self) -> float:
         """Clip the gradient. Without ZeRO, torch's optimizer would take a step of NaN: then it gets no gradient."""
-        parameters = [p for p in self.deepspeed.module.parameters() if p.grad is not None]
-        norms = [torch.linalg.vector_norm(cast(torch.Tensor, p.grad), dtype=NORM_DTYPE) for p in parameters]
-        norm = float(torch.linalg.vector_norm(torch.stack(norms)))
+        parameters = list(self.deepspeed.module.parameters())
+        norm = gradient_norm(parameters, self.ranks)
         self.was_skipped = not math.isfinite(norm)
         if self.was_skipped:
             self.deepspeed.skipped_steps += 1

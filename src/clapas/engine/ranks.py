@@ -59,6 +59,16 @@ class Ranks:
         return self.layout.place(self.rank)
 
     @property
+    def peer_rank(self) -> int:
+        """Which of `peer_size` ranks this is that hold the same part of the weights."""
+        return self.rank // self.tensor
+
+    @property
+    def peer_size(self) -> int:
+        """How many ranks hold the same part of the weights: gradients are averaged among them."""
+        return self.size // self.tensor
+
+    @property
     def data_rank(self) -> int:
         """Which of `data_size` parts of the samples this rank reads; its tensor and sequence ranks read the same."""
         return self.place.data
@@ -67,6 +77,11 @@ class Ranks:
     def data_size(self) -> int:
         """Into how many parts the samples are shared."""
         return self.layout.data
+
+    def positions(self, sequence_length: int) -> tuple[int, int]:
+        """[start, stop) of the positions of each sample that this rank holds."""
+        share = sequence_length // self.sequence
+        return self.place.sequence * share, (self.place.sequence + 1) * share
 
     def agree_on_error(self, error: str | None) -> str | None:
         """The first error that any rank brought, on every rank; None where there is none. A barrier."""

@@ -1,26 +1,30 @@
 """Which piece of which parameter this rank's optimizer steps, for each way in which DeepSpeed lays it out.
 
 A slot is that piece: elements of one parameter, and where they lie in the tensor that the optimizer owns (a flat
-partition, or the whole parameter). The layouts are DeepSpeed's private attributes: its public ones gather whole
-parameters and are wrong with `round_robin_gradients`. `engine.TESTED_DEEPSPEED` guards them.
+partition, or the whole parameter). A frozen parameter owns itself. The layouts are DeepSpeed's private attributes: its
+public ones gather whole parameters and are wrong with `round_robin_gradients`. `engine.TESTED_DEEPSPEED` guards them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from clapas.checkpoint.regions import Part, region_of
+from clapas.engine.tensor_parallel import shard_of
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
     """Elements [offset, offset + length) of parameter `name`, at [start, start + length) of `owner.view(-1)`.
 
-    shape: the parameter's full shape. replicated: every rank holds the same (no sharding).
+    shape: the parameter's full shape. part: the slice of it of which these are elements; None: the whole.
+    replicated: every rank holds the same (no ZeRO). on_all_tensor_ranks: every tensor rank holds the same.
     """
 
     name: str
@@ -30,31 +34,55 @@ class Slot:
     owner: torch.Tensor
     start: int
     replicated: bool = False
+    part: Part | None = None
+    on_all_tensor_ranks: bool = True
 
 
 def slots(engine: Any) -> Iterator[Slot]:
     """The slots of a DeepSpeed engine on this rank; tied parameters once, under their first name."""
     optimizer = engine.optimizer
-    names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
-    for attribute, layout in LAYOUTS.items():
-        if hasattr(optimizer, attribute):
-            return layout(optimizer, names)
-    return _plain(optimizer, names)
+    parameters = dict(engine.module.named_parameters())
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    layout = next((LAYOUTS[attribute] for attribute in LAYOUTS if hasattr(optimizer, attribute)), _plain)
+    held = list(layout(optimizer, names))
+    known = {slot.name for slot in held}
+    tensor_rank = engine.get_tensor_parallel_rank() if engine.autotp_size() > 1 else 0
+    frozen = {name: p for name, p in parameters.items() if not p.requires_grad and name not in known}
+    for slot in [*held, *(_frozen(optimizer, name, parameter) for name, parameter in frozen.items())]:
+        yield _in_whole(slot, parameters[slot.name], tensor_rank)
+
+
+def _in_whole(slot: Slot, parameter: nn.Parameter, tensor_rank: int) -> Slot:
+    """A slot of what a tensor rank holds, as one of the whole parameter."""
+    shard = shard_of(parameter, tensor_rank)
+    if shard is None:
+        return slot
+    region = region_of(shard.shape, shard.part, slot.offset, slot.length)
+    return replace(slot, shape=shard.shape, part=region.part, offset=region.offset, on_all_tensor_ranks=False)
+
+
+def _frozen(optimizer: Any, name: str, parameter: Any) -> Slot:
+    """A parameter that no optimizer steps: ZeRO-3 shards it like the others, else every rank holds it."""
+    if not hasattr(parameter, "ds_tensor"):
+        return Slot(name, tuple(parameter.shape), 0, parameter.numel(), parameter, 0, replicated=True)
+    return _sharded(optimizer, name, parameter, parameter.ds_tensor, 0)
+
+
+def _sharded(optimizer: Any, name: str, parameter: Any, owner: torch.Tensor, start: int) -> Slot:
+    """ZeRO-3's part of a parameter: it is cut into equal parts, one a rank, padded at the end."""
+    part = parameter.ds_tensor.ds_numel
+    offset = part * optimizer._get_param_partition_rank(parameter)
+    length = max(0, min(part, parameter.ds_numel - offset))
+    return Slot(name, tuple(parameter.ds_shape), offset, length, owner, start)
 
 
 def _stage_3(optimizer: Any, names: dict[int, str]) -> Iterator[Slot]:
-    """Each parameter is cut into equal parts, one a rank, padded at the end; a sub-group's parts follow each other."""
+    """A sub-group's parts of parameters follow each other."""
     for group, parameters in enumerate(optimizer.fp16_groups):
-        start = 0
+        owner, start = optimizer.fp32_partitioned_groups_flat[group], 0
         for parameter in parameters:
-            part = parameter.ds_tensor.ds_numel
-            offset = part * optimizer._get_param_partition_rank(parameter)
-            length = max(0, min(part, parameter.ds_numel - offset))
-            shape = tuple(parameter.ds_shape)
-            yield Slot(
-                names[id(parameter)], shape, offset, length, optimizer.fp32_partitioned_groups_flat[group], start
-            )
-            start += part
+            yield _sharded(optimizer, names[id(parameter)], parameter, owner, start)
+            start += parameter.ds_tensor.ds_numel
 
 
 def _stages_1_and_2(optimizer: Any, names: dict[int, str]) -> Iterator[Slot]:

@@ -16,6 +16,7 @@ import torch
 from clapas.checkpoint.format import MASTER, Fragment, Snapshot
 from clapas.checkpoint.reader import CheckpointReader
 from clapas.engine.slots import Slot, aliases, prepare_to_read, refresh_parameters, slots
+from clapas.engine.tensor_parallel import shard_of
 from clapas.recipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,20 +39,22 @@ def capture(engine: Engine) -> tuple[Snapshot, dict[str, Any]]:
 
 
 def _fragment(slot: Slot, engine: Engine) -> Fragment | None:
-    """What this rank writes of a slot: all of it, or of a replicated parameter its share."""
-    low, high = slot.offset, slot.offset + slot.length
+    """What this rank writes of a slot: all of it, or of what its peers hold too, its share."""
+    ranks = engine.ranks
+    if slot.on_all_tensor_ranks and ranks.place.tensor > 0:
+        return None
+    low, high = 0, slot.length
     if slot.replicated:
-        rank, size = engine.ranks.rank, engine.ranks.size
-        low, high = slot.length * rank // size, slot.length * (rank + 1) // size
+        low, high = (slot.length * (ranks.peer_rank + more) // ranks.peer_size for more in (0, 1))
     if low >= high:
         return None
-    at = slice(slot.start + low - slot.offset, slot.start + high - slot.offset)
     state = engine.base_optimizer.state.get(slot.owner, {})
     moments = {key: value for key, value in state.items() if torch.is_tensor(value) and value.shape == slot.owner.shape}
     scalars = {key: float(value) for key, value in state.items() if key not in moments}
     owners = {MASTER: slot.owner, **moments}
+    at = slice(slot.start + low, slot.start + high)
     states = {key: tensor.detach().reshape(-1)[at] for key, tensor in owners.items()}
-    return Fragment(slot.name, slot.shape, low, states, scalars)
+    return Fragment(slot.name, slot.shape, slot.offset + low, states, scalars, slot.part)
 
 
 @torch.no_grad()
@@ -84,7 +87,10 @@ def restore(engine: Engine, reader: CheckpointReader) -> None:
 
 def _check_parameters(module: torch.nn.Module, reader: CheckpointReader) -> None:
     """Names and shapes of the model are those stored."""
-    shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in module.named_parameters()}
+    shapes = {}
+    for name, parameter in module.named_parameters():
+        shard = shard_of(parameter, rank=0)
+        shapes[name] = shard.shape if shard else tuple(getattr(parameter, "ds_shape", parameter.shape))
     stored = {name: tuple(record.shape) for name, record in reader.manifest.parameters.items()}
     for name in shapes.keys() | stored.keys():
         if shapes.get(name) != stored.get(name):
@@ -97,24 +103,29 @@ def _check_parameters(module: torch.nn.Module, reader: CheckpointReader) -> None
 
 
 def _restore_owner(engine: Engine, reader: CheckpointReader, held: list[Slot]) -> None:
-    """Fill one of the optimizer's tensors and its moments from the slots that lie in it; padding becomes zero."""
+    """Fill one of the optimizer's tensors and its moments from the slots that lie in it; padding becomes zero.
+
+    What was frozen when the checkpoint was written has no moments there: they begin at zero.
+    """
     owner = held[0].owner
     held = [slot for slot in held if slot.length]
     state = engine.base_optimizer.state[owner]
     state.clear()
     owner.detach().zero_()
-    if held:
-        record = reader.manifest.parameters[held[0].name]
-        for key in record.states:
-            tensor = owner.detach()
-            if key != MASTER:
-                tensor = state[key] = torch.zeros_like(owner, requires_grad=False)
-            for slot in held:
-                out = tensor.view(-1)[slot.start : slot.start + slot.length]
-                reader.read_into(slot.name, key, slot.offset, out)
-        for key, value in record.scalars.items():  # torch's AdamW: one step count an owner; beside it if fused
-            fused = any(group.get("fused") for group in engine.base_optimizer.param_groups)
-            state[key] = torch.tensor(value, device=owner.device if fused else "cpu")
+    trains = owner.requires_grad
+    scalars: dict[str, float] = {}
+    for slot in held:
+        record = reader.manifest.parameters[slot.name]
+        for key in record.states if trains else (MASTER,):
+            if key != MASTER and key not in state:
+                state[key] = torch.zeros_like(owner, requires_grad=False)
+            tensor = owner.detach() if key == MASTER else state[key]
+            out = tensor.view(-1)[slot.start : slot.start + slot.length]
+            reader.read_into(slot.name, key, slot.offset, out, slot.part)
+        scalars = scalars or record.scalars
+    for key, value in scalars.items() if trains else ():  # torch's AdamW: a step count an owner; beside it if fused
+        fused = any(group.get("fused") for group in engine.base_optimizer.param_groups)
+        state[key] = torch.tensor(value, device=owner.device if fused else "cpu")
     if not state:
         engine.base_optimizer.state.pop(owner)
 

@@ -49,19 +49,22 @@ def score(
     *,
     device: torch.device | str = "cpu",
     limit: int | None = None,
+    positions: tuple[int, int] | None = None,
 ) -> Scored:
     """Score this rank's windows. No collective here: the caller adds up the ranks' sums.
 
     model: the decoder, or an engine around it: called with tokens and `targets_BS`, gives (objective, losses).
     limit: stop once the ranks together have scored about so many tokens; all ranks stop after the same batch.
+    positions: [start, stop) of each window that this rank holds, where ranks share windows; by default all.
     """
     per_batch = windows.stride * windows.batch_size * windows.world
     batches = len(windows) if limit is None else min(len(windows), math.ceil(limit / per_batch))
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     tokens = 0
     for _, batch in zip(range(batches), windows, strict=False):
-        on_device = batch.to(device)
-        _, losses_B = model(on_device.tokens, targets_BS=on_device.targets)
+        own = batch if positions is None else batch.slice(*positions)
+        on_device = own.to(device)
+        _, losses_B = model(on_device.tokens, on_device.positions, targets_BS=on_device.targets)
         loss_sum += losses_B.sum()
-        tokens += batch.target_count
+        tokens += own.target_count
     return Scored(loss_sum.item(), tokens)

@@ -44,7 +44,10 @@ class Batch:
         return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors()})
 
     def slice(self, start: int, stop: int) -> Batch:
-        """Positions `[start, stop)` of every sample, for ranks that share a sequence; its positions are explicit."""
+        """Positions `[start, stop)` of every sample, for ranks that share a sequence; its positions are explicit.
+
+        The document ids stay those of the whole sample: attention looks at all of it.
+        """
         positions = self.positions
         if positions is None:
             length = self.tokens.shape[1]
@@ -56,7 +59,6 @@ class Batch:
             tokens=self.tokens[:, start:stop].contiguous(),
             targets=targets,
             positions=positions[:, start:stop].contiguous(),
-            document_ids=None if self.document_ids is None else self.document_ids[:, start:stop].contiguous(),
             target_count=int(counts.sum()),
             target_counts_B=counts,
         )

@@ -8,6 +8,8 @@ Shapes: B batch, S sequence, N tokens, X experts, k experts of a token, E hidden
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 torch's own name
@@ -42,7 +44,10 @@ class ExpertWeights(nn.Module):
 
 
 class MixtureOfExperts(nn.Module):
-    """Sends each token to the experts that its router gives most weight, and mixes what they return."""
+    """Sends each token to the experts that its router gives most weight, and mixes what they return.
+
+    over_text: sums a count over the ranks that hold the tokens of a text; by default this one holds all.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -50,6 +55,7 @@ class MixtureOfExperts(nn.Module):
         self.shape = config.experts
         self.gate = nn.Linear(config.hidden_size, self.shape.count, bias=False)
         self.experts = ExpertWeights(self.shape.count, config.hidden_size, self.shape.width)
+        self.over_text: Callable[[Tensor], Tensor] = _as_it_is
 
     def forward(self, x_BSE: Tensor, is_target_BS: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The mixture, (B, S, E), and the balance term of the tokens that have a target (None without targets)."""
@@ -60,7 +66,7 @@ class MixtureOfExperts(nn.Module):
         mixed_BSE = self._mix(x_BSE, weights_BSk.to(x_BSE.dtype), chosen_BSk)
         if is_target_BS is None or not self.shape.balance:
             return mixed_BSE, None
-        return mixed_BSE, self.shape.balance * balance_term(p_BSX, chosen_BSk, is_target_BS)
+        return mixed_BSE, self.shape.balance * balance_term(p_BSX, chosen_BSk, is_target_BS, self.over_text)
 
     def _mix(self, x_BSE: Tensor, weights_BSk: Tensor, chosen_BSk: Tensor) -> Tensor:
         x_NE, expert_R = x_BSE.flatten(0, 1), chosen_BSk.flatten()
@@ -71,17 +77,24 @@ class MixtureOfExperts(nn.Module):
         return (weights_BSk.flatten(0, 1)[:, None] @ y_NkE).view_as(x_BSE)
 
 
-def balance_term(p_BSX: Tensor, chosen_BSk: Tensor, is_target_BS: Tensor) -> Tensor:
+def _as_it_is(count: Tensor) -> Tensor:
+    return count
+
+
+def balance_term(
+    p_BSX: Tensor, chosen_BSk: Tensor, is_target_BS: Tensor, over_text: Callable[[Tensor], Tensor] = _as_it_is
+) -> Tensor:
     """How unevenly each sample's tokens load the experts, summed over the tokens: a scalar, fp32.
 
     Of a sample with T target tokens: T * sum_i f_i P_i, where f_i = X / (k T) * (tokens that use expert i) and P_i is
     the mean of their router's probabilities (DeepSeek-V3, 2024, equations 17 to 20): T where the load is even, more
     where it is not. It is taken sample by sample and weighted by T, so the step's sum does not depend on how samples
-    are spread over micro-batches and ranks.
+    are spread over micro-batches and ranks. Where ranks share a sample (over_text), f and T are the whole sample's and
+    P's sum is over this rank's tokens: the ranks' terms add up to the sample's, and so do their gradients.
     """
     experts, per_token = p_BSX.shape[-1], chosen_BSk.shape[-1]
     used_BSX = torch.zeros_like(p_BSX).scatter_(-1, chosen_BSk, 1.0)
     is_target_BS1 = is_target_BS[..., None].float()
-    targets_B = is_target_BS.sum(1).clamp(min=1)
-    uses_BX, weight_BX = (used_BSX * is_target_BS1).sum(1), (p_BSX * is_target_BS1).sum(1)
+    targets_B = over_text(is_target_BS.sum(1)).clamp(min=1)
+    uses_BX, weight_BX = over_text((used_BSX * is_target_BS1).sum(1)), (p_BSX * is_target_BS1).sum(1)
     return experts / per_token * ((uses_BX * weight_BX).sum(1) / targets_B).sum()

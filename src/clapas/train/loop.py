@@ -84,6 +84,8 @@ def _steps(run: Run, loader: Loader) -> Iterator[list[Batch]]:
     for micro_batches in loader.steps():
         if is_bare:
             _check_ids(run, micro_batches)
+        if run.ranks.sequence > 1:
+            micro_batches = [batch.slice(*run.ranks.positions(batch.tokens.shape[1])) for batch in micro_batches]
         yield micro_batches
 
 

@@ -37,14 +37,15 @@ def group_of(name: str) -> str:
 class Pieces:
     """Which elements of the optimizer's tensors belong to which group, on this rank.
 
-    copies: ranks that hold the same where a slot is replicated; such squares count by their share.
+    copies: ranks that hold the same where a slot is replicated. tensor: tensor ranks, which hold the same where a slot
+    is of none in particular. Such squares count by their share.
     """
 
-    def __init__(self, found: Iterable[Slot], copies: int = 1) -> None:
+    def __init__(self, found: Iterable[Slot], copies: int = 1, tensor: int = 1) -> None:
         self._by_owner: dict[int, list[tuple[int, int, int, float]]] = {}
         self.owners: dict[int, Tensor] = {}
         for slot in found:
-            share = 1 / copies if slot.replicated else 1.0
+            share = 1 / ((copies if slot.replicated else 1) * (tensor if slot.on_all_tensor_ranks else 1))
             place = (GROUPS.index(group_of(slot.name)), slot.start, slot.start + slot.length, share)
             self._by_owner.setdefault(id(slot.owner), []).append(place)
             self.owners[id(slot.owner)] = slot.owner
@@ -70,7 +71,7 @@ class GradientNorms(Measure):
 
     def start(self, run: Run) -> None:
         """Hang on the optimizer."""
-        self._pieces = Pieces(slots(run.engine.deepspeed), run.ranks.size)
+        self._pieces = Pieces(slots(run.engine.deepspeed), run.ranks.peer_size, run.ranks.tensor)
         self._squares = torch.zeros(len(GROUPS), dtype=torch.float64, device=run.ranks.device)
         self._armed = False
         self._hook = run.engine.base_optimizer.register_step_pre_hook(self._before_update)
@@ -113,7 +114,7 @@ class WeightNorms(Measure):
 
     def start(self, run: Run) -> None:
         """Find the weights."""
-        self._pieces = Pieces(slots(run.engine.deepspeed), run.ranks.size)
+        self._pieces = Pieces(slots(run.engine.deepspeed), run.ranks.peer_size, run.ranks.tensor)
 
     def own(self, run: Run) -> list[float]:
         """The squares of this rank's pieces; copies count once."""
