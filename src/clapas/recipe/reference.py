@@ -23,29 +23,37 @@ BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 
 def reference() -> str:
     """The page."""
-    return HEAD + "".join(_sections(Recipe, "", set()))
+    return HEAD + "".join(_sections(Recipe, "", {}))
 
 
-def _sections(model: type[BaseModel], key: str, seen: set[type[BaseModel]]) -> list[str]:
-    """A section's text and table, then those of the sections in it."""
-    seen.add(model)
+def _sections(model: type[BaseModel], key: str, seen: dict[type[BaseModel], str], kind: str = "") -> list[str]:
+    """A section's text and table, then those of the sections in it. kind: which of several a section is."""
+    seen[model] = key
     schema = model.model_json_schema()
-    title = f"## `{key}`" if key else "## The recipe itself"
+    title = f"## `{key}`{kind}" if key else "## The recipe itself"
     parts = [f"\n{title}\n\n{_text(model)}\n\n| key | value | default |\n|---|---|---|\n"]
-    nested: list[tuple[type[BaseModel], str]] = []
+    nested: list[tuple[type[BaseModel], str, str]] = []
     required = set(schema.get("required", ()))
     for name, info in model.model_fields.items():
-        inner = [part for part in models_in(info.annotation) if part not in seen]
+        inner = list(models_in(info.annotation))
+        new = [part for part in inner if part not in seen]
         path = f"{key}.{name}" if key else name
-        nested += [(part, path) for part in inner]
-        if inner or info.exclude:
+        nested += [(part, path, f", {_kind(part)}" if len(inner) > 1 else "") for part in new]
+        if new:
             continue
         value = schema["properties"][name]
         default = "*required*" if name in required else _default(info.default, value)
-        parts.append(f"| `{name}` | {_type(value, schema.get('$defs', {}))} | {default} |\n")
-    for part, path in nested:
-        parts += _sections(part, path, seen)
+        words = f"as `{seen[inner[0]]}`" if inner else _type(value, schema.get("$defs", {}))
+        parts.append(f"| `{name}` | {words} | {default} |\n")
+    for part, path, kind in nested:
+        parts += _sections(part, path, seen, kind)
     return parts
+
+
+def _kind(model: type[BaseModel]) -> str:
+    """What tells a section from the others that may stand in its place: the one value of its first key."""
+    name, schema = next(iter(model.model_json_schema()["properties"].items()))
+    return f"`{name}: {schema['const']}`"
 
 
 def _text(model: type[BaseModel]) -> str:
