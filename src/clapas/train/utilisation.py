@@ -23,13 +23,18 @@ def executed_flops(recipe: Recipe, sequence_length: int) -> float:
     made twice.
 
     Full activation checkpointing computes every layer again, which is a third of its forward and backward; the head
-    and its loss are not. Selective keeps what matrix products made, and computes again what counts nothing here.
+    and its loss are not. Tiles compute the feed-forward layers' forward again. Selective checkpointing keeps what
+    matrix products made, and computes again what counts nothing here.
     """
-    if recipe.compute.activation_checkpointing != "full":
-        return 1.0
-    flops = recipe.model.flops_per_token(sequence_length)
-    head = 6 * recipe.model.vocab_size * recipe.model.hidden_size
-    return 1 + (flops - head) / (3 * flops)
+    model, compute = recipe.model, recipe.compute
+    flops = model.flops_per_token(sequence_length)
+    again = 0.0
+    if compute.activation_checkpointing == "full":
+        again += (flops - 6 * model.vocab_size * model.hidden_size) / 3
+    if compute.tiled_mlp is not None:
+        width = (model.num_experts_per_tok or 1) * (model.moe_intermediate_size or model.intermediate_size)
+        again += 6 * model.num_hidden_layers * model.hidden_size * width
+    return 1 + again / flops
 
 
 def device_peak(device: torch.device, precision: str) -> float | None:

@@ -17,13 +17,15 @@ GOOD_GPU = Facts(
     hidden_size=4096,
     micro_batch_tokens=16384,
     document_mask=False,
-    compiled=True,
+    could_compile=False,
     activation_checkpointing="selective",
     offloaded=False,
     memory_free=0.1,
     environment={},
 )
-GOOD_CPU = replace(GOOD_GPU, device="cpu", compiled=False, memory_free=None, threads=4, ranks_here=2, cores=8, load=8.0)
+GOOD_CPU = replace(
+    GOOD_GPU, device="cpu", could_compile=True, memory_free=None, threads=4, ranks_here=2, cores=8, load=8.0
+)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ GOOD_CPU = replace(GOOD_GPU, device="cpu", compiled=False, memory_free=None, thr
         (GOOD_GPU, {"shares": {"data": 0.2}}, "20% of a step waits for data"),
         (GOOD_GPU, {"precision": "fp32"}, "attention in fp32 has no flash kernel"),
         (GOOD_GPU, {"document_mask": True}, "attention under a document mask"),
-        (GOOD_GPU, {"compiled": False}, "not compiled"),
+        (GOOD_GPU, {"could_compile": True}, "not compiled"),
         (GOOD_GPU, {"micro_batch_tokens": 2048}, "a micro-batch has 2,048 tokens"),
         (GOOD_GPU, {"hidden_size": 512}, "the model is narrow (hidden_size 512"),
         (GOOD_GPU, {"activation_checkpointing": "full", "memory_free": 0.5}, "50% of the GPU's memory was never used"),

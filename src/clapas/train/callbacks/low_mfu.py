@@ -56,6 +56,7 @@ class LowMfuWarning(Callback):
 def gather_facts(run: Run, row: dict[str, Any], ranks_here: int) -> Facts:
     """What is known of this run and machine. ranks_here: ranks on the same cores, this one included."""
     recipe, device = run.recipe, run.ranks.device
+    compute = recipe.compute.on(device.type, recipe.parallel.zero_stage)
     seconds = row["step_seconds"]
     total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     return Facts(
@@ -66,9 +67,9 @@ def gather_facts(run: Run, row: dict[str, Any], ranks_here: int) -> Facts:
         hidden_size=recipe.model.hidden_size,
         micro_batch_tokens=run.engine.config["train_micro_batch_size_per_gpu"] * recipe.data.sequence_length,
         document_mask=recipe.data.document_mask,
-        compiled=recipe.compute.on(device.type, recipe.parallel.zero_stage).compile is True,
-        activation_checkpointing=recipe.compute.activation_checkpointing,
-        offloaded=recipe.parallel.offload != "none",
+        could_compile=recipe.parallel.zero_stage < 3 and not compute.compile,
+        activation_checkpointing=compute.activation_checkpointing,
+        offloaded=bool(getattr(recipe.parallel, "offload", None)),
         slowest_rank=row.get("slowest_rank"),
         slowest_rank_excess=row.get("slowest_rank_excess", 0.0),
         memory_free=None if total is None else 1 - row["memory_reserved_bytes"] / total,

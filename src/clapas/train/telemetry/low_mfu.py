@@ -24,7 +24,7 @@ FREE_MEMORY = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the causes are judged by. shares: parts of the step's time, by part.
+    """What the causes are judged by. shares: parts of the step's time, by part. could_compile: is not, and may be.
 
     memory_free: share of the fullest rank's GPU that was never used; None on a CPU. threads: of one rank.
     ranks_here, cores: ranks that share this rank's cores, and how many these are. load: processes that wanted to run
@@ -38,7 +38,7 @@ class Facts:
     hidden_size: int
     micro_batch_tokens: int
     document_mask: bool
-    compiled: bool
+    could_compile: bool
     activation_checkpointing: str
     offloaded: bool
     slowest_rank: int | None = None
@@ -87,7 +87,7 @@ def no_fused_attention(facts: Facts) -> str | None:
 
 def not_compiled(facts: Facts) -> str | None:
     """Many small kernels where compiled code has few."""
-    if facts.on_gpu and not facts.compiled:
+    if facts.on_gpu and facts.could_compile:
         return "the model is not compiled: compute.compile=true"
     return None
 
