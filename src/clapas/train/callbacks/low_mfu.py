@@ -69,7 +69,7 @@ def gather_facts(run: Run, row: dict[str, Any], ranks_here: int) -> Facts:
         document_mask=recipe.data.document_mask,
         could_compile=recipe.parallel.zero_stage < 3 and not compute.compile,
         activation_checkpointing=compute.activation_checkpointing,
-        offloaded=bool(getattr(recipe.parallel, "offload", None)),
+        offloaded=recipe.parallel.offload != "none",
         slowest_rank=row.get("slowest_rank"),
         slowest_rank_excess=row.get("slowest_rank_excess", 0.0),
         memory_free=None if total is None else 1 - row["memory_reserved_bytes"] / total,
