@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import io
 import logging
 import math
 import os
@@ -51,7 +52,7 @@ class Engine:
         self._clipping = recipe.optimizer.gradient_clipping
         self._own_clipping = recipe.parallel.zero_stage == 0 and recipe.precision == "fp32"
         deepspeed = import_deepspeed()
-        with contextlib.redirect_stdout(None):  # its start-up prints there, which is the user's for results
+        with contextlib.redirect_stdout(io.StringIO()):  # its start-up prints there, which is the user's for results
             if not deepspeed.comm.is_initialized():
                 deepspeed.init_distributed(verbose=False, auto_mpi_discovery=False)
             if ranks.sequence > 1:
@@ -154,7 +155,7 @@ def import_deepspeed() -> Any:
     level = logging.ERROR
     logging.getLogger("DeepSpeed").setLevel(level)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # names DeepSpeed still uses
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         import deepspeed
         from deepspeed.accelerator import get_accelerator
         from deepspeed.ops import __compatible_ops__
