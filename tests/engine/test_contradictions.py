@@ -38,6 +38,8 @@ def refusal(folder: Path, ranks: int, *lines: str) -> str:
         (("parallel:", "  zero_stage: 2", "  quantized_gradients: true"), 4, ("at zero_stage 3 only",)),
         (("parallel:", "  pipeline: 2"), 3, ("pipeline parallelism is not offered", "70B", "zero_stage: 3")),
         (("parallel:", "  mics: 8"), 3, ("MiCS is not offered", "DeepSpeed removed it", "hpz")),
+        (("parallel:", "  offload: nvme"), 3, ("nvme is not offered", "compiles", "offload: cpu")),
+        (("parallel:", "  offload: disk"), 3, ("found 'disk'", "'none' or 'cpu'")),
         (("parallel:", "  reduce_precision: bf16"), 3, ("found bf16; must be fp32",)),
         (("precision: bf16", "parallel: {reduce_precision: fp16}"), 3, ("must be fp32 or the run's precision",)),
         (("parallel:", "  zero_hpz_partition_size: 2"), 3, ("unknown key; did you mean parallel.hpz?",)),

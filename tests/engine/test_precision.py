@@ -115,3 +115,46 @@ def test_gradients_that_overflow_at_any_scale_end_the_run(train: Any) -> None:
     result = train("run", "1", "precision=fp16", "train.steps=60", "optimizer.lr=1e4", "optimizer.gradient_clipping=0")
     assert result.returncode == 1, result.stderr
     assert "training diverged" in result.stderr or "overflow fp16 even at a loss scale of 1" in result.stderr
+
+
+WATCH = """
+import sys
+import clapas
+import deepspeed.comm.comm as comm
+import torch
+
+seen = set()
+
+class Watch(clapas.Callback):
+    def on_start(self, run):
+        for name in ("all_reduce", "reduce", "reduce_scatter_tensor", "reduce_scatter"):
+            setattr(comm.cdb, name, watched(getattr(comm.cdb, name)))
+
+def watched(collective):
+    def call(*arguments, **named):
+        tensors = [value for value in [*arguments, *named.values()] if isinstance(value, torch.Tensor)]
+        seen.update(str(tensor.dtype) for tensor in tensors if tensor.numel() > 1000)  # no norms, no flags
+        return collective(*arguments, **named)
+    return call
+
+clapas.train(clapas.read_recipe("test", sys.argv[1:]), callbacks=[Watch()])
+print(*sorted(seen))
+"""
+"""Trains, and prints the dtypes of all that was summed over the ranks."""
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("reduce", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
+def test_gradients_are_summed_over_ranks_in_the_precision_asked_for(
+    tmp_path: Path, test_data: Path, zero_stage: int, reduce: str
+) -> None:
+    """Of a bf16 run on two ranks: every tensor that the ranks add up. DeepSpeed's own default is bf16."""
+    (tmp_path / "watch.py").write_text(WATCH)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "watch.py"]
+    layout = [f"parallel.zero_stage={zero_stage}", f"parallel.reduce_precision={reduce}", "precision=bf16"]
+    arguments = [f"data.path={test_data}", "run_dir=run", *SMALL, "train.steps=3", *layout]
+    result = subprocess.run(
+        [*launcher, *arguments], cwd=tmp_path, env=clapas_environment(), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert set(result.stdout.split()) == {{"fp32": "torch.float32", "bf16": "torch.bfloat16"}[reduce]}

@@ -60,3 +60,22 @@ def test_mfu_of_a_gpu(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
     assert clapas(*common, cwd=tmp_path).returncode == 0
     rows = [row for row in read_json_lines(tmp_path / "run/metrics.jsonl") if "split" not in row]
     assert all(row["mfu"] is not None and 0 < row["mfu"] < 1 for row in rows)
+
+
+@pytest.mark.needs_gpus(2, proves="ZeRO++'s quantised weights and gradients train, with losses near those without")
+def test_quantised_communication(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
+    """int8 gathering and int4 reduction on two GPUs, against neither."""
+    common = ("train", "test", f"data.path={test_data}", *SMALL, "precision=bf16", "parallel.zero_stage=3")
+    quantised = ("parallel.quantized_weights=true", "parallel.quantized_gradients=true")
+    assert clapas(*common, "run_dir=plain", "--nproc", 2, cwd=tmp_path).returncode == 0
+    assert clapas(*common, *quantised, "run_dir=quantised", "--nproc", 2, cwd=tmp_path).returncode == 0
+    assert losses(tmp_path / "quantised") == pytest.approx(losses(tmp_path / "plain"), rel=2e-2)
+
+
+@pytest.mark.needs_gpus(1, proves="the optimizer's state offloaded to pinned host memory trains as it does on the GPU")
+def test_offload(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
+    """ZeRO-2 with and without offload, fp32."""
+    common = ("train", "test", f"data.path={test_data}", *SMALL, "parallel.zero_stage=2")
+    assert clapas(*common, "run_dir=device", cwd=tmp_path).returncode == 0
+    assert clapas(*common, "parallel.offload=cpu", "run_dir=host", cwd=tmp_path).returncode == 0
+    assert losses(tmp_path / "host") == pytest.approx(losses(tmp_path / "device"), rel=1e-5)

@@ -26,11 +26,15 @@ reduced in fp32. fp16 scales the loss dynamically: for GPUs without bf16 (V100).
 REFUSED = {
     "pipeline": (
         "pipeline parallelism is not offered: ZeRO-3 with full activation checkpointing trains the largest model "
-        "planned, 70B on 64 nodes of 4 GPUs of 80 GB, in about 20 GB a GPU; way out: zero_stage: 3"
+        "planned, 70B on 64 nodes of 4 GPUs of 80 GB, in about 26 GB a GPU; way out: zero_stage: 3"
     ),
     "mics": "MiCS is not offered: DeepSpeed removed it (0.19.8 rejects mics_shard_size); way out: hpz, its successor",
+    "offload=nvme": (
+        "nvme is not offered: DeepSpeed compiles its disk access on each machine at the first start, and keeps the "
+        "optimizer's state in files that an exact checkpoint does not see; way out: offload: cpu"
+    ),
 }
-"""Keys of the field that are known and not offered, each with the reason and the way out."""
+"""Keys of the field, or their values, that are known and not offered: each with the reason and the way out."""
 
 
 class ParallelConfig(Section):
@@ -82,8 +86,9 @@ class ParallelConfig(Section):
     @classmethod
     def _known_but_refused(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            for key, reason in REFUSED.items():
-                if key in values:
+            for name, reason in REFUSED.items():
+                key, _, value = name.partition("=")
+                if key in values and value in ("", values[key]):
                     raise ValueError(f"{key}: {reason}")
         return values
 

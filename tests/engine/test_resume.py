@@ -1,0 +1,54 @@
+"""Layouts whose state lies elsewhere resume bit for bit too: on the host, or with a second copy of the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.ledger.ledger import read_json_lines
+from commands import Clapas
+
+SMALL = ("train.steps=4", "schedule.warmup_steps=1", "checkpoint.every=2", "evaluation.every=100", "train.threads=1")
+
+
+@pytest.mark.parametrize(
+    ("ranks", "layout"),
+    [
+        (2, "parallel.zero_stage=1 parallel.offload=cpu precision=bf16"),
+        (2, "parallel.zero_stage=3 parallel.offload=cpu parallel.offload_parameters=true"),
+        pytest.param(2, "parallel.zero_stage=2 parallel.offload=cpu train.micro_batch_size=2", marks=pytest.mark.slow),
+        pytest.param(4, "parallel.zero_stage=3 parallel.hpz=2 precision=bf16", marks=pytest.mark.slow),
+    ],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(
+    clapas: Clapas, test_data: Path, tmp_path: Path, ranks: int, layout: str
+) -> None:
+    """Four steps in one go, and two plus two: equal rows, and checkpoints of equal bytes."""
+
+    def train(name: str) -> None:
+        arguments = ("train", "test", f"data.path={test_data}", f"run_dir={name}", *SMALL, *layout.split())
+        result = clapas(*arguments, "--nproc", ranks, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+
+    train("whole")
+    last = stored(tmp_path / "whole")
+    (tmp_path / "resumed/checkpoints").mkdir(parents=True)
+    (tmp_path / "whole/checkpoints/step-00000002").rename(tmp_path / "resumed/checkpoints/step-00000002")
+    train("resumed")
+    assert rows(tmp_path / "resumed") == rows(tmp_path / "whole")[2:]
+    assert stored(tmp_path / "resumed") == last
+
+
+def rows(run: Path) -> list[tuple[float, float]]:
+    """(loss, gradient norm) of each step."""
+    found = [row for row in read_json_lines(run / "metrics.jsonl") if "split" not in row]
+    return [(row["loss"], row["grad_norm"]) for row in found]
+
+
+def stored(run: Path) -> tuple[Any, ...]:
+    """The files of the newest checkpoint with their hashes, and its counters."""
+    manifest = CheckpointReader(find_checkpoint(run)).manifest
+    return manifest.files, manifest.training
