@@ -102,28 +102,6 @@ class PowerLaw:
         return (self.critical / parameters) ** self.exponent
 
 
-def with_floor(parameters: list[int], losses: list[float]) -> tuple[float, float, float]:
-    """(E, A, alpha) of L = E + A / N^alpha through three points: the exponent by bisection, the rest follows.
-
-    It passes through all three whatever they are, so it foretells only; (nan, nan, nan) where no exponent does.
-    """
-    n, loss = np.array(parameters, float), np.array(losses)
-
-    def excess(alpha: float) -> float:
-        x = n**-alpha
-        return float((loss[0] - loss[1]) / (loss[1] - loss[2]) - (x[0] - x[1]) / (x[1] - x[2]))
-
-    low, high = 1e-4, 4.0
-    if excess(low) * excess(high) > 0:
-        return math.nan, math.nan, math.nan
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if excess(low) * excess(middle) > 0 else (low, middle)
-    x = n**-low
-    scale = float((loss[0] - loss[2]) / (x[0] - x[2]))
-    return float(loss[0] - scale * x[0]), scale, low
-
-
 def plot(losses: list[float], law: PowerLaw, path: Path) -> None:
     """The four losses and the law, both axes logarithmic, as SVG."""
     import matplotlib as mpl
@@ -167,12 +145,6 @@ def main() -> None:
         tokens = size.steps * TOKENS_A_STEP
         print(f"| {size.parameters:,} | {tokens:,} | {loss:.4f} | {foretold:.4f} | {foretold / loss - 1:+.2%} |")
     print(f"\nL(N) = ({law.critical:.4g} / N)^{law.exponent:.4f}")
-    floor, scale, exponent = with_floor(counts[:3], losses[:3])
-    with_a_floor = floor + scale / counts[3] ** exponent
-    off = with_a_floor / losses[3] - 1
-    print(
-        f"with a floor: {floor:.3f} + {scale:.4g} / N^{exponent:.3f}, which foretells {with_a_floor:.4f} ({off:+.2%})"
-    )
     plot(losses, law, options.plot)
     raise SystemExit(abs(law(counts[3]) / losses[3] - 1) > WITHIN)
 

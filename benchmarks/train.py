@@ -3,7 +3,7 @@
 Same shape, tokens, batch, optimizer, clipping and threads. Ours is the loop of `clapas train` with all its defaults,
 metrics and telemetry included. A figure is the median over rounds of our tokens/s divided by theirs.
 
-    python benchmarks/train.py [GROUP ...] [--shape demo|larger] [--starts 2] [--rounds 12] [--steps 8]
+    python benchmarks/train.py [GROUP ...] [--shape demo|larger] [--starts 2] [--rounds 12] [--seconds 1.5]
 
 GROUPS: fp32, bf16 (a bare loop), ddp (two ranks), vocabulary-4k, vocabulary-32k, vocabulary-128k (Hugging Face's
 Trainer), litgpt. All by default. The tokens are those of the demo (data/demo: run `make demo` first), ids modulo the
@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from peers.job import Job, Shape
+from peers.job import SEQUENCE_LENGTH, Job, Shape
 from peers.race import Result, Side, race
 
 from clapas_data.manifest import open_manifest
@@ -134,16 +134,18 @@ def write_tokens(data: Path, vocab_size: int, folder: Path) -> tuple[str, str]:
 
 def compare(group: Group, job: Job, options: argparse.Namespace, logs: Path) -> list[Result]:
     """Race a group's sides `options.starts` times from the start: a process may be lucky in its memory's layout."""
-    sides = group.sides(job)
-    steps = options.steps
-    together: list[Result] = []
+    together = [Result(side) for side in group.sides(job)]
     for start in range(options.starts):
-        results = race(sides, rounds=options.rounds, steps=steps, warm_up=options.warm_up, logs=logs / str(start))
-        if not together:
-            together = results
-        else:
-            for all_of, more in zip(together, results, strict=True):
-                all_of.seconds.extend(more.seconds)
+        results = race(
+            [result.side for result in together],
+            rounds=options.rounds,
+            block_seconds=options.seconds,
+            warm_up=options.warm_up,
+            logs=logs / str(start),
+        )
+        for all_of, more in zip(together, results, strict=True):
+            all_of.step_seconds.extend(more.step_seconds)
+            all_of.facts.update(more.facts)
     return together
 
 
@@ -153,9 +155,10 @@ def rows_of(figures: tuple[Figure, ...], results: list[Result]) -> list[dict[str
     rows: list[dict[str, object]] = []
     for figure in figures:
         ours, theirs = by_name[figure.ours], by_name[figure.theirs]
-        ratios = [b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True)]
+        ratios = [b / a for a, b in zip(ours.step_seconds, theirs.step_seconds, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
-        rates = (round(statistics.median(side.rates)) for side in (ours, theirs))
+        tokens = ours.side.job.batch * SEQUENCE_LENGTH
+        rates = (round(tokens / statistics.median(side.step_seconds)) for side in (ours, theirs))
         share = round(ours.facts["data_share"], 5)
         values = (figure.ours, figure.theirs, round(middle, 3), f"{low:.3f}-{high:.3f}", figure.reach, *rates, share)
         rows.append(dict(zip(COLUMNS, values, strict=True)))
@@ -170,7 +173,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/demo"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=12, help="blocks of each side")
-    parser.add_argument("--steps", type=int, default=8, help="steps in a block")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of a block of the slowest side; a step at least")
     parser.add_argument("--warm-up", type=int, default=4, help="steps of each side before the first round")
     parser.add_argument("--starts", type=int, default=1, help="how often all sides are started anew")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark-train"), help="logs and result.json")

@@ -13,13 +13,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from peers.job import SEQUENCE_LENGTH, Job
+from peers.job import Job
 
 HERE = Path(__file__).resolve().parent
+PROBE_STEPS = 2
+"""After the warm-up: to see how long a step takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +36,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a side's blocks took. seconds: a block's, by round. facts: what the side told in its last block."""
+    """What a side's blocks took. step_seconds: the mean of each block's steps, by round. facts: what it told last."""
 
     side: Side
-    steps: int
-    seconds: list[float]
-    facts: dict[str, Any]
-
-    @property
-    def rates(self) -> list[float]:
-        """Tokens a second of each block."""
-        return [self.steps * self.side.job.batch * SEQUENCE_LENGTH / seconds for seconds in self.seconds]
+    step_seconds: list[float] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Racer:
@@ -108,22 +104,27 @@ class Racer:
         )
 
 
-def race(sides: Sequence[Side], *, rounds: int, steps: int, warm_up: int, logs: Path) -> list[Result]:
-    """Let sides train in turn: `warm_up` steps each, then `rounds` rounds of blocks of `steps` steps."""
+def race(sides: Sequence[Side], *, rounds: int, block_seconds: float, warm_up: int, logs: Path) -> list[Result]:
+    """Let sides train in turn: `warm_up` steps each, then `rounds` rounds of a block each.
+
+    block_seconds: about how long a block takes the slowest side; a step at least. All sides' blocks have as many steps.
+    """
     logs.mkdir(parents=True, exist_ok=True)
     racers: list[Racer] = []
-    results = [Result(side, steps, [], {}) for side in sides]
     try:
         for side in sides:
             racers.append(Racer(side, logs / f"{side.name.replace(' ', '-')}.log"))
             racers[-1].turn(warm_up)
+        slowest = max(racer.turn(PROBE_STEPS)[0] / PROBE_STEPS for racer in racers)
+        steps = max(1, round(block_seconds / slowest))
+        results = [Result(side) for side in sides]
         for number in range(rounds):
             pairs = list(zip(racers, results, strict=True))
             for racer, result in pairs if number % 2 else reversed(pairs):
                 seconds, facts = racer.turn(steps)
-                result.seconds.append(seconds)
+                result.step_seconds.append(seconds / steps)
                 result.facts.update(facts)
+        return results
     finally:
         for racer in racers:
             racer.close()
-    return results
