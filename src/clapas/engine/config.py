@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, PositiveInt, model_validator
 
-from clapas.model.config import ModelConfig
+from clapas.model.config import ComputeConfig, ModelConfig
 from clapas.recipe.typed import Section
 
 
@@ -142,6 +142,25 @@ def check_shares(parallel: ParallelConfig, model: ModelConfig, sequence_length: 
     _check_divides("parallel.tensor", tensor, {**heads, "model.intermediate_size": model.intermediate_size})
     left = {f"{name} / parallel.tensor" if tensor > 1 else name: count // tensor for name, count in heads.items()}
     _check_divides("parallel.sequence", sequence, {**left, "data.sequence_length": sequence_length})
+
+
+def check_tensor(parallel: ParallelConfig, precision: str, compute: ComputeConfig) -> None:
+    """Whether DeepSpeed's tensor parallelism is exact with the rest. Raises ValueError that names key and way out.
+
+    Measured with 2 ranks: see docs/decisions/046.
+    """
+    if parallel.tensor == 1:
+        return
+    if parallel.zero_stage == 0 and precision != "fp32":
+        raise ValueError(
+            f"parallel.zero_stage: found 0 with parallel.tensor: {parallel.tensor} and precision: {precision}, where "
+            "DeepSpeed takes a part of the gradient's norm for the whole; way out: zero_stage: 1"
+        )
+    if compute.activation_checkpointing == "selective":
+        raise ValueError(
+            f"compute.activation_checkpointing: found selective with parallel.tensor: {parallel.tensor}, which changes "
+            "the held products in place, so that gradients come out wrong; way out: none or full"
+        )
 
 
 def _check_divides(key: str, size: int, extents: dict[str, int]) -> None:

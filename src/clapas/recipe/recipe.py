@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, StringConstraints, model_validator
 
 from clapas.checkpoint.config import CheckpointConfig
-from clapas.engine.config import ParallelConfig, Precision, check_precision, check_shares
+from clapas.engine.config import ParallelConfig, Precision, check_precision, check_shares, check_tensor
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
@@ -68,6 +68,7 @@ class Recipe(TypedFile):
             )
         check_shares(self.parallel, self.model, length)
         check_precision(self.precision, self.parallel)
+        check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
         return self
 
