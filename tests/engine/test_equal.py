@@ -80,3 +80,43 @@ def test_a_layout_trains_as_one_rank_does(
     assert len(found) == len(one_rank) == 20
     for step, (row, wanted) in enumerate(zip(found, one_rank, strict=True), start=1):
         assert row == pytest.approx(wanted, rel=TOLERANCE), f"step {step}"
+
+
+VARIANTS: dict[str, tuple[str, int, str]] = {
+    "qwen3 with document masks, 2 tensor ranks": (
+        "model.architecture=qwen3 data.document_mask=true",
+        2,
+        "parallel.tensor=2 parallel.zero_stage=2",
+    ),
+    "qwen3 with document masks, 2 sequence ranks": (
+        "model.architecture=qwen3 data.document_mask=true",
+        2,
+        "parallel.sequence=2 parallel.zero_stage=3",
+    ),
+    "experts, whose balance is a sum over the text, 2 sequence ranks": (
+        "model.architecture=qwen3_moe model.num_experts=4 model.num_experts_per_tok=2 model.moe_intermediate_size=32 "
+        "model.router_aux_loss_coef=0.05",
+        2,
+        "parallel.sequence=2",
+    ),
+    "layers computed again, 2 tensor ranks": ("compute.activation_checkpointing=full", 2, "parallel.tensor=2"),
+    "products held, 2 sequence ranks": ("compute.activation_checkpointing=selective", 2, "parallel.sequence=2"),
+    "2 tensor x 2 sequence ranks": ("model.num_key_value_heads=4", 4, "parallel.tensor=2 parallel.sequence=2"),
+    "4 sequence ranks": ("model.num_key_value_heads=4", 4, "parallel.sequence=4 parallel.zero_stage=2"),
+    "offload, 2 tensor ranks": ("train.threads=1", 2, "parallel.tensor=2 parallel.offload=cpu"),
+}
+"""Name -> the recipe's overrides, and the ranks and overrides of the layout."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_other_recipes_train_in_layouts_as_one_rank_does(
+    clapas: Clapas, test_data: Path, tmp_path: Path, variant: str
+) -> None:
+    """Loss and gradient norm of each of 20 steps, to 1e-5."""
+    recipe, ranks, layout = VARIANTS[variant]
+    for name, count, overrides in (("one", 1, "parallel.zero_stage=0"), ("many", ranks, layout)):
+        (tmp_path / name).mkdir()
+        train(clapas, test_data, tmp_path / name, count, f"{recipe} {overrides}")
+    for row, wanted in zip(losses(tmp_path / "many/run"), losses(tmp_path / "one/run"), strict=True):
+        assert row == pytest.approx(wanted, rel=TOLERANCE)

@@ -293,9 +293,17 @@ def test_torchrun_starts_ranks_too(train: Any, tmp_path: Path, test_data: Path) 
     assert steps(tmp_path / "theirs") == steps(tmp_path / "ours")
 
 
-def test_a_killed_rank_ends_the_run_and_loses_nothing_committed(train: Any, tmp_path: Path, test_data: Path) -> None:
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "parallel.zero_stage=1",
+        pytest.param("parallel.tensor=2", marks=pytest.mark.slow),
+        pytest.param("parallel.sequence=2", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_rank_ends_the_run_and_loses_nothing_committed(tmp_path: Path, test_data: Path, layout: str) -> None:
     """SIGKILL of one rank: exit 1 within the grace, and the last checkpoint resumes."""
-    overrides = (f"data.path={test_data}", "run_dir=run", *SMALL, "train.steps=200", "checkpoint.every=1")
+    overrides = (f"data.path={test_data}", "run_dir=run", *SMALL, "train.steps=200", "checkpoint.every=1", layout)
     command = [sys.executable, "-m", "clapas", "train", "test", *overrides, "--nproc", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, env=clapas_environment(), stderr=subprocess.PIPE, text=True)
     wait_for_step(tmp_path / "run", process, step=2)  # the checkpoint of step 1 is committed before step 2 begins
