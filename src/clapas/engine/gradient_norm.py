@@ -20,8 +20,9 @@ def gradient_norm(parameters: Sequence[nn.Parameter], ranks: Ranks) -> float:
     """The norm over all of them that have a gradient. Collective; what every tensor rank holds counts once."""
     place = ranks.place.tensor
     counted = [p.grad for p in parameters if p.grad is not None and (place == 0 or shard_of(p, place) is not None)]
+    nothing = torch.zeros((), dtype=NORM_DTYPE, device=ranks.device)  # a rank may hold none that trains and counts
     norms = [torch.linalg.vector_norm(grad, dtype=NORM_DTYPE) for grad in counted]
-    squared = torch.stack(norms).square().sum()
+    squared = torch.stack([nothing, *norms]).square().sum()
     if ranks.tensor > 1:
         dist.all_reduce(squared, group=tensor_group())
     return float(squared.sqrt())
