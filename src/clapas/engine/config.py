@@ -123,20 +123,14 @@ def check_shares(parallel: ParallelConfig, model: ModelConfig, sequence_length: 
 
     Ulysses gives each sequence rank whole heads of those that its tensor rank holds: both sizes divide them together.
     """
-    if model.experts is not None and parallel.tensor > 1:
-        raise ValueError(
-            f"parallel.tensor: found {parallel.tensor}; does not cut experts, which are most of the model; "
-            "way out: tensor: 1, and zero_stage: 3 to share them"
-        )
     heads = {
         "model.num_key_value_heads": model.num_key_value_heads,
         "model.num_attention_heads": model.num_attention_heads,
     }
     tensor, sequence = parallel.tensor, parallel.sequence
-    if model.experts is not None and tensor * sequence > 1:  # they are no Linear layers; their balance is a sample's
-        key, size = ("tensor", tensor) if tensor > 1 else ("sequence", sequence)
+    if model.experts is not None and tensor > 1:  # they are no Linear layers: AutoTP would leave them whole
         raise ValueError(
-            f"parallel.{key}: found {size}; model.architecture qwen3_moe is not cut so: leave it at 1 and use "
+            f"parallel.tensor: found {tensor}; model.architecture qwen3_moe is not cut so: leave it at 1 and use "
             "parallel.zero_stage=3, which shards the experts over all ranks"
         )
     _check_divides("parallel.tensor", tensor, {**heads, "model.intermediate_size": model.intermediate_size})
