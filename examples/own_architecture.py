@@ -20,8 +20,9 @@ class SquaredReLU(nn.Module):
         self.up_proj = nn.Linear(hidden, inner, bias=False)
         self.down_proj = nn.Linear(inner, hidden, bias=False)
 
-    def forward(self, x_BSE: Tensor) -> Tensor:
-        return self.down_proj(self.up_proj(x_BSE).relu().square())
+    def forward(self, x_BSE: Tensor, is_target_BS: Tensor | None = None) -> tuple[Tensor, None]:
+        """The layer's output, and no term that balances experts."""
+        return self.down_proj(self.up_proj(x_BSE).relu().square()), None
 
 
 def build(recipe: clapas.Recipe) -> nn.Module:
