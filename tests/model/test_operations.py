@@ -28,6 +28,23 @@ def test_rotate_turns_pairs_of_halves() -> None:
     assert torch.autograd.gradcheck(operations.rotate, (x_BSHD, cos, sin))
 
 
+def test_rms_norm_is_its_formula() -> None:
+    """Value and both gradients, in fp32 to its rounding, against the formula in fp64."""
+    generator = torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(2, 5, 3, 16, generator=generator) for _ in range(2))
+    weight = torch.rand(16, generator=generator)
+    results: list[tuple[torch.Tensor, ...]] = []
+    for dtype in (torch.float32, torch.float64):
+        inputs = [tensor.to(dtype, copy=True).requires_grad_() for tensor in (x, weight)]
+        if dtype == torch.float32:
+            normed = operations.rms_norm(inputs[0], inputs[1], 1e-3)
+        else:
+            normed = inputs[0] / (inputs[0].square().mean(-1, keepdim=True) + 1e-3).sqrt() * inputs[1]
+        results.append((normed, *torch.autograd.grad(normed, inputs, grad.to(dtype))))
+    for found, want in zip(*results, strict=True):
+        torch.testing.assert_close(found, want.float(), rtol=1e-5, atol=1e-5)
+
+
 def test_far_angles_keep_their_precision_in_bf16() -> None:
     """Angles are computed in fp32 and rounded last: at position 100,000 they are off by bf16's step, not by turns."""
     positions = torch.tensor([[100_000]])

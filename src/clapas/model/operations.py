@@ -27,9 +27,34 @@ SHORT_ATTENTION = 512
 
 def rms_norm(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last dimension (Zhang & Sennrich, 2019), in fp32 inside."""
-    wide_NE = x_NE.float()
-    normed_NE = wide_NE * torch.rsqrt(wide_NE.square().mean(-1, keepdim=True) + eps)
-    return weight_E * normed_NE.to(x_NE.dtype)
+    if torch.compiler.is_compiling():  # the compiler finds out by itself what need not be held
+        return weight_E * (x_NE.float() * _inverse_rms(x_NE.float(), eps)).to(x_NE.dtype)
+    return _RMSNorm.apply(x_NE, weight_E, eps)  # pyright: ignore[reportReturnType] autograd.Function is untyped
+
+
+def _inverse_rms(wide_NE: Tensor, eps: float) -> Tensor:
+    return torch.rsqrt(wide_NE.square().mean(-1, keepdim=True) + eps)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """By hand because autograd would hold the normalised x beside x, in fp32; it is one product to make again."""
+
+    @staticmethod
+    def forward(ctx, x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
+        wide_NE = x_NE.float()
+        scale_N1 = _inverse_rms(wide_NE, eps)
+        ctx.save_for_backward(x_NE, weight_E, scale_N1)
+        return weight_E * (wide_NE * scale_N1).to(x_NE.dtype)
+
+    @staticmethod
+    def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """With n = x * scale and g = grad * weight: d x = scale * (g - n * mean(g n)); d weight = sum(grad n)."""
+        x_NE, weight_E, scale_N1 = ctx.saved_tensors
+        normed_NE, wide_grad_NE = x_NE.float() * scale_N1, grad_NE.float()
+        product_NE = wide_grad_NE * normed_NE
+        mean_N1 = product_NE @ (weight_E.float() / len(weight_E))[:, None]
+        grad_x_NE = (wide_grad_NE * weight_E).addcmul_(normed_NE, mean_N1, value=-1).mul_(scale_N1)
+        return grad_x_NE.to(x_NE.dtype), product_NE.flatten(0, -2).sum(0).to(weight_E.dtype), None
 
 
 def rotate(x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
