@@ -116,6 +116,8 @@ VARIANTS: dict[str, tuple[str, int, str]] = {
     "offload, 2 tensor ranks": ("train.threads=1", 2, "parallel.tensor=2 parallel.offload=cpu"),
 }
 """Name -> the recipe's overrides, and the ranks and overrides of the layout."""
+STEADY = "model.initializer_range=0.05"
+"""With the small default some of these recipes blow rounding up, in data ranks too: see docs/decisions/050."""
 
 
 @pytest.mark.slow
@@ -127,6 +129,6 @@ def test_other_recipes_train_in_layouts_as_one_rank_does(
     recipe, ranks, layout = VARIANTS[variant]
     for name, count, overrides in (("one", 1, "parallel.zero_stage=0"), ("many", ranks, layout)):
         (tmp_path / name).mkdir()
-        train(clapas, test_data, tmp_path / name, count, f"{recipe} {overrides}")
+        train(clapas, test_data, tmp_path / name, count, f"{recipe} {STEADY} {overrides}")
     for row, wanted in zip(losses(tmp_path / "many/run"), losses(tmp_path / "one/run"), strict=True):
         assert row == pytest.approx(wanted, rel=TOLERANCE)
