@@ -93,10 +93,10 @@ def test_training_compiled_is_training(tmp_path: Path, clapas: Clapas, test_data
     losses = {}
     for compiled in ("false", "true"):
         few = ("train.steps=3", "schedule.warmup_steps=1", "evaluation.every=100", f"parallel.zero_stage={stage}")
-        where = (f"data.path={test_data}", f"run_dir={compiled}", f"compute.compile={compiled}")
+        where = (f"data.path={test_data}", f"run_dir=run-{compiled}", f"compute.compile={compiled}")
         result = clapas("train", "test", *where, *few, "--nproc", 2, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-        losses[compiled] = [row["loss"] for row in read_json_lines(tmp_path / compiled / "metrics.jsonl")]
+        losses[compiled] = [row["loss"] for row in read_json_lines(tmp_path / f"run-{compiled}" / "metrics.jsonl")]
     assert losses["true"] == pytest.approx(losses["false"], rel=1e-5)
 
 
