@@ -63,7 +63,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return [row for row in read_json_lines(run / "metrics.jsonl") if "split" not in row]
 
 
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("zero_stage", [0, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (1, 2)), 3])
 def test_an_fp16_overflow_skips_the_step_halves_the_scale_and_training_goes_on(
     train: Any, tmp_path: Path, first_row: dict[str, Any], zero_stage: int
 ) -> None:
@@ -97,7 +97,11 @@ def test_a_resume_goes_on_with_the_loss_scale(train: Any, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("zero_stage", "precision"),
-    [(0, "fp32"), (0, "bf16"), (1, "bf16"), (2, "fp32"), (3, "bf16")],
+    [
+        (0, "fp32"),
+        (1, "bf16"),
+        *(pytest.param(*cell, marks=pytest.mark.slow) for cell in ((0, "bf16"), (2, "fp32"), (3, "bf16"))),
+    ],
 )
 def test_a_gradient_that_is_not_a_number_ends_the_run_at_its_step(
     train: Any, tmp_path: Path, zero_stage: int, precision: str
@@ -143,7 +147,7 @@ print(*sorted(seen))
 """Trains, and prints the dtypes of all that was summed over the ranks."""
 
 
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("zero_stage", [*(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 2)), 1, 3])
 @pytest.mark.parametrize("reduce", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_gradients_are_summed_over_ranks_in_the_precision_asked_for(
     tmp_path: Path, test_data: Path, zero_stage: int, reduce: str

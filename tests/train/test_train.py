@@ -153,7 +153,13 @@ def test_validation_and_evaluation_take_the_average(train: Any, tmp_path: Path, 
 
 @pytest.mark.parametrize(
     ("zero_stage", "precision", "nproc"),
-    [(0, "fp32", 1), (0, "bf16", 1), (1, "fp32", 2), (2, "bf16", 2), (3, "fp32", 2), (1, "bf16", 1), (3, "bf16", 1)],
+    [
+        (0, "fp32", 1),
+        (1, "fp32", 2),
+        (2, "bf16", 2),
+        (3, "bf16", 1),
+        *(pytest.param(*cell, marks=pytest.mark.slow) for cell in ((0, "bf16", 1), (1, "bf16", 1), (3, "fp32", 2))),
+    ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     train: Any, tmp_path: Path, zero_stage: int, precision: str, nproc: int
@@ -171,24 +177,6 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     assert "resuming after step 3" in again.stderr
     assert steps(resumed) == steps(tmp_path / "whole")[3:]
     assert same_state(newest, find_checkpoint(resumed))
-
-
-def test_ranks_stages_and_micro_batches_change_nothing_but_rounding(train: Any, tmp_path: Path) -> None:
-    """One rank, two ranks, ZeRO 0-3 and accumulation: the same losses and gradient norms to 1e-5 in fp32."""
-    layouts = {
-        "one": (1, "parallel.zero_stage=0"),
-        "accumulated": (1, "parallel.zero_stage=1", "train.micro_batch_size=2"),
-        "two": (2, "parallel.zero_stage=2", "train.micro_batch_size=2"),
-        "sharded": (2, "parallel.zero_stage=3"),
-    }
-    for name, (nproc, *overrides) in layouts.items():
-        result = train(name, "train.steps=4", *overrides, nproc=nproc)
-        assert result.returncode == 0, result.stderr
-    expected = steps(tmp_path / "one")
-    for name in layouts:
-        for row, wanted in zip(steps(tmp_path / name), expected, strict=True):
-            assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-5)
-            assert row["grad_norm"] == pytest.approx(wanted["grad_norm"], rel=1e-4)
 
 
 def test_a_run_may_go_on_with_other_ranks_and_another_stage(train: Any, tmp_path: Path) -> None:
