@@ -165,4 +165,20 @@ def import_deepspeed() -> Any:
         accelerator: Any = get_accelerator()
         accelerator.is_fp16_supported = lambda: True  # it asks whether a CPU is fast in it; torch computes it
     __compatible_ops__["deepspeed_shm_comm"] = False
+    _import_muon_uncompiled()
     return deepspeed
+
+
+def _import_muon_uncompiled() -> None:
+    """DeepSpeed's Muon, which it imports whatever the optimizer, without `torch.compile` around its kernels.
+
+    Decorating them loads the whole compiler, 1.3 s at every start; our Muon is another (decision 053).
+    """
+    from deepspeed.runtime import compiler
+
+    original = compiler.compile
+    compiler.compile = lambda **_: lambda kernel: kernel
+    try:
+        import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: F401
+    finally:
+        compiler.compile = original
