@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class MovingAverage(Callback):
     """average = d average + (1 - d) weights after every step, on each rank's own part of the fp32 masters.
 
-    Until step 1 / (1 - decay) d is 1 - 1 / step, a plain mean: the initial weights, which an average that begins with
-    them would carry for thousands of steps, count nothing.
+    It begins as the first weights that a step made. Until step 1 / (1 - decay) d is 1 - 1 / step, a plain mean: the
+    initial weights, which an average that begins with them would carry for thousands of steps, count nothing. What is
+    frozen is its own average, and none is kept; a step that fp16 skipped made no weights.
     """
 
     def __init__(self, decay: float) -> None:
@@ -27,9 +28,14 @@ class MovingAverage(Callback):
     @torch.no_grad()
     def on_step(self, run: Run) -> None:
         """Take the new weights in."""
+        if run.engine.was_skipped:
+            return
         share = max(1 - self._decay, 1 / run.step)
         for owner in owners(run.engine):
+            if not owner.requires_grad:
+                continue
             state = run.engine.base_optimizer.state[owner]
-            if AVERAGE not in state:
-                state[AVERAGE] = torch.zeros_like(owner, requires_grad=False)
-            state[AVERAGE].lerp_(owner.detach(), share)
+            if AVERAGE in state:
+                state[AVERAGE].lerp_(owner.detach(), share)
+            else:
+                state[AVERAGE] = owner.detach().clone()
