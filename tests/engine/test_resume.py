@@ -52,3 +52,24 @@ def stored(run: Path) -> tuple[Any, ...]:
     """The files of the newest checkpoint with their hashes, and its counters."""
     manifest = CheckpointReader(find_checkpoint(run)).manifest
     return manifest.files, manifest.training
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+def test_a_run_goes_on_with_other_tensor_ranks(
+    clapas: Clapas, test_data: Path, tmp_path: Path, first: int, then: int
+) -> None:
+    """Four steps on one number of tensor ranks; the last two again on another: equal losses and norms, to 1e-5."""
+
+    def train(ranks: int) -> list[tuple[float, float]]:
+        arguments = ("train", "test", f"data.path={test_data}", "run_dir=run", *SMALL, f"parallel.tensor={ranks}")
+        result = clapas(*arguments, "--nproc", ranks, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        return rows(tmp_path / "run")
+
+    whole = train(first)
+    (tmp_path / "run/checkpoints/step-00000004").rename(tmp_path / "elsewhere")
+    resumed = train(then)
+    assert resumed[:2] == whole[:2]
+    for row, wanted in zip(resumed[2:], whole[2:], strict=True):
+        assert row == pytest.approx(wanted, rel=1e-5)

@@ -11,15 +11,7 @@ from hypothesis import strategies as st
 
 from clapas.recipe.phases import Phases
 from clapas.recipe.recipe import Recipe
-
-MODEL = {
-    "hidden_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "vocab_size": 64,
-    "max_position_embeddings": 64,
-}
+from small_model import MODEL
 
 
 def recipe_of(**sections: Any) -> Recipe:

@@ -8,15 +8,8 @@ import pytest
 
 from clapas.recipe.recipe import Recipe
 from clapas.train.learning_rate import learning_rate, same_past
+from small_model import MODEL
 
-MODEL = {
-    "hidden_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "vocab_size": 64,
-    "max_position_embeddings": 64,
-}
 CONSTANT = {"name": "constant"}
 COSINE = {"name": "cosine", "min_lr_ratio": 0.0}
 WSD = {"name": "wsd", "decay_ratio": 0.2, "min_lr_ratio": 0.0}

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from clapas.model.experts import MixtureOfExperts
 from clapas.recipe.errors import UserError
 
+Way = Callable[[Tensor, dist.ProcessGroup], Tensor]
+
 
 class Exchange:
     """Attention over the whole text, of which each rank of the group holds consecutive tokens in rank order."""
@@ -34,37 +36,26 @@ class Exchange:
 
         mask: over the whole text, (B or 1, 1, S, S). Returns (B, H, S/n, D).
         """
-        q, k, v = (_ToHeads.apply(x, self._group) for x in (q, k, v))
-        return _ToTokens.apply(attention(q, k, v, mask, is_causal), self._group)  # pyright: ignore[reportReturnType] untyped
+        q, k, v = (_Trade.apply(x, self._group, _to_heads, _to_tokens) for x in (q, k, v))
+        mixed = attention(q, k, v, mask, is_causal)
+        return _Trade.apply(mixed, self._group, _to_tokens, _to_heads)  # pyright: ignore[reportReturnType] untyped
 
 
-class _ToHeads(torch.autograd.Function):
-    """(B, H, S/n, D) -> (B, H/n, S, D)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
-        ctx.group = group
-        return _to_heads(x, group)
+class _Trade(torch.autograd.Function):
+    """there(x, group); its gradient takes the way back."""
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _to_tokens(grad, ctx.group), None
-
-
-class _ToTokens(torch.autograd.Function):
-    """(B, H/n, S, D) -> (B, H, S/n, D)."""
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup, there: Way, back: Way) -> Tensor:
+        ctx.group, ctx.back = group, back
+        return there(x, group)
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
-        ctx.group = group
-        return _to_tokens(x, group)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _to_heads(grad, ctx.group), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ctx.back(grad, ctx.group), None, None, None
 
 
 def _to_heads(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """(B, H, S/n, D) -> (B, H/n, S, D)."""
     batch, heads, tokens, head_dim = x.shape
     size = dist.get_world_size(group)
     by_rank = _trade(x.view(batch, size, heads // size, tokens, head_dim).movedim(1, 0), group)
@@ -72,6 +63,7 @@ def _to_heads(x: Tensor, group: dist.ProcessGroup) -> Tensor:
 
 
 def _to_tokens(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """(B, H/n, S, D) -> (B, H, S/n, D)."""
     batch, heads, tokens, head_dim = x.shape
     size = dist.get_world_size(group)
     by_rank = _trade(x.reshape(batch, heads, size, tokens // size, head_dim).movedim(2, 0), group)
