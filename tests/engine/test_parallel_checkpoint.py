@@ -16,6 +16,7 @@ from commands import Clapas, clapas_environment
 
 FREEZE = "train.freeze=['model.layers.0.mlp.*', 'model.layers.1.input_layernorm.weight']"
 RESTORE_AND_SAVE = """
+import os
 import sys
 from pathlib import Path
 
@@ -39,6 +40,7 @@ snapshot, training = capture(engine)
 facts = {key: getattr(reader.manifest, key) for key in ("step", "identity", "execution", "recipe", "versions")}
 write_checkpoint(Path(target) / "checkpoints", snapshot, {**facts, "training": training}, ranks)
 stop_ranks()
+os._exit(0)  # as the command line ends (clapas.cli.main says why)
 """
 
 

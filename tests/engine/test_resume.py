@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines
-from commands import Clapas
+from commands import Clapas, clapas_environment
 
 SMALL = ("train.steps=4", "schedule.warmup_steps=1", "checkpoint.every=2", "evaluation.every=100", "train.threads=1")
 
@@ -39,6 +41,39 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     (tmp_path / "whole/checkpoints/step-00000002").rename(tmp_path / "resumed/checkpoints/step-00000002")
     train("resumed")
     assert rows(tmp_path / "resumed") == rows(tmp_path / "whole")[2:]
+    assert stored(tmp_path / "resumed") == last
+
+
+@pytest.mark.slow
+def test_parameters_that_stay_whole_train_and_resume_alike(test_data: Path, tmp_path: Path) -> None:
+    """At ZeRO-3, as on GPUs, where small parameters are gathered after a step and not before their use: equal bits."""
+
+    def train(name: str, kept: int) -> None:
+        script = (
+            "from clapas.engine import deepspeed_config\n"
+            f"deepspeed_config.PERSISTENT['cpu'] = {kept}\n"
+            "from clapas.cli import main\n"
+            "main()\n"
+        )
+        arguments = ["train", "test", f"data.path={test_data}", f"run_dir={name}", *SMALL, "parallel.zero_stage=3"]
+        started = []
+        for rank in range(2):
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+            environment = {**clapas_environment(), **place, "CLAPAS_RENDEZVOUS": f"file://{tmp_path}/{name}.meet"}
+            command = [sys.executable, "-c", script, *arguments]
+            started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True))
+        for process in started:
+            _, errors = process.communicate()
+            assert process.returncode == 0, errors
+
+    train("none", kept=0)
+    last = stored(tmp_path / "none")
+    train("whole", kept=100_000)
+    assert rows(tmp_path / "whole") == rows(tmp_path / "none")
+    (tmp_path / "resumed/checkpoints").mkdir(parents=True)
+    (tmp_path / "none/checkpoints/step-00000002").rename(tmp_path / "resumed/checkpoints/step-00000002")
+    train("resumed", kept=100_000)
+    assert rows(tmp_path / "resumed") == rows(tmp_path / "none")[2:]
     assert stored(tmp_path / "resumed") == last
 
 

@@ -23,8 +23,9 @@ BUCKET = 250_000_000
 """Elements reduced or gathered at once: 1 GB in fp32, which DeepSpeed's default (500 million) is in 16 bits."""
 PREFETCH = 50_000_000
 """Elements that ZeRO-3 gathers ahead of their use: DeepSpeed's default."""
-PERSISTENT = 100_000
-"""Parameters of up to so many elements stay whole on every rank at ZeRO-3: DeepSpeed's default."""
+PERSISTENT: dict[Device, int] = {"cuda": 100_000, "cpu": 0}
+"""Parameters of up to so many elements stay whole on every rank at ZeRO-3. On a GPU DeepSpeed's default; on a CPU none,
+for those are gathered one by one after each step (docs/decisions/078)."""
 LIVE = 1_000_000_000
 """Elements that ZeRO-3 holds gathered at once, and optimizer elements of one sub-group: DeepSpeed's default."""
 NEVER = 2**31
@@ -131,7 +132,7 @@ def _zero(recipe: Recipe, device: Device) -> ZeroOptimization:
         **common,
         sub_group_size=LIVE,
         stage3_prefetch_bucket_size=min(bucket, PREFETCH),
-        stage3_param_persistence_threshold=PERSISTENT,
+        stage3_param_persistence_threshold=PERSISTENT[device],
         stage3_max_live_parameters=LIVE,
         stage3_max_reuse_distance=LIVE,
         memory_efficient_linear=False,  # it replaces torch's linear in the whole process, and rounds bf16 otherwise

@@ -22,6 +22,7 @@ from torch import nn
 
 from clapas.engine.averaging import averaged
 from clapas.engine.deepspeed_config import check_device, deepspeed_config
+from clapas.engine.gloo import use_direct_collectives
 from clapas.engine.gradient_norm import gradient_norm
 from clapas.engine.groups import sequence_group
 from clapas.engine.loss_scale import LOWEST, LossScale
@@ -55,10 +56,14 @@ class Engine:
         with contextlib.redirect_stdout(io.StringIO()):  # its start-up prints there, which is the user's for results
             if not deepspeed.comm.is_initialized():
                 deepspeed.init_distributed(verbose=False, auto_mpi_discovery=False)
+            if device == "cpu":
+                use_direct_collectives()
             if ranks.sequence > 1:
                 share_sequences(model, sequence_group(ranks.layout, ranks.rank))
             self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=self.config)
         self._undo_phantom_step()
+        if ranks.peer_size == 1 and type(self.deepspeed.optimizer).__name__ == "BF16_Optimizer":
+            self.deepspeed.enable_backward_allreduce = False  # it would copy every gradient twice to average it alone
         self.loss_scale = LossScale(self.deepspeed.optimizer) if recipe.precision == "fp16" else None
         self._scales_loss = self.loss_scale is not None and self.loss_scale.by_engine
 

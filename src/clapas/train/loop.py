@@ -91,7 +91,7 @@ def _steps(run: Run, loader: Loader) -> Iterator[list[Batch]]:
 
 def _check_ids(run: Run, micro_batches: list[Batch]) -> None:
     """Raise UserError where a batch holds an id that the model does not have."""
-    largest = max(int(batch.tokens.max()) for batch in micro_batches)
+    largest = max(int(batch.tokens.numpy().max()) for batch in micro_batches)  # torch would wake its threads for it
     if largest >= (size := run.recipe.model.vocab_size):
         raise UserError(
             "the shards hold token ids that the model does not have",
