@@ -20,6 +20,7 @@ from typing import Any
 from peers.job import Job
 
 HERE = Path(__file__).resolve().parent
+SOURCES = HERE.parents[1] / "src"
 PROBE_STEPS = 2
 """After the warm-up: to see how long a step takes."""
 
@@ -92,6 +93,7 @@ class Racer:
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(job.ranks),
             "OMP_NUM_THREADS": str(job.threads),
+            "PYTHONPATH": str(SOURCES),  # an interpreter of its own has no Clapas, whose CPU settings it may take
         }
         python = self.side.python or sys.executable
         return subprocess.Popen(
