@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 Clapas = Callable[..., "subprocess.CompletedProcess[str]"]
 """The fixture `clapas`: run `clapas ARGUMENTS` in a folder."""
@@ -14,3 +16,23 @@ def clapas_environment() -> dict[str, str]:
     """The environment of a rank on its own: nothing of a launcher's."""
     launcher = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CLAPAS_RENDEZVOUS")
     return {name: value for name, value in os.environ.items() if name not in launcher and "SLURM" not in name}
+
+
+def python_ranks(
+    script: str, arguments: Sequence[object], *, ranks: int, meeting: Path, timeout: float = 300
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run a script as so many ranks, which meet at the file `meeting` in its folder. How each ended, in order."""
+    started = []
+    for rank in range(ranks):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1"}
+        environment = {**clapas_environment(), **place, "CLAPAS_RENDEZVOUS": f"file://{meeting}"}
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        process = subprocess.Popen(
+            command, cwd=meeting.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+    ended = []
+    for process in started:
+        output, errors = process.communicate(timeout=timeout)
+        ended.append(subprocess.CompletedProcess(process.args, process.returncode, output, errors))
+    return ended

@@ -19,7 +19,8 @@ from clapas.checkpoint.reader import (
     open_newest_sound,
 )
 from clapas.checkpoint.regions import Part, region_of
-from clapas.checkpoint.writer import retain, write_checkpoint
+from clapas.checkpoint.retention import retain
+from clapas.checkpoint.saving import write_checkpoint
 from clapas.recipe.errors import ClapasError, UserError
 
 
@@ -35,6 +36,9 @@ class Thread:
         agreed = next((found for found in self._errors.values() if found), None)
         self._barrier.wait(timeout=30)
         return agreed
+
+    def all(self, flag: bool) -> bool:
+        return self.agree_on_error(None if flag else "no") is None
 
 
 def facts(step: int) -> dict[str, Any]:
@@ -178,4 +182,29 @@ def test_retention_keeps_the_newest(tmp_path: Path) -> None:
     for step in (3, 1, 2):
         write(tmp_path, step, [fragments(torch.randn(10), [5])])
     retain(tmp_path / "checkpoints", keep=2)
-    assert [path.name for path in committed_checkpoints(tmp_path / "checkpoints")] == ["step-00000002", "step-00000003"]
+    assert names(tmp_path) == ["step-00000002", "step-00000003"]
+
+
+def test_retention_keeps_every_so_manieth_step_for_good(tmp_path: Path) -> None:
+    """Beside the newest."""
+    for step in range(1, 8):
+        write(tmp_path, step, [fragments(torch.randn(10), [5])])
+        retain(tmp_path / "checkpoints", keep=1, keep_every=3)
+    assert names(tmp_path) == ["step-00000003", "step-00000006", "step-00000007"]
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize("victim", ["rank-00000-of-00001.safetensors", "manifest.json"])
+def test_retention_never_takes_the_newest_sound_one(tmp_path: Path, victim: str) -> None:
+    """The two newest are cut short: the one before them stays, though only one is to be kept."""
+    for step in (1, 2, 3, 4):
+        write(tmp_path, step, [fragments(torch.randn(10), [5])])
+    for step in (3, 4):
+        path = tmp_path / f"checkpoints/step-{step:08d}" / victim
+        path.write_bytes(path.read_bytes()[:-1])
+    retain(tmp_path / "checkpoints", keep=1)
+    assert names(tmp_path) == ["step-00000002", "step-00000004"]
+
+
+def names(run: Path) -> list[str]:
+    return [path.name for path in committed_checkpoints(run / "checkpoints")]

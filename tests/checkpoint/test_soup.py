@@ -11,8 +11,8 @@ import torch
 
 from clapas.checkpoint.format import Fragment, Snapshot
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.checkpoint.saving import write_checkpoint
 from clapas.checkpoint.soup import soup
-from clapas.checkpoint.writer import write_checkpoint
 from clapas.recipe.errors import UserError
 from commands import Clapas
 
@@ -24,6 +24,9 @@ class Alone:
 
     def agree_on_error(self, error: str | None) -> str | None:
         return error
+
+    def all(self, flag: bool) -> bool:
+        return flag
 
 
 def write(run: Path, step: int, average: bool = False, hidden: int = 3) -> Path:

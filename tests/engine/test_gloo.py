@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from commands import clapas_environment
+from commands import python_ranks
 
 COMPARE = """
 import os
-import sys
 
 import torch
 import torch.distributed as dist
 
 from clapas.engine.gloo import all_gather, reduce_scatter
 
-rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
+rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+dist.init_process_group("gloo", init_method=os.environ["CLAPAS_RENDEZVOUS"], rank=rank, world_size=size)
 groups = [None, dist.new_group([0, 2]), dist.new_group([2, 1])]
 torch.manual_seed(rank)
 for dtype in (torch.float32, torch.bfloat16):
@@ -54,11 +51,5 @@ os._exit(0)
 
 def test_parts_and_sums_are_those_of_torch(tmp_path: Path) -> None:
     """Three ranks, and two groups of two, of which one counts its ranks otherwise."""
-    started = []
-    for rank in range(3):
-        command = [sys.executable, "-c", COMPARE, str(rank), "3", f"file://{tmp_path}/meeting"]
-        environment = {**clapas_environment(), "OMP_NUM_THREADS": "1"}
-        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    for process in started:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
+    for ended in python_ranks(COMPARE, [], ranks=3, meeting=tmp_path / "meeting"):
+        assert ended.returncode == 0, ended.stderr

@@ -3,16 +3,13 @@ parameters. No step is taken in between."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
-from commands import Clapas, clapas_environment
+from commands import Clapas, python_ranks
 
 FREEZE = "train.freeze=['model.layers.0.mlp.*', 'model.layers.1.input_layernorm.weight']"
 RESTORE_AND_SAVE = """
@@ -21,7 +18,7 @@ import sys
 from pathlib import Path
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
-from clapas.checkpoint.writer import write_checkpoint
+from clapas.checkpoint.saving import write_checkpoint
 from clapas.engine.layout import layout_of
 from clapas.engine.ranks import start_ranks, stop_ranks
 from clapas.engine.state import capture, restore
@@ -57,16 +54,9 @@ def one_rank(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas, test_data
 def restore_and_save(source: Path, target: Path, ranks: int, *overrides: str) -> None:
     """Restore a run's checkpoint on so many ranks and save it again, under `target`."""
     target.mkdir()
-    processes = []
-    for rank in range(ranks):
-        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
-        meeting = {"CLAPAS_RENDEZVOUS": f"file://{target}/rendezvous", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", RESTORE_AND_SAVE, str(source), str(target), FREEZE, *overrides]
-        environment = {**clapas_environment(), **place, **meeting}
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    for process in processes:
-        _, errors = process.communicate(timeout=200)
-        assert process.returncode == os.EX_OK, errors
+    arguments = [source, target, FREEZE, *overrides]
+    for ended in python_ranks(RESTORE_AND_SAVE, arguments, ranks=ranks, meeting=target / "meeting"):
+        assert ended.returncode == 0, ended.stderr
 
 
 def assert_same_state(first: Path, second: Path) -> None:

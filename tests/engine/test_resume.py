@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines
-from commands import Clapas, clapas_environment
+from commands import Clapas, python_ranks
 
 SMALL = ("train.steps=4", "schedule.warmup_steps=1", "checkpoint.every=2", "evaluation.every=100", "train.threads=1")
 
@@ -56,15 +54,8 @@ def test_parameters_that_stay_whole_train_and_resume_alike(test_data: Path, tmp_
             "main()\n"
         )
         arguments = ["train", "test", f"data.path={test_data}", f"run_dir={name}", *SMALL, "parallel.zero_stage=3"]
-        started = []
-        for rank in range(2):
-            place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-            environment = {**clapas_environment(), **place, "CLAPAS_RENDEZVOUS": f"file://{tmp_path}/{name}.meet"}
-            command = [sys.executable, "-c", script, *arguments]
-            started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True))
-        for process in started:
-            _, errors = process.communicate()
-            assert process.returncode == 0, errors
+        for ended in python_ranks(script, arguments, ranks=2, meeting=tmp_path / f"{name}.meeting"):
+            assert ended.returncode == 0, ended.stderr
 
     train("none", kept=0)
     last = stored(tmp_path / "none")

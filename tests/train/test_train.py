@@ -294,7 +294,7 @@ def test_a_killed_rank_ends_the_run_and_loses_nothing_committed(tmp_path: Path, 
     overrides = (f"data.path={test_data}", "run_dir=run", *SMALL, "train.steps=200", "checkpoint.every=1", layout)
     command = [sys.executable, "-m", "clapas", "train", "test", *overrides, "--nproc", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, env=clapas_environment(), stderr=subprocess.PIPE, text=True)
-    wait_for_step(tmp_path / "run", process, step=2)  # the checkpoint of step 1 is committed before step 2 begins
+    wait_for_step(tmp_path / "run", process, step=3)  # that of step 1 is committed before step 2 is saved
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
     os.kill(int(children.stdout.split()[1]), signal.SIGKILL)
     process.communicate(timeout=120)

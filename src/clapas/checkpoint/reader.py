@@ -158,7 +158,21 @@ def committed_checkpoints(checkpoints: Path) -> list[Path]:
     if not checkpoints.is_dir():
         return []
     found = [path for path in checkpoints.iterdir() if FOLDER.fullmatch(path.name) and (path / COMMITTED).is_file()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in a checkpoint folder's name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def is_sound(checkpoint: Path) -> bool:
+    """Whether the manifest is as sealed and every file is there in its size; nothing else is read."""
+    try:
+        CheckpointReader(checkpoint, verify=False)
+    except ClapasError:
+        return False
+    return True
 
 
 def open_newest_sound(checkpoints: Path) -> tuple[CheckpointReader | None, list[DamagedCheckpointError]]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
-from safetensors.torch import save_file
 
 from clapas.checkpoint.format import (
     COMMITTED,
@@ -26,13 +25,11 @@ from clapas.checkpoint.format import (
     ParameterRecord,
     Snapshot,
     rank_file,
-    step_folder,
     tensor_key,
 )
-from clapas.checkpoint.reader import committed_checkpoints
 from clapas.checkpoint.regions import check_cover
-from clapas.recipe.errors import ClapasError
-from clapas.recipe.files import current_umask, sync_file, sync_folder
+from clapas.checkpoint.tensor_file import write_tensors
+from clapas.recipe.files import sync_file, sync_folder
 from clapas.recipe.hashes import file_hash
 
 
@@ -50,47 +47,10 @@ class Place(Protocol):
         ...
 
 
-class Ranks(Place, Protocol):
-    """The processes that write together."""
-
-    def agree_on_error(self, error: str | None) -> str | None:
-        """Every rank's call returns the first error that any of them brought, or None. Acts as a barrier."""
-        ...
-
-
-def write_checkpoint(checkpoints: Path, snapshot: Snapshot, facts: dict[str, Any], ranks: Ranks) -> Path:
-    """Write and commit one checkpoint; every rank calls it. Returns the committed folder.
-
-    facts: the manifest's step, identity, execution, training, recipe and versions.
-    Raises ClapasError, on all ranks alike, where any of them could not write: nothing is left behind and older
-    checkpoints stand.
-    """
-    final = step_folder(checkpoints, facts["step"])
-    partial = checkpoints / f".{final.name}.partial"
-    stages = (
-        lambda: begin(partial) if ranks.rank == 0 else None,
-        lambda: write_rank(partial, snapshot, ranks),
-        lambda: commit(partial, final, snapshot.aliases, facts, ranks.size) if ranks.rank == 0 else None,
-    )
-    for stage in stages:
-        error = None
-        try:
-            stage()
-        except OSError as problem:
-            error = f"{problem.strerror or problem}"
-        except Exception as problem:  # safetensors raises its own type on a full disk
-            error = f"{problem}"
-        if agreed := ranks.agree_on_error(error):
-            if ranks.rank == 0:
-                shutil.rmtree(partial, ignore_errors=True)
-            way_out = "free space or mend the folder; the last committed checkpoint stands"
-            raise ClapasError(f"the checkpoint was not saved: {agreed}", where=final, way_out=way_out)
-    return final
-
-
 def begin(partial: Path) -> None:
-    """An empty hidden folder to write in."""
-    shutil.rmtree(partial, ignore_errors=True)
+    """An empty hidden folder to write in. What killed writers left beside it goes."""
+    for left in partial.parent.glob(".step-*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
 
 
@@ -100,12 +60,8 @@ def write_rank(partial: Path, snapshot: Snapshot, ranks: Place) -> None:
     tensors = {f"rng|{key}": value for key, value in snapshot.rng.items()}
     for fragment in snapshot.fragments:
         for state, tensor in fragment.states.items():
-            tensors[tensor_key(fragment.name, state, fragment.offset)] = tensor.detach().cpu().contiguous()
-    path = partial / name
-    save_file(tensors, path, metadata={"format": "pt"})
-    path.chmod(0o666 & ~current_umask())  # safetensors creates its files for their owner alone
-    sync_file(path)
-    record = FileRecord(name=name, bytes=path.stat().st_size, sha256=file_hash(path))
+            tensors[tensor_key(fragment.name, state, fragment.offset)] = tensor.detach().cpu()
+    record = write_tensors(partial / name, tensors)
     described = [_describe(fragment, name) for fragment in snapshot.fragments]
     note = partial / f"{name}.json"
     note.write_bytes(orjson.dumps({"file": record.model_dump(), "fragments": described}))
@@ -169,13 +125,3 @@ def _merge(pieces: Iterable[dict[str, Any]]) -> dict[str, ParameterRecord]:
         except ValueError as problem:
             raise ValueError(f"{name}: {problem}") from None
     return parameters
-
-
-def retain(checkpoints: Path, keep: int) -> list[Path]:
-    """Remove all but the `keep` newest committed checkpoints. Returns those removed. Rank 0 alone calls it."""
-    removed = committed_checkpoints(checkpoints)[:-keep]
-    for path in removed:
-        doomed = path.with_name(f".{path.name}.removed")
-        path.rename(doomed)  # first out of sight, so that no reader meets it half removed
-        shutil.rmtree(doomed, ignore_errors=True)
-    return removed

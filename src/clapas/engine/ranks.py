@@ -102,6 +102,10 @@ class Ranks:
             error.told_by_another = self.rank != 0
             raise
 
+    def all(self, flag: bool) -> bool:
+        """Whether every rank brings True."""
+        return not self.sum(0.0 if flag else 1.0)
+
     def sum(self, value: float) -> float:
         """The sum of a number over all ranks (float64); see `sum_all`."""
         return self.sum_all([value])[0]

@@ -7,7 +7,6 @@ its last checkpoint. What was not measured says "not measured".
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import orjson
 
 from clapas.recipe.errors import UserError
+from clapas.recipe.line_log import LineLog
 
 NOT_MEASURED = "not measured"
 
@@ -25,27 +25,12 @@ class Ledger:
 
     def __init__(self, run: Path) -> None:
         self.path = run / "ledger.jsonl"
+        self._lines = LineLog(self.path, durable=True)
 
     def append(self, event: str, **facts: Any) -> None:
         """Write one line, forced to the disk: {"event", "time" (UTC seconds), ...facts}."""
-        line = orjson.dumps({"event": event, "time": round(time.time(), 3), **facts}, option=orjson.OPT_APPEND_NEWLINE)
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            _end_cut_line(self.path, handle)
-            os.write(handle, line)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _end_cut_line(path: Path, handle: int) -> None:
-    """A line that a crash cut short stays as it is; the next begins on a line of its own."""
-    size = os.fstat(handle).st_size
-    if size:
-        with path.open("rb") as file:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                os.write(handle, b"\n")
+        entry = {"event": event, "time": round(time.time(), 3), **facts}
+        self._lines.append(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def read_ledger(run: Path) -> list[dict[str, Any]]:

@@ -178,9 +178,9 @@ class Run:
             callback.on_log(self, row)
 
     def record(self, event: str, **facts: Any) -> None:
-        """Append an event to the ledger (rank 0)."""
+        """Append an event to the ledger (rank 0): of this step, unless the facts name another."""
         if self.folder:
-            self.folder.ledger.append(event, segment=self.folder.segment, step=self.step, **facts)
+            self.folder.ledger.append(event, **{"segment": self.folder.segment, "step": self.step, **facts})
 
     def totals(self) -> dict[str, Any]:
         """This segment's sums so far. seconds: wall time since it began to train; flops: the model's own."""

@@ -23,6 +23,7 @@ import orjson
 from clapas.ledger.ledger import Ledger, read_json_lines
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
+from clapas.recipe.line_log import LineLog
 from clapas.recipe.locks import take_lock
 from clapas.recipe.recipe import Recipe
 from clapas.recipe.typed import read_typed
@@ -83,24 +84,13 @@ def _lock(path: Path) -> int:
     return handle
 
 
-class Metrics:
-    """`metrics.jsonl`: appended while training; rows after the step that a resume starts from are dropped first."""
-
-    def __init__(self, run: Path, from_step: int) -> None:
-        path = run / "metrics.jsonl"
-        if path.exists():
-            kept = [row for row in read_json_lines(path) if row["step"] <= from_step]
-            atomic_write(path, b"".join(orjson.dumps(row) + b"\n" for row in kept))
-        self._file = path.open("ab")
-
-    def append(self, row: dict[str, Any]) -> None:
-        """Write a row; a reader sees it at once."""
-        self._file.write(orjson.dumps(row) + b"\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+def open_metrics(run: Path, from_step: int) -> LineLog:
+    """`metrics.jsonl`, to append rows to; rows after the step that a resume starts from are dropped first."""
+    path = run / "metrics.jsonl"
+    if path.exists():
+        kept = [row for row in read_json_lines(path) if row["step"] <= from_step]
+        atomic_write(path, b"".join(orjson.dumps(row) + b"\n" for row in kept))
+    return LineLog(path, durable=False)
 
 
 def environment(ranks: int) -> dict[str, Any]:

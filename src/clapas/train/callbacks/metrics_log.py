@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from clapas.recipe.line_log import LineLog
 from clapas.train.callbacks.base import Callback
-from clapas.train.run_folder import Metrics
+from clapas.train.run_folder import open_metrics
 
 if TYPE_CHECKING:
     from clapas.train.run import Run
@@ -15,19 +18,19 @@ class MetricsLog(Callback):
     """Appends every row to the run's `metrics.jsonl`. Rank 0 only."""
 
     def __init__(self) -> None:
-        self._metrics: Metrics | None = None
+        self._rows: LineLog | None = None
 
     def on_start(self, run: Run) -> None:
         """Open the file; rows after the step that this segment begins at are dropped."""
         if run.folder:
-            self._metrics = Metrics(run.recipe.folder, from_step=run.step)
+            self._rows = open_metrics(run.recipe.folder, from_step=run.step)
 
     def on_log(self, run: Run, row: dict[str, Any]) -> None:
         """Write a row."""
-        if self._metrics:
-            self._metrics.append(row)
+        if self._rows:
+            self._rows.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
     def on_end(self, run: Run) -> None:
-        """Close the file."""
-        if self._metrics:
-            self._metrics.close()
+        """Write what a full disk refused before, if there is room now."""
+        if self._rows:
+            self._rows.flush()
