@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import pydantic
 import torch
-from safetensors import safe_open
 
 from clapas.checkpoint.format import (
     AVERAGE,
@@ -26,6 +25,7 @@ from clapas.checkpoint.format import (
     tensor_key,
 )
 from clapas.checkpoint.regions import Part, region_of, shared_runs
+from clapas.checkpoint.tensor_file import TensorFile
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.recipe.hashes import file_hash
 
@@ -37,16 +37,19 @@ class DamagedCheckpointError(ClapasError):
 class CheckpointReader:
     """A committed checkpoint, verified when opened.
 
-    Raises DamagedCheckpointError, naming the file, where a size or a hash differs from what was committed.
+    verify: also every byte against its hash; False leaves that to `check_hashes`. Raises DamagedCheckpointError, naming
+    the file, where a size or a hash differs from what was committed.
     """
 
     def __init__(self, folder: Path, verify: bool = True) -> None:
         self.folder = folder
         self.manifest = _read_manifest(folder)
-        self._check_files(hashes=verify)
-        self._open: dict[str, Any] = {}
+        self._check_sizes()
+        if verify:
+            self.check_hashes()
+        self._open: dict[str, TensorFile] = {}
 
-    def _check_files(self, hashes: bool) -> None:
+    def _check_sizes(self) -> None:
         for file in self.manifest.files:
             path = self.folder / file.name
             size = path.stat().st_size if path.is_file() else None
@@ -55,7 +58,12 @@ class CheckpointReader:
             if size != file.bytes:
                 wanted = f"{file.bytes} bytes"
                 raise DamagedCheckpointError("cut short or grown", where=path, found=f"{size} bytes", wanted=wanted)
-            if hashes and (found := file_hash(path)) != file.sha256:
+
+    def check_hashes(self, share: int = 0, shares: int = 1) -> None:
+        """Read every `shares`-th file from number `share` on, and compare its hash. Raises DamagedCheckpointError."""
+        for file in self.manifest.files[share::shares]:
+            path = self.folder / file.name
+            if (found := file_hash(path)) != file.sha256:
                 raise DamagedCheckpointError("altered", where=path, found=f"SHA-256 {found}", wanted=file.sha256)
 
     @property
@@ -111,13 +119,9 @@ class CheckpointReader:
         record = self.manifest.parameters[name]
         wanted = region_of(record.shape, part, offset, out.numel())
         for fragment in record.fragments:
-            runs = list(shared_runs(record.shape, wanted, fragment.region))
-            if not runs:
-                continue
-            first, last = runs[0][1], runs[-1][1] + runs[-1][2]
-            piece = self._file(fragment.file).get_slice(tensor_key(name, state, fragment.offset))[first:last]
-            for in_out, in_fragment, length in runs:
-                out[in_out : in_out + length].copy_(piece[in_fragment - first : in_fragment - first + length])
+            for in_out, in_fragment, length in shared_runs(record.shape, wanted, fragment.region):
+                key = tensor_key(name, state, fragment.offset)
+                self._file(fragment.file).read_into(key, in_fragment, out[in_out : in_out + length])
 
     def rng(self, rank: int, ranks: int) -> dict[str, torch.Tensor] | None:
         """A rank's random number generators, or None where the checkpoint was written by another number of ranks."""
@@ -125,14 +129,14 @@ class CheckpointReader:
         if all(file.name != name for file in self.manifest.files):
             return None
         file = self._file(name)
-        return {key.removeprefix("rng|"): file.get_tensor(key) for key in file.keys() if key.startswith("rng|")}  # noqa: SIM118
+        return {name.removeprefix("rng|"): file.tensor(name) for name in file.names() if name.startswith("rng|")}
 
     def _stored(self, name: str) -> str:
         return self.manifest.aliases.get(name, name)
 
-    def _file(self, name: str) -> Any:
+    def _file(self, name: str) -> TensorFile:
         if name not in self._open:
-            self._open[name] = safe_open(self.folder / name, framework="pt")
+            self._open[name] = TensorFile(self.folder / name)
         return self._open[name]
 
 
@@ -175,14 +179,54 @@ def is_sound(checkpoint: Path) -> bool:
     return True
 
 
-def open_newest_sound(checkpoints: Path) -> tuple[CheckpointReader | None, list[DamagedCheckpointError]]:
-    """The newest checkpoint that is undamaged (None: there is none), and what was wrong with each newer one."""
+class Readers(Protocol):
+    """The processes that open a checkpoint together: each reads a part of its files to verify them."""
+
+    @property
+    def rank(self) -> int:
+        """Which of them this is."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        ...
+
+    def agree_on_error(self, error: str | None) -> str | None:
+        """The first error that any of them brought, or None; every one of them calls it alike."""
+        ...
+
+
+class Alone:
+    """One process that opens a checkpoint for itself."""
+
+    rank, size = 0, 1
+
+    def agree_on_error(self, error: str | None) -> str | None:
+        """Its own."""
+        return error
+
+
+def open_newest_sound(
+    checkpoints: Path, readers: Readers | None = None
+) -> tuple[CheckpointReader | None, list[DamagedCheckpointError]]:
+    """The newest checkpoint that is undamaged (None: there is none), and what was wrong with each newer one.
+
+    readers: the ranks that open it together, each of which calls this.
+    """
+    readers = readers or Alone()
     damaged: list[DamagedCheckpointError] = []
     for path in reversed(committed_checkpoints(checkpoints)):
+        reader, problem = None, None
         try:
-            return CheckpointReader(path), damaged
-        except DamagedCheckpointError as problem:
-            damaged.append(problem)
+            reader = CheckpointReader(path, verify=False)
+            reader.check_hashes(readers.rank, readers.size)
+        except DamagedCheckpointError as found:
+            problem = found
+        error = readers.agree_on_error(None if problem is None else str(problem))
+        if error is None:
+            return reader, damaged
+        damaged.append(problem or DamagedCheckpointError(error))  # or another rank's, in its words
     return None, damaged
 
 

@@ -1,7 +1,8 @@
-"""Writing a safetensors file: hashed as it is written, durable when the call returns, and beside a loop that goes on.
+"""A safetensors file, written beside a loop that goes on and read straight into the tensors that want its content.
 
 `safetensors.torch.save_file` holds Python's lock while it writes, which stops training, and its file must be read again
-for its hash. The format is eight bytes of length, a header in JSON, and the tensors' bytes (docs/decisions/079).
+for its hash; `safe_open` maps a file and copies, which costs a second share of memory. The format is eight bytes of
+length, a header in JSON, and the tensors' bytes (docs/decisions/079).
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ NAMES = {
     torch.uint8: "U8",
 }
 """The dtypes that a checkpoint holds, by safetensors' names."""
+DTYPES = {name: dtype for dtype, name in NAMES.items()}
 ALIGNMENT = 8
 """Of the tensors' bytes: as safetensors' own writer does, so that readers may map them."""
 CHUNK = 16 * 2**20
-"""Bytes hashed and written at once."""
+"""Bytes hashed and written at once, or read on their way to a tensor elsewhere."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> FileRecord:
@@ -78,3 +80,50 @@ def _write_all(handle: int, data: memoryview) -> None:
     """`os.write` may take less than it is given: near a full disk it does, and fails at the next call."""
     while data:
         data = data[os.write(handle, data) :]
+
+
+class TensorFile:
+    """A file of tensors, open to read."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path, os.O_RDONLY)
+        size = int.from_bytes(os.pread(self._handle, 8, 0), "little")
+        self._entries: dict[str, Any] = orjson.loads(os.pread(self._handle, size, 8))
+        self._entries.pop("__metadata__", None)
+        self._data = 8 + size
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handle"):
+            os.close(self._handle)
+
+    def names(self) -> list[str]:
+        """Every tensor's."""
+        return list(self._entries)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """A whole tensor."""
+        entry = self._entries[name]
+        out = torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]])
+        self.read_into(name, 0, out.view(-1))
+        return out
+
+    def read_into(self, name: str, start: int, out: torch.Tensor) -> None:
+        """Fill `out` (flat) with the tensor's elements from `start` on; on any device, in any dtype."""
+        entry = self._entries[name]
+        dtype = DTYPES[entry["dtype"]]
+        at = self._data + entry["data_offsets"][0] + start * dtype.itemsize
+        if out.device.type == "cpu" and out.dtype == dtype and out.is_contiguous():
+            self._read(_bytes(out), at)
+            return
+        most = CHUNK // dtype.itemsize
+        for piece in out.split(most):
+            part = torch.empty(piece.shape, dtype=dtype)
+            self._read(_bytes(part), at)
+            piece.copy_(part)
+            at += part.nbytes
+
+    def _read(self, target: memoryview, at: int) -> None:
+        while target:
+            if not (count := os.preadv(self._handle, [target], at)):
+                raise OSError("the file ends too early")
+            target, at = target[count:], at + count

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from clapas.checkpoint.reader import CheckpointReader, open_newest_sound
+import sys
+
+from clapas.checkpoint.reader import CheckpointReader, Readers, open_newest_sound
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
@@ -11,20 +13,30 @@ from clapas.train.run_folder import RunFolder
 from clapas_data.manifest import Manifest
 
 
-def find_start(recipe: Recipe, identity: str, manifest: Manifest, folder: RunFolder | None) -> CheckpointReader | None:
+def find_start(
+    recipe: Recipe,
+    identity: str,
+    manifest: Manifest,
+    folder: RunFolder | None,
+    ranks: Readers | None = None,
+    *,
+    strict: bool = False,
+) -> CheckpointReader | None:
     """The checkpoint to go on from: the newest sound one, if it is of this run. None: start at the beginning.
 
     A run of another length, or of other stages, is the same run where the steps done would have been the same.
-    manifest: of the data that the recipe reads. Raises UserError where the folder holds another run,
-    DamagedCheckpointError where no checkpoint of it is sound.
+    manifest: of the data that the recipe reads. ranks: those that look together. strict: take the newest or none.
+    Raises UserError where the folder holds another run, DamagedCheckpointError where no checkpoint of it is sound or,
+    if strict, the newest is not.
     """
-    reader, damaged = open_newest_sound(recipe.folder / "checkpoints")
+    reader, damaged = open_newest_sound(recipe.folder / "checkpoints", ranks)
     for problem in damaged:
         if folder:
             folder.ledger.append("damaged_checkpoint", segment=folder.segment, error=str(problem))
+            print(f"damaged, and passed over: {problem}", file=sys.stderr)
+    if damaged and (strict or reader is None):
+        raise damaged[0]
     if reader is None:
-        if damaged:
-            raise damaged[0]
         return None
     old = Recipe.model_validate(reader.recipe)
     has_same_past = same_past(old, recipe, reader.step)

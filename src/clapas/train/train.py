@@ -46,6 +46,7 @@ def train(
     *,
     objective: Objective = language_modelling,
     build: Callable[[Recipe], nn.Module] | None = None,
+    strict: bool = False,
 ) -> int:
     """Train, or go on training, the run that `recipe` describes. Returns 0 (done) or 75 (stopped early, saved).
 
@@ -53,6 +54,7 @@ def train(
     callbacks: called after the built-in ones that log, before those that validate and save.
     objective: what is minimised; by default the cross-entropy of the next token.
     build: makes the model with its initial weights, on the CPU and equal on all ranks; by default `recipe.model`'s.
+    strict: refuse to go on from an older checkpoint where the newest is damaged.
     Raises UserError where recipe, data and run folder do not fit together, ClapasError where something failed.
     """
     ranks = start_ranks()
@@ -66,7 +68,7 @@ def train(
             ranks = ranks.arranged(layout_of(recipe, ranks.size))
             folder = _open_folder(recipe, ranks)
         try:
-            run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model)
+            run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model, strict)
             return EXIT_DONE if run is None else run_loop(run, objective)
         except ClapasError as error:
             if folder and not folder.has_ended:  # it failed before the run began
@@ -95,11 +97,12 @@ def _prepare(
     folder: RunFolder | None,
     callbacks: Sequence[Callback],
     build: Callable[[Recipe], nn.Module],
+    strict: bool,
 ) -> Run | None:
     """A run about to take its next step, its segment begun; None where it is done already."""
     hashes = {"identity": recipe.identity_hash(plan.hash), "execution": recipe.execution_hash(ranks.size)}
     with ranks.said_once():
-        reader = find_start(recipe, hashes["identity"], plan.manifest, folder)
+        reader = find_start(recipe, hashes["identity"], plan.manifest, folder, ranks, strict=strict)
     if reader is not None and reader.step >= recipe.total_steps:
         if folder:
             print(f"{recipe.folder}: trained already, {reader.step:,} steps", file=sys.stderr)
