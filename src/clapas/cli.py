@@ -99,16 +99,38 @@ def _train(options: argparse.Namespace) -> int:
     if not under_launcher():
         preflight(recipe, options.nproc)  # before torch is imported: a mistake is told at once
         if options.nproc > 1:
-            return run_ranks(["train", str(options.recipe), *options.overrides], options.nproc, recipe.train.threads)
+            command = ["train", str(options.recipe), *options.overrides, *["--strict"] * options.strict]
+            return run_ranks(command, options.nproc, recipe.train.threads)
     from clapas.train.train import train
 
-    return train(recipe)
+    return train(recipe, strict=options.strict)
 
 
 def _audit(options: argparse.Namespace) -> None:
     from clapas.loader.audit import audit, audit_table
 
     _print(audit(options.run, options.step), options.json, audit_table)
+
+
+def _checkpoint_list(options: argparse.Namespace) -> None:
+    from clapas.checkpoint.inspect import checkpoints_table, list_checkpoints
+
+    _print(list_checkpoints(options.run), options.json, checkpoints_table)
+
+
+def _checkpoint_verify(options: argparse.Namespace) -> None:
+    from clapas.checkpoint.inspect import checkpoints_table, raise_for_damage, verify_checkpoints
+
+    rows = verify_checkpoints(options.source)
+    _print(rows, options.json, checkpoints_table)
+    raise_for_damage(rows)
+
+
+def _checkpoint_diff(options: argparse.Namespace) -> None:
+    from clapas.checkpoint.inspect import diff_checkpoints, diff_text
+    from clapas.checkpoint.reader import find_checkpoint
+
+    _print(diff_checkpoints(find_checkpoint(options.first), find_checkpoint(options.second)), options.json, diff_text)
 
 
 def _checkpoint_soup(options: argparse.Namespace) -> None:
@@ -257,6 +279,8 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("recipe", help="a recipe, or the name of a shipped one")
     verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
     verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
+    does = "do not go on from an older checkpoint where the newest is damaged"
+    verb.add_argument("--strict", action="store_true", help=does)
     verb = _verb(verbs, "audit", "show the documents that a step read", "clapas audit runs/demo --step 100", _audit)
     verb.add_argument("run", type=Path)
     verb.add_argument("--step", type=int, required=True)
@@ -264,9 +288,22 @@ def _run_verbs(verbs: Any) -> None:
 
 
 def _model_verbs(verbs: Any) -> None:
-    example = "clapas checkpoint soup runs/a runs/b --out runs/soup"
-    checkpoint = _verb(verbs, "checkpoint", "work with checkpoints", example)
+    checkpoint = _verb(verbs, "checkpoint", "work with checkpoints", "clapas checkpoint list runs/demo")
     parts = checkpoint.add_subparsers(metavar="VERB", required=True)
+    example = "clapas checkpoint list runs/demo"
+    verb = _verb(parts, "list", "show the checkpoints of a run", example, _checkpoint_list)
+    verb.add_argument("run", type=Path)
+    _json(verb)
+    example = "clapas checkpoint verify runs/demo"
+    verb = _verb(parts, "verify", "check every byte against the hashes", example, _checkpoint_verify)
+    verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
+    _json(verb)
+    example = "clapas checkpoint diff runs/demo/checkpoints/step-00000500 runs/demo"
+    verb = _verb(parts, "diff", "show in what two checkpoints differ", example, _checkpoint_diff)
+    verb.add_argument("first", type=Path, metavar="RUN_OR_CHECKPOINT")
+    verb.add_argument("second", type=Path, metavar="RUN_OR_CHECKPOINT")
+    _json(verb)
+    example = "clapas checkpoint soup runs/a runs/b --out runs/soup"
     verb = _verb(parts, "soup", "average the weights of several checkpoints", example, _checkpoint_soup)
     verb.add_argument("checkpoints", type=Path, nargs="+", metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True, help="a folder that becomes like a run's")
