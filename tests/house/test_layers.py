@@ -16,7 +16,7 @@ MAY_USE = {
     "ledger": {"recipe"},
     "checkpoint": {"recipe"},
     "plan": {"recipe"},
-    "model": {"recipe"},
+    "model": {"recipe", "checkpoint"},
     "loader": {"recipe"},
     "engine": {"recipe", "model", "checkpoint"},
     "evaluate": {"recipe", "model", "loader", "checkpoint", "engine"},

@@ -8,8 +8,9 @@ length, a header in JSON, and the tensors' bytes (docs/decisions/079).
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,34 +37,52 @@ CHUNK = 16 * 2**20
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> FileRecord:
-    """Write CPU tensors as a new file. It is on the disk when this returns, its name in the folder aside.
+    """Write CPU tensors as a new file; see `stream_tensors`."""
+    return stream_tensors(path, {name: (t.dtype, tuple(t.shape)) for name, t in tensors.items()}, tensors.__getitem__)
 
+
+def stream_tensors(
+    path: Path, entries: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], tensor_of: Callable[[str], torch.Tensor]
+) -> FileRecord:
+    """Write a new file of CPU tensors that are asked for one at a time. It is on the disk when this returns, its name
+    in the folder aside.
+
+    entries: dtype and shape of each, known before. They are asked for in their order, larger elements first.
     Raises OSError where it cannot be written, FileExistsError where it exists.
     """
-    ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())  # so that each starts where it may
+    ordered = sorted(entries, key=lambda name: -entries[name][0].itemsize)  # so that each starts where it may
     digest, size = hashlib.sha256(), 0
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+
+    def write(data: memoryview) -> None:
+        nonlocal size
+        for start in range(0, len(data), CHUNK):
+            chunk = data[start : start + CHUNK]
+            digest.update(chunk)
+            _write_all(handle, chunk)
+        size += len(data)
+
     try:
-        for data in (_header(ordered), *(_bytes(tensor) for _, tensor in ordered)):
-            for start in range(0, len(data), CHUNK):
-                chunk = data[start : start + CHUNK]
-                digest.update(chunk)
-                _write_all(handle, chunk)
-            size += len(data)
+        write(_header(ordered, entries))
+        for name in ordered:
+            tensor = tensor_of(name)
+            assert (tensor.dtype, tuple(tensor.shape)) == entries[name], name
+            write(_bytes(tensor))
         os.fsync(handle)
     finally:
         os.close(handle)
     return FileRecord(name=path.name, bytes=size, sha256=digest.hexdigest())
 
 
-def _header(ordered: list[tuple[str, torch.Tensor]]) -> memoryview:
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+def _header(ordered: list[str], entries: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> memoryview:
+    described: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers refuses a file without
     offset = 0
-    for name, tensor in ordered:
-        end = offset + tensor.numel() * tensor.element_size()
-        entries[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, end]}
+    for name in ordered:
+        dtype, shape = entries[name]
+        end = offset + math.prod(shape) * dtype.itemsize
+        described[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
-    text = orjson.dumps(entries)
+    text = orjson.dumps(described)
     text += b" " * (-len(text) % ALIGNMENT)
     return memoryview(len(text).to_bytes(8, "little") + text)
 

@@ -7,6 +7,7 @@ embedding's name. The experts of a layer, which are one tensor here, are stored 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,16 @@ from typing import Any
 import orjson
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from clapas.checkpoint.tensor_file import stream_tensors
 from clapas.model.decoder import CausalLM
-from clapas.recipe.errors import ClapasError, UserError
-from clapas.recipe.files import current_umask
+from clapas.recipe.errors import UserError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 EXPERTS = ".mlp.experts."
-FORMAT = {"format": "pt"}
-"""Metadata without which transformers refuses a file."""
 
 
 def write_weights(
@@ -39,20 +37,26 @@ def write_weights(
     """Write every tensor, in the order of `shapes`, into files of at most `shard_bytes` (one tensor may exceed it).
 
     shapes: of the model's parameters, by name. tensor_of: gives one by name, of any dtype; they are asked for one at a
-    time and in order, and one shard is held in memory.
+    time and in order, and written before the next.
     """
     parts = {stored: (name, part) for name, shape in shapes.items() for stored, part in stored_parts(name, shape)}
-    sizes = {
-        stored: torch.Size(shapes[name][0 if part is None else 1 :]).numel() * dtype.itemsize
-        for stored, (name, part) in parts.items()
-    }
+    shapes_of = {stored: tuple(shapes[name][0 if part is None else 1 :]) for stored, (name, part) in parts.items()}
+    sizes = {stored: math.prod(shape) * dtype.itemsize for stored, shape in shapes_of.items()}
     asked_last = functools.lru_cache(maxsize=1)(tensor_of)  # the experts of one tensor follow each other
+
+    def tensor_stored(stored: str) -> Tensor:
+        name, part = parts[stored]
+        return _part(asked_last(name), part, dtype)
+
     shards = _into_shards(sizes, shard_bytes)
     files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
     if len(shards) == 1:
         files = [SINGLE]
     for file, names in zip(files, shards, strict=True):
-        _save({stored: _part(asked_last(parts[stored][0]), parts[stored][1], dtype) for stored in names}, folder / file)
+        entries = {stored: (dtype, shapes_of[stored]) for stored in names}
+        stream_tensors(
+            folder / file, entries, lambda stored: _part(asked_last(parts[stored][0]), parts[stored][1], dtype)
+        )
     if len(shards) > 1:
         where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": where}
@@ -72,14 +76,6 @@ def stored_parts(name: str, shape: tuple[int, ...]) -> list[tuple[str, int | Non
 
 def _part(tensor: Tensor, part: int | None, dtype: torch.dtype) -> Tensor:
     return (tensor if part is None else tensor[part]).to(dtype).contiguous()
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, path, metadata=FORMAT)
-    except SafetensorError as error:  # the library's way to say that the disk is full
-        raise ClapasError("could not write the weights", where=path, found=str(error)) from None
-    path.chmod(0o666 & ~current_umask())  # the library gives 0600: a shared folder needs the umask's
 
 
 def _into_shards(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:
