@@ -1,7 +1,8 @@
-"""Layouts whose state lies elsewhere resume bit for bit too: on the host, or with a second copy of the weights."""
+"""Exact resume: every ZeRO stage, precision and optimizer, and layouts whose state lies elsewhere."""
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from clapas.ledger.ledger import read_json_lines
 from commands import Clapas, python_ranks
 
 SMALL = ("train.steps=4", "schedule.warmup_steps=1", "checkpoint.every=2", "evaluation.every=100", "train.threads=1")
+PLAIN = [
+    f"parallel.zero_stage={stage} precision={precision} optimizer.name={optimizer}"
+    for stage, precision, optimizer in product(range(4), ("fp32", "bf16"), ("adamw", "muon"))
+]
+"""The law's own cells."""
 
 
 @pytest.mark.parametrize(
@@ -21,6 +27,7 @@ SMALL = ("train.steps=4", "schedule.warmup_steps=1", "checkpoint.every=2", "eval
         (2, "parallel.zero_stage=3 parallel.offload=cpu parallel.offload_parameters=true"),
         pytest.param(2, "parallel.zero_stage=2 parallel.offload=cpu train.micro_batch_size=2", marks=pytest.mark.slow),
         pytest.param(4, "parallel.zero_stage=3 parallel.hpz=2 precision=bf16", marks=pytest.mark.slow),
+        *(pytest.param(ranks, layout, marks=pytest.mark.slow) for ranks in (1, 2) for layout in PLAIN),
     ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(

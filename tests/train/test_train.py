@@ -72,7 +72,6 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
         ("muon", 1, "bf16", 2),
         ("schedule_free", 2, "bf16", 2),
         ("averaged muP", 3, "bf16", 1),
-        pytest.param("muon", 3, "fp32", 2, marks=pytest.mark.slow),
         pytest.param("averaged muP", 1, "fp32", 2, marks=pytest.mark.slow),
     ],
 )
@@ -158,7 +157,6 @@ def test_validation_and_evaluation_take_the_average(train: Any, tmp_path: Path, 
         (1, "fp32", 2),
         (2, "bf16", 2),
         (3, "bf16", 1),
-        *(pytest.param(*cell, marks=pytest.mark.slow) for cell in ((0, "bf16", 1), (1, "bf16", 1), (3, "fp32", 2))),
     ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
