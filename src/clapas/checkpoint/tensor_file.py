@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,14 @@ CHUNK = 16 * 2**20
 """Bytes hashed and written at once."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> FileRecord:
+def silent() -> None:
+    """Tells nobody."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], on_chunk: Callable[[], None] = silent) -> FileRecord:
     """Write CPU tensors as a new file. It is on the disk when this returns, its name in the folder aside.
 
+    on_chunk: called after each piece, so that a slow disk can be told from one that hangs.
     Raises OSError where it cannot be written, FileExistsError where it exists.
     """
     ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())  # so that each starts where it may
@@ -47,6 +52,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> FileRecord
                 chunk = data[start : start + CHUNK]
                 digest.update(chunk)
                 _write_all(handle, chunk)
+                on_chunk()
             size += len(data)
         os.fsync(handle)
     finally:

@@ -25,6 +25,7 @@ from clapas.recipe.phases import Phases, phases_of
 from clapas.recipe.shipped import find_shipped
 from clapas.recipe.typed import TypedFile, read_typed
 from clapas.train.config import (
+    FaultsConfig,
     OptimizerConfig,
     ProfileConfig,
     ScheduleConfig,
@@ -56,6 +57,7 @@ class Recipe(TypedFile):
     parallel: ParallelConfig = ParallelConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    faults: FaultsConfig = FaultsConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     profile: ProfileConfig = ProfileConfig()
 

@@ -248,6 +248,18 @@ def check_optimizer(
         )
 
 
+class FaultsConfig(Section):
+    """When a run gives itself up, so that it does not burn its allocation (docs/faults.md).
+
+    stall_seconds: a rank that does not get on for so long ends the run (exit 1), named, with its stacks. In the first
+        step of a start it has three times as long: it may compile. null: never.
+    """
+
+    also_called: ClassVar[dict[str, str]] = {"timeout": "stall_seconds", "stall_timeout": "stall_seconds"}
+
+    stall_seconds: PositiveFloat | None = 1800.0
+
+
 class TelemetryConfig(Section):
     """What is told while training (docs/telemetry.md).
 
