@@ -253,11 +253,18 @@ class FaultsConfig(Section):
 
     stall_seconds: a rank that does not get on for so long ends the run (exit 1), named, with its stacks. In the first
         step of a start it has three times as long: it may compile. null: never.
+    crash_loop: after so many starts in a row, of the same recipe on as many ranks, that crashed without a new
+        checkpoint, the next is refused (exit 2). null: never.
     """
 
-    also_called: ClassVar[dict[str, str]] = {"timeout": "stall_seconds", "stall_timeout": "stall_seconds"}
+    also_called: ClassVar[dict[str, str]] = {
+        "timeout": "stall_seconds",
+        "stall_timeout": "stall_seconds",
+        "max_restarts": "crash_loop",
+    }
 
     stall_seconds: PositiveFloat | None = 1800.0
+    crash_loop: PositiveInt | None = 3
 
 
 class TelemetryConfig(Section):

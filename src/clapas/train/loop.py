@@ -29,6 +29,9 @@ def run_loop(run: Run, objective: Objective) -> int:
     except ClapasError as error:
         run.fail(error)
         raise
+    except KeyboardInterrupt:
+        run.interrupted()
+        raise
     finally:
         stop.close()
     done = run.step == run.recipe.total_steps

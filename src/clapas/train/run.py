@@ -15,7 +15,7 @@ from clapas.engine.ranks import Ranks
 from clapas.ledger.ledger import NOT_MEASURED
 from clapas.loader.batch import Batch
 from clapas.loader.plan import DataPlan
-from clapas.recipe.errors import ClapasError
+from clapas.recipe.errors import EXIT_INTERRUPTED, ClapasError
 from clapas.recipe.phases import Phase
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
@@ -209,6 +209,12 @@ class Run:
         self.record("failed", error=str(error), totals=self.totals())
         if self.folder:
             self.folder.end_segment(error.exit_code, error.what, self.step)
+
+    def interrupted(self) -> None:
+        """Record that the user has ended the segment at once, with a second Ctrl-C: it is no crash."""
+        self.record("interrupted", totals=self.totals())
+        if self.folder:
+            self.folder.end_segment(EXIT_INTERRUPTED, "interrupted", self.step)
 
     def headline(self) -> str:
         """What is about to be trained, in one line."""
