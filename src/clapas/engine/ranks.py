@@ -132,6 +132,13 @@ class Ranks:
         dist.all_gather(list(everyone.unbind()), torch.tensor(values, dtype=torch.float64))
         return everyone.tolist()
 
+    def gather_texts(self, text: str) -> list[str]:
+        """Every rank's text, in the order of the ranks."""
+        texts = [text] * self.size
+        if self.size > 1:
+            dist.all_gather_object(texts, text)
+        return texts
+
     def broadcast(self, text: str | None) -> str | None:
         """Rank 0's text, on every rank."""
         if self.size == 1:

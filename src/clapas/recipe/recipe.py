@@ -32,6 +32,7 @@ from clapas.train.config import (
     StageConfig,
     TelemetryConfig,
     TrainConfig,
+    check_faults,
     check_optimizer,
 )
 
@@ -72,6 +73,7 @@ class Recipe(TypedFile):
         check_precision(self.precision, self.parallel)
         check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
+        check_faults(self.faults, self.parallel.zero_stage)
         return self
 
     @model_validator(mode="after")

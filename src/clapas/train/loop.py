@@ -82,6 +82,8 @@ def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targ
         with run.clock("backward"):
             engine.backward(loss, targets)
         losses.append(losses_B)
+    for callback in run.callbacks:
+        callback.before_update(run)
     with run.clock("optimizer"):
         grad_norm = engine.step(rate)
     return Step(torch.cat(losses).double(), micro_batches, targets, grad_norm, rate)
