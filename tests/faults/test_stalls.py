@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from pathlib import Path
 
 import pytest
 
+from clapas.engine.flight_recorder import dump_collectives
 from clapas.ledger.ledger import read_ledger
 from clapas.train.stall import Sign, find_cause
 from faults.runs import run_with_fault
@@ -51,8 +53,8 @@ def test_a_call_of_c_that_holds_the_interpreter_ends_too(tmp_path: Path, test_da
 
 
 def test_whoever_waits_for_a_slow_rank_is_not_stalled(tmp_path: Path, test_data: Path) -> None:
-    """Rank 0 takes three times as long as a stall, in pieces, as one that writes a large checkpoint does."""
-    slow = "any(run.heart.beat() or time.sleep(0.25) for _ in range(24 * (step == 3 and RANK == 0)))"
+    """Rank 0 takes twice as long as a stall, in pieces, as one that writes a large checkpoint does."""
+    slow = "any(run.heart.beat() or time.sleep(0.25) for _ in range(16 * (step == 3 and RANK == 0)))"
     for ended in run_with_fault(tmp_path, test_data, STALL, before_step=slow):
         assert ended.returncode == 0, ended.stderr
         assert "stalled" not in ended.stderr
@@ -63,6 +65,12 @@ def test_no_watchdog_where_none_is_wanted(tmp_path: Path, test_data: Path) -> No
     (alone,) = run_with_fault(tmp_path, test_data, "faults.stall_seconds=null", "train.steps=2", ranks=1)
     assert alone.returncode == 0, alone.stderr
     assert not (tmp_path / "run/segments/001/heartbeats").exists()
+
+
+def test_the_recorders_dump_is_what_torchs_tool_reads(tmp_path: Path) -> None:
+    """Without NCCL there are no entries in it: with them, tests/gpu/test_stalls.py."""
+    assert dump_collectives(tmp_path / "nccl-trace-0")
+    assert {"version", "entries"} <= pickle.loads((tmp_path / "nccl-trace-0").read_bytes()).keys()
 
 
 def sign(number: int, beats: int, waits: bool) -> Sign:

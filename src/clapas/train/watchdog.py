@@ -36,6 +36,8 @@ TICKS = 20
 """How often the heart is looked at in the time that a rank may take."""
 SIGNS = 8
 """How often a rank shows the others a sign in that time: several before it is half over."""
+NO_STDERR = (OSError, ValueError, RuntimeError, AttributeError)
+"""What faulthandler raises where stderr is no file: in a notebook."""
 LAST_WORDS_SECONDS = 10.0
 """How long the evidence may take to be written, before the process ends without it."""
 
@@ -85,7 +87,8 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._closed.wait(self._seconds / TICKS):
-            faulthandler.dump_traceback_later(self._allowed, exit=True)
+            with contextlib.suppress(*NO_STDERR):
+                faulthandler.dump_traceback_later(self._allowed, exit=True, file=sys.__stderr__ or sys.stderr)
             self._look()
         faulthandler.cancel_dump_traceback_later()
 
@@ -116,10 +119,10 @@ class Watchdog:
         """Say all that is known, on stderr first, and end this process; the launcher ends the others."""
         run, own = self._run, self._signs.own()
         text = describe(run.ranks.rank, own, self._allowed, cause, seen, run.ranks.device.type == "cuda")
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(*NO_STDERR):
             sys.stderr.write(text)
             sys.stderr.flush()
-            faulthandler.dump_traceback(all_threads=True)
+            faulthandler.dump_traceback(sys.__stderr__ or sys.stderr, all_threads=True)
         within(LAST_WORDS_SECONDS, lambda: self._write(text))
         within(LAST_WORDS_SECONDS, lambda: self._record(own, cause))
         if run.ranks.device.type == "cuda":
