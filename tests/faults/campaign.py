@@ -207,7 +207,14 @@ def kill_runs(runs: int, seed: int, data: Path) -> Counter[str]:
 def start(folder: Path, name: str, data: Path) -> subprocess.Popen[bytes]:
     """A run in a process group of its own."""
     overrides = [f"data.path={data}", f"run_dir={name}", f"train.steps={STEPS}", "schedule.warmup_steps=1"]
-    overrides += ["checkpoint.every=1", "evaluation.every=100", "train.threads=1", "--nproc", "2"]
+    overrides += [
+        "checkpoint.every=1",
+        "evaluation.every=100",
+        "train.threads=1",
+        "faults.crash_loop=null",
+        "--nproc",
+        "2",
+    ]
     command = [sys.executable, "-m", "clapas", "train", "test", *overrides]
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, cwd=folder, start_new_session=True, stdout=log, stderr=log)

@@ -7,11 +7,13 @@ agree on every transition, so that a failure on one is known to all, and none co
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from clapas.checkpoint.background import Background, error_of
 from clapas.checkpoint.format import Snapshot, step_folder
+from clapas.checkpoint.tensor_file import silent
 from clapas.checkpoint.writer import Place, begin, commit, write_rank
 from clapas.recipe.errors import ClapasError
 
@@ -32,16 +34,24 @@ class Saving:
     """One checkpoint on its way. Every rank makes one, and looks at it between the same steps.
 
     snapshot: must not change until it is done. facts: the manifest's step, identity, execution, training, recipe and
-    versions. Raises ClapasError, on all ranks alike, where the folder cannot be made.
+    versions. on_chunk: called as the writing goes on. Raises ClapasError, on all ranks alike, where the folder cannot
+    be made.
     """
 
-    def __init__(self, checkpoints: Path, snapshot: Snapshot, facts: dict[str, Any], ranks: Ranks) -> None:
+    def __init__(
+        self,
+        checkpoints: Path,
+        snapshot: Snapshot,
+        facts: dict[str, Any],
+        ranks: Ranks,
+        on_chunk: Callable[[], None] = silent,
+    ) -> None:
         self.final = step_folder(checkpoints, facts["step"])
         self._partial = checkpoints / f".{self.final.name}.partial"
         self._ranks = ranks
         self._commit = lambda: commit(self._partial, self.final, snapshot.aliases, facts, ranks.size)
         self._agree(error_of(lambda: begin(self._partial)) if ranks.rank == 0 else None)
-        self._written = Background(lambda: write_rank(self._partial, snapshot, ranks))
+        self._written = Background(lambda: write_rank(self._partial, snapshot, ranks, on_chunk))
         self._committed: Background | None = None
 
     def is_done(self, wait: bool = False) -> bool:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import torch
 
@@ -36,18 +35,27 @@ CHUNK = 16 * 2**20
 """Bytes hashed and written at once, or read on their way to a tensor elsewhere."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> FileRecord:
+def silent() -> None:
+    """Tells nobody."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], on_chunk: Callable[[], None] = silent) -> FileRecord:
     """Write CPU tensors as a new file; see `stream_tensors`."""
-    return stream_tensors(path, {name: (t.dtype, tuple(t.shape)) for name, t in tensors.items()}, tensors.__getitem__)
+    entries = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+    return stream_tensors(path, entries, tensors.__getitem__, on_chunk)
 
 
 def stream_tensors(
-    path: Path, entries: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], tensor_of: Callable[[str], torch.Tensor]
+    path: Path,
+    entries: Mapping[str, tuple[torch.dtype, tuple[int, ...]]],
+    tensor_of: Callable[[str], torch.Tensor],
+    on_chunk: Callable[[], None] = silent,
 ) -> FileRecord:
     """Write a new file of CPU tensors that are asked for one at a time. It is on the disk when this returns, its name
     in the folder aside.
 
     entries: dtype and shape of each, known before. They are asked for in their order, larger elements first.
+    on_chunk: called after each piece, so that a slow disk can be told from one that hangs.
     Raises OSError where it cannot be written, FileExistsError where it exists.
     """
     ordered = sorted(entries, key=lambda name: -entries[name][0].itemsize)  # so that each starts where it may
@@ -60,6 +68,7 @@ def stream_tensors(
             chunk = data[start : start + CHUNK]
             digest.update(chunk)
             _write_all(handle, chunk)
+            on_chunk()
         size += len(data)
 
     try:
@@ -92,7 +101,7 @@ def _bytes(tensor: torch.Tensor) -> memoryview:
     if tensor.numel() == 0:
         return memoryview(b"")
     flat = tensor.detach().contiguous().view(-1).view(torch.uint8)
-    return memoryview(np.asarray(flat.numpy()))
+    return flat.numpy().data
 
 
 def _write_all(handle: int, data: memoryview) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ from clapas.checkpoint.format import (
     tensor_key,
 )
 from clapas.checkpoint.regions import check_cover
-from clapas.checkpoint.tensor_file import write_tensors
+from clapas.checkpoint.tensor_file import silent, write_tensors
 from clapas.recipe.files import sync_file, sync_folder
 from clapas.recipe.hashes import file_hash
 
@@ -54,14 +54,14 @@ def begin(partial: Path) -> None:
     partial.mkdir(parents=True)
 
 
-def write_rank(partial: Path, snapshot: Snapshot, ranks: Place) -> None:
+def write_rank(partial: Path, snapshot: Snapshot, ranks: Place, on_chunk: Callable[[], None] = silent) -> None:
     """This rank's tensors, and beside them what rank 0 needs for the manifest."""
     name = rank_file(ranks.rank, ranks.size)
     tensors = {f"rng|{key}": value for key, value in snapshot.rng.items()}
     for fragment in snapshot.fragments:
         for state, tensor in fragment.states.items():
             tensors[tensor_key(fragment.name, state, fragment.offset)] = tensor.detach().cpu()
-    record = write_tensors(partial / name, tensors)
+    record = write_tensors(partial / name, tensors, on_chunk)
     described = [_describe(fragment, name) for fragment in snapshot.fragments]
     note = partial / f"{name}.json"
     note.write_bytes(orjson.dumps({"file": record.model_dump(), "fragments": described}))

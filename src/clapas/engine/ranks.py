@@ -15,6 +15,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+import torch.distributed.distributed_c10d as distributed_c10d
 from torch._C._distributed_c10d import (  # documented as torch.distributed.*, which types do not see
     HashStore,
     PrefixStore,
@@ -22,10 +23,12 @@ from torch._C._distributed_c10d import (  # documented as torch.distributed.*, w
     TCPStore,
 )
 
+from clapas.engine.flight_recorder import record_collectives
 from clapas.engine.layout import Layout, Place
 from clapas.recipe.errors import ClapasError, UserError
 
 RENDEZVOUS_SECONDS = 300  # a slow file system can delay a rank's imports by minutes
+PATIENCE_DAYS = 7  # no limit at all cannot be said to NCCL
 FIRST_PORT = 15_000
 """The lowest port of a Slurm step's; the highest lies under 32768, where Linux takes ports for outgoing connections."""
 PORTS = 16_993
@@ -129,6 +132,13 @@ class Ranks:
         dist.all_gather(list(everyone.unbind()), torch.tensor(values, dtype=torch.float64))
         return everyone.tolist()
 
+    def gather_texts(self, text: str) -> list[str]:
+        """Every rank's text, in the order of the ranks."""
+        texts = [text] * self.size
+        if self.size > 1:
+            dist.all_gather_object(texts, text)
+        return texts
+
     def broadcast(self, text: str | None) -> str | None:
         """Rank 0's text, on every rank."""
         if self.size == 1:
@@ -145,6 +155,7 @@ def start_ranks() -> Ranks:
     if torch.cuda.is_available():
         device = torch.device("cuda", local % torch.cuda.device_count())
         torch.cuda.set_device(device)
+        record_collectives()
     method, store = _rendezvous(rank, size)
     os.environ.update({"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(local)})
     dist.init_process_group(
@@ -163,6 +174,15 @@ def stop_ranks() -> None:
     if dist.is_initialized():
         with contextlib.suppress(RuntimeError):  # a peer that is gone cannot say goodbye
             dist.destroy_process_group()
+
+
+def wait_without_end() -> None:
+    """Let collectives of this process's groups wait for as long as it takes: something else watches over them.
+
+    Torch's own limits, 5 to 30 minutes, would end a run whose ranks wait for one that is slow, and name nobody.
+    """
+    for group in list(distributed_c10d._world.pg_map):
+        distributed_c10d._set_pg_timeout(timedelta(days=PATIENCE_DAYS), group)
 
 
 def _place() -> tuple[int, int, int]:

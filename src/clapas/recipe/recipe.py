@@ -25,12 +25,14 @@ from clapas.recipe.phases import Phases, phases_of
 from clapas.recipe.shipped import find_shipped
 from clapas.recipe.typed import TypedFile, read_typed
 from clapas.train.config import (
+    FaultsConfig,
     OptimizerConfig,
     ProfileConfig,
     ScheduleConfig,
     StageConfig,
     TelemetryConfig,
     TrainConfig,
+    check_faults,
     check_optimizer,
 )
 
@@ -56,6 +58,7 @@ class Recipe(TypedFile):
     parallel: ParallelConfig = ParallelConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    faults: FaultsConfig = FaultsConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     profile: ProfileConfig = ProfileConfig()
 
@@ -70,6 +73,7 @@ class Recipe(TypedFile):
         check_precision(self.precision, self.parallel)
         check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
+        check_faults(self.faults, self.parallel.zero_stage)
         return self
 
     @model_validator(mode="after")

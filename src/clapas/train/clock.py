@@ -16,6 +16,8 @@ from contextlib import contextmanager
 
 import torch
 
+from clapas.train.heartbeat import Heart
+
 COMPUTING = ("forward", "backward", "optimizer")
 """The parts that run on the device, and inside which ranks may wait for each other."""
 PENDING = 512
@@ -28,10 +30,11 @@ class Clock:
     """Seconds by part since the last `take`.
 
     waited: this process's seconds in collectives so far; they count to "communication".
-    annotate: whether the parts are named in a trace of torch.profiler.
+    annotate: whether the parts are named in a trace of torch.profiler. heart: is told of each part.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, heart: Heart | None = None) -> None:
+        self._heart = heart or Heart()
         self.waited: Callable[[], float] = _never
         self.annotate = False
         self._on_gpu = device.type == "cuda"
@@ -43,8 +46,12 @@ class Clock:
         """Count the block's time to a part."""
         timed = self._on_device(part) if self._on_gpu and part in COMPUTING else self._on_host(part)
         named = torch.profiler.record_function(part) if self.annotate else contextlib.nullcontext()
-        with timed, named:
-            yield
+        around = self._heart.enter(part)
+        try:
+            with timed, named:
+                yield
+        finally:
+            self._heart.enter(around)
 
     def take(self) -> dict[str, float]:
         """Seconds of each part, which begin anew. Waits for the GPU."""

@@ -248,6 +248,38 @@ def check_optimizer(
         )
 
 
+class FaultsConfig(Section):
+    """When a run gives itself up, so that it does not burn its allocation (docs/faults.md).
+
+    stall_seconds: a rank that does not get on for so long ends the run (exit 1), named, with its stacks. In the first
+        step of a start it has three times as long: it may compile. null: never.
+    crash_loop: after so many starts in a row, of the same recipe on as many ranks, that crashed without a new
+        checkpoint, the next is refused (exit 2). null: never.
+    compare_every: steps after which ranks that hold copies of the same weights compare their bits, and before each
+        checkpoint; where they differ the run ends, with the odd rank named (exit 1). Not at ZeRO-3, which has no
+        copies. By default nothing is compared.
+    """
+
+    also_called: ClassVar[dict[str, str]] = {
+        "timeout": "stall_seconds",
+        "stall_timeout": "stall_seconds",
+        "max_restarts": "crash_loop",
+    }
+
+    stall_seconds: PositiveFloat | None = 1800.0
+    crash_loop: PositiveInt | None = 3
+    compare_every: PositiveInt | None = None
+
+
+def check_faults(faults: FaultsConfig, zero_stage: int) -> None:
+    """Raise ValueError where replicas are to be compared and there are none."""
+    if faults.compare_every is not None and zero_stage == 3:
+        raise ValueError(
+            f"faults.compare_every: found {faults.compare_every}; must be null with parallel.zero_stage: 3, where each "
+            "rank holds a part of the weights that no other has: nothing can be compared"
+        )
+
+
 class TelemetryConfig(Section):
     """What is told while training (docs/telemetry.md).
 

@@ -17,32 +17,45 @@ from clapas.train.learning_rate import learning_rate
 from clapas.train.objective import Objective
 from clapas.train.run import Run, Step
 from clapas.train.stop import StopRequest
+from clapas.train.watchdog import watched
 
 
 def run_loop(run: Run, objective: Objective) -> int:
     """Train until the recipe's last step or an agreed stop. Returns the exit code: 0 done, 75 stopped early, saved."""
     stop = StopRequest()
     try:
-        for callback in run.callbacks:
-            callback.on_start(run)
-        _loop(run, objective, stop)
+        with watched(run):
+            _train(run, objective, stop)
     except ClapasError as error:
         run.fail(error)
         raise
+    except KeyboardInterrupt:
+        run.interrupted()
+        raise
     finally:
         stop.close()
-        for callback in run.callbacks:
-            callback.on_end(run)
     done = run.step == run.recipe.total_steps
     exit_code = EXIT_DONE if done else EXIT_RUN_ME_AGAIN
     run.end(exit_code, "done" if done else "asked to stop; saved")
     return exit_code
 
 
+def _train(run: Run, objective: Objective, stop: StopRequest) -> None:
+    try:
+        for callback in run.callbacks:
+            callback.on_start(run)
+        _loop(run, objective, stop)
+    finally:
+        for callback in run.callbacks:
+            callback.on_end(run)
+
+
 def _loop(run: Run, objective: Objective, stop: StopRequest) -> None:
     with _loader(run) as loader:
         steps = _steps(run, loader)
         while not run.is_over:
+            run.heart.step = run.step + 1
+            run.heart.beat()
             for callback in run.callbacks:
                 callback.before_step(run)
             begin = time.perf_counter()
@@ -69,6 +82,8 @@ def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targ
         with run.clock("backward"):
             engine.backward(loss, targets)
         losses.append(losses_B)
+    for callback in run.callbacks:
+        callback.before_update(run)
     with run.clock("optimizer"):
         grad_norm = engine.step(rate)
     return Step(torch.cat(losses).double(), micro_batches, targets, grad_norm, rate)

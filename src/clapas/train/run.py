@@ -15,11 +15,12 @@ from clapas.engine.ranks import Ranks
 from clapas.ledger.ledger import NOT_MEASURED
 from clapas.loader.batch import Batch
 from clapas.loader.plan import DataPlan
-from clapas.recipe.errors import ClapasError
+from clapas.recipe.errors import EXIT_INTERRUPTED, ClapasError
 from clapas.recipe.phases import Phase
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
 from clapas.train.clock import Clock
+from clapas.train.heartbeat import Heart
 from clapas.train.run_folder import RunFolder
 
 
@@ -56,7 +57,8 @@ class Run:
     """One rank's view of a run that trains.
 
     step: optimizer steps done. last_step: the newest of them. stopping: the ranks have agreed to stop after this step.
-    folder: on rank 0, else None. clock: where the time of the steps goes. peak_flops: of one rank's device, FLOP/s.
+    folder: on rank 0, else None. clock: where the time of the steps goes. heart: tells the watchdog that it goes on; a
+    callback that takes long beats it (`run.heart.beat()`). peak_flops: of one rank's device, FLOP/s.
     energy_joules: of all ranks in this segment, as last measured within energy_boundary.
     """
 
@@ -80,7 +82,8 @@ class Run:
         self.stopping = False
         self.last_step: Step | None = None
         self.work = Work()
-        self.clock = Clock(ranks.device)
+        self.heart = Heart()
+        self.clock = Clock(ranks.device, self.heart)
         self.energy_joules: float | str = NOT_MEASURED
         self.energy_boundary: str | None = None
         self._logged = Work()
@@ -206,6 +209,12 @@ class Run:
         self.record("failed", error=str(error), totals=self.totals())
         if self.folder:
             self.folder.end_segment(error.exit_code, error.what, self.step)
+
+    def interrupted(self) -> None:
+        """Record that the user has ended the segment at once, with a second Ctrl-C: it is no crash."""
+        self.record("interrupted", totals=self.totals())
+        if self.folder:
+            self.folder.end_segment(EXIT_INTERRUPTED, "interrupted", self.step)
 
     def headline(self) -> str:
         """What is about to be trained, in one line."""

@@ -27,6 +27,7 @@ from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.builtin import keepers, loggers
+from clapas.train.crash_loop import refuse_crash_loop
 from clapas.train.loop import run_loop
 from clapas.train.objective import Objective, language_modelling
 from clapas.train.optimizers.build import build_optimizer
@@ -107,6 +108,9 @@ def _prepare(
         if folder:
             print(f"{recipe.folder}: trained already, {reader.step:,} steps", file=sys.stderr)
         return None
+    step = reader.step if reader else 0
+    with ranks.said_once():
+        refuse_crash_loop(recipe, ranks, folder, hashes, step)
     all_callbacks = [*loggers(recipe), *callbacks, *keepers(recipe, plan)]
     engine = build_engine(recipe, ranks, all_callbacks, build)
     if reader is not None:
@@ -114,7 +118,6 @@ def _prepare(
     if folder:
         folder.begin_segment(recipe, hashes, engine.config, ranks.size)
     peak = device_peak(ranks.device, recipe.precision)
-    step = reader.step if reader else 0
     run = Run(recipe, ranks, engine, plan, folder, all_callbacks, step=step, hashes=hashes, peak_flops=peak)
     run.record("segment_start", **hashes, ranks=ranks.size, device=ranks.device.type, data=str(recipe.data.path))
     return run

@@ -6,28 +6,43 @@ instead of a wrapper around each function, which DeepSpeed would have kept from 
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from torch._C._distributed_c10d import Work
 
 
 class CollectiveWaits:
-    """Counts while it is open. seconds: waited so far. count: how often."""
+    """Counts while it is open. seconds: waited so far. count: how often. Several may be open, the last closed first.
 
-    def __init__(self) -> None:
+    after: called at the end of each wait that did not fail.
+    """
+
+    def __init__(self, after: Callable[[], None] = lambda: None) -> None:
         self.seconds, self.count = 0.0, 0
-        self._wait = Work.wait
+        self._after, self._wait = after, Work.wait
+        self._waiting: set[int] = set()  # threads: on a GPU the backward has one of its own
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a collective is waited for at this moment."""
+        return bool(self._waiting)
 
     def open(self) -> CollectiveWaits:
         """Watch `Work.wait` in this process."""
-        wait = self._wait
+        wait = self._wait = Work.wait
 
         def watched(work: Work, *arguments: Any, **named: Any) -> Any:
-            begin = time.perf_counter()
+            begin, thread = time.perf_counter(), threading.get_ident()
+            self._waiting.add(thread)
             try:
-                return wait(work, *arguments, **named)
+                result = wait(work, *arguments, **named)
+                self._after()
+                return result
             finally:
+                self._waiting.discard(thread)
                 self.seconds += time.perf_counter() - begin
                 self.count += 1
 

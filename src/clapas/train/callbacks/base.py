@@ -27,6 +27,9 @@ class Callback:
     def before_step(self, run: Run) -> None:
         """Before every step: `run.step` steps are done."""
 
+    def before_update(self, run: Run) -> None:
+        """When the gradients of a step are there, before the weights change."""
+
     def on_step(self, run: Run) -> None:
         """After every step: `run.last_step` tells of it."""
 

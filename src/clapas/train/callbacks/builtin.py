@@ -13,6 +13,7 @@ from clapas.train.callbacks.metrics_log import MetricsLog
 from clapas.train.callbacks.moving_average import MovingAverage
 from clapas.train.callbacks.profiling import Profiling
 from clapas.train.callbacks.progress import ProgressDisplay
+from clapas.train.callbacks.replica_comparison import ReplicaComparison
 from clapas.train.callbacks.telemetry import Telemetry
 from clapas.train.callbacks.tensorboard import TensorBoardLogger
 from clapas.train.callbacks.validation import Validation, has_held_out
@@ -36,6 +37,8 @@ def loggers(recipe: Recipe) -> list[Callback]:
 def keepers(recipe: Recipe, plan: DataPlan) -> list[Callback]:
     """Those that judge and keep a run's state, after the user's own: a checkpoint follows all that may change it."""
     chosen: list[Callback] = [Freezing(recipe)] if recipe.train.freeze else []
+    if recipe.faults.compare_every is not None:
+        chosen.append(ReplicaComparison(recipe.faults.compare_every))
     if has_held_out(recipe, plan.manifest):
         chosen.append(Validation())
     return [*chosen, Checkpointing(), GarbageCollection()]

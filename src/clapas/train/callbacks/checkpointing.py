@@ -43,7 +43,8 @@ class Checkpointing(Callback):
     def on_end(self, run: Run) -> None:
         """After an error a checkpoint may be under way. The other ranks may be gone, and it is left uncommitted."""
         if self._saving:
-            self._saving.abandon()
+            with run.clock("checkpoint"):
+                self._saving.abandon()
 
     def _begin(self, run: Run) -> None:
         """Copy the state, and start to write it."""
@@ -60,7 +61,8 @@ class Checkpointing(Callback):
             "versions": versions(),
         }
         try:
-            self._saving = Saving(run.recipe.folder / "checkpoints", snapshot, manifest, run.ranks)
+            written = run.heart.beat_in("checkpoint")
+            self._saving = Saving(run.recipe.folder / "checkpoints", snapshot, manifest, run.ranks, written)
         except ClapasError as error:
             self._failed(run, run.step, error)
         stall = round(time.perf_counter() - self._begun, 3)

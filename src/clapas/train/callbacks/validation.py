@@ -25,7 +25,9 @@ class Validation(Callback):
         windows = held_out_windows(run.recipe, run.plan.manifest, run.ranks.data_rank, run.ranks.data_size)
         positions = run.ranks.positions(windows.sequence_length) if run.ranks.sequence > 1 else None
         with run.clock("evaluation"), run.engine.averaged():
-            own = score(run.engine, windows, device=run.ranks.device, limit=config.tokens, positions=positions)
+            own = score(
+                run.heart.beside(run.engine), windows, device=run.ranks.device, limit=config.tokens, positions=positions
+            )
         loss_sum, tokens = run.ranks.sum_all([own.loss_sum, float(own.tokens)])
         scored = type(own)(loss_sum, int(tokens))
         bits = scored.bits_per_byte(windows)
