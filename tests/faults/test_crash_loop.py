@@ -36,6 +36,7 @@ def test_the_third_crash_at_a_step_is_the_last(test_data: Path, tmp_path: Path) 
     assert [ended.returncode for ended in mended] == [0, 0], mended[0].stderr
 
 
+@pytest.mark.slow
 def test_a_failure_counts_and_says_why(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
     """A learning rate beyond all measure: the run diverges, and the next start trains nothing."""
     arguments = ("train", "test", f"data.path={test_data}", *RECIPE, "faults.crash_loop=1", "optimizer.lr=1e30")
@@ -49,6 +50,7 @@ def test_a_failure_counts_and_says_why(clapas: Clapas, test_data: Path, tmp_path
     assert "Traceback" not in again.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_no_crash(test_data: Path, tmp_path: Path) -> None:
     """Ctrl-C twice while a step is under way: exit 130, and the next start is not held back."""
     ask = "[os.kill(os.getpid(), signal.SIGINT) for _ in range(2 * (step == 2))]"

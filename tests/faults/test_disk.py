@@ -57,7 +57,8 @@ def saved(tmp_path: Path, test_data: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("asynchronous", ["true", pytest.param("false", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("asynchronous", ["true", "false"])
 def test_a_quota_ends_a_run_only_where_nothing_would_come_after(
     saved: Path, test_data: Path, asynchronous: str
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_quota_ends_a_run_only_where_nothing_would_come_after(
     assert [step for step, _, _ in rows(saved)] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_folder_that_may_not_be_written_is_named(saved: Path, test_data: Path) -> None:
     """Also for root, who is given no more rights here than anyone: the save fails, and says where."""
     may_not = ("setpriv", "--bounding-set=-dac_override")

@@ -63,7 +63,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, test_data: Path) -> Path:
         pytest.param("1", "in a step", 4, marks=pytest.mark.slow),
         pytest.param("1", "while copying", 2, marks=pytest.mark.slow),
         ("1", "while writing", 2),
-        ("0", "between the last shard and the commit", 2),
+        pytest.param("0", "between the last shard and the commit", 2, marks=pytest.mark.slow),
         pytest.param("0", "between the seal and the rename", 2, marks=pytest.mark.slow),
         pytest.param("all", "in a step", 4, marks=pytest.mark.slow),
         pytest.param("all", "while writing", 2, marks=pytest.mark.slow),

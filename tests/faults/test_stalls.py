@@ -13,7 +13,7 @@ from clapas.ledger.ledger import read_ledger
 from clapas.train.stall import Sign, find_cause
 from faults.faulty_runs import run_with_fault
 
-STALL = "faults.stall_seconds=2"
+STALL = "faults.stall_seconds=5"
 
 
 def test_a_rank_that_hangs_is_named_with_the_line(tmp_path: Path, test_data: Path) -> None:
@@ -21,7 +21,7 @@ def test_a_rank_that_hangs_is_named_with_the_line(tmp_path: Path, test_data: Pat
     hang = "step == 3 and RANK == 1 and time.sleep(10**6)"
     begin = time.monotonic()
     first, second = run_with_fault(tmp_path, test_data, STALL, before_step=hang)
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < 200
     assert (first.returncode, second.returncode) == (1, 1)
     assert "rank 1 stalled at step 3" in second.stderr
     assert "cause:   rank 1 itself" in second.stderr
@@ -32,6 +32,7 @@ def test_a_rank_that_hangs_is_named_with_the_line(tmp_path: Path, test_data: Pat
     assert "rank 0 stalled" not in first.stderr or "cause:   rank 1" in first.stderr
 
 
+@pytest.mark.slow
 def test_a_rank_that_was_stopped_is_named_by_the_one_that_waits(tmp_path: Path, test_data: Path) -> None:
     """It cannot speak for itself: SIGSTOP stops its watchdog too."""
     stop = "step == 3 and RANK == 1 and os.kill(os.getpid(), signal.SIGSTOP)"
@@ -44,6 +45,7 @@ def test_a_rank_that_was_stopped_is_named_by_the_one_that_waits(tmp_path: Path, 
     assert (event["step"], event["ranks"]) == (3, [1])
 
 
+@pytest.mark.slow
 def test_a_call_of_c_that_holds_the_interpreter_ends_too(tmp_path: Path, test_data: Path) -> None:
     """As a page fault in a mapped file does, on a file system that hangs: no thread of Python runs any more."""
     hang = "step == 3 and ctypes.PyDLL(None).sleep(10**6)"
@@ -52,14 +54,16 @@ def test_a_call_of_c_that_holds_the_interpreter_ends_too(tmp_path: Path, test_da
     assert "in before_step" in alone.stderr
 
 
+@pytest.mark.slow
 def test_whoever_waits_for_a_slow_rank_is_not_stalled(tmp_path: Path, test_data: Path) -> None:
     """Rank 0 takes twice as long as a stall, in pieces, as one that writes a large checkpoint does."""
-    slow = "any(run.heart.beat() or time.sleep(0.25) for _ in range(16 * (step == 3 and RANK == 0)))"
+    slow = "any(run.heart.beat() or time.sleep(0.25) for _ in range(40 * (step == 3 and RANK == 0)))"
     for ended in run_with_fault(tmp_path, test_data, STALL, before_step=slow):
         assert ended.returncode == 0, ended.stderr
         assert "stalled" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_no_watchdog_where_none_is_wanted(tmp_path: Path, test_data: Path) -> None:
     """No file of it, no event."""
     (alone,) = run_with_fault(tmp_path, test_data, "faults.stall_seconds=null", "train.steps=2", ranks=1)

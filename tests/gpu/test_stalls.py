@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.runs import run_with_fault
+from faults.faulty_runs import run_with_fault
 
 PROVES = "a stalled rank dumps NCCL's flight recorder beside its stacks, and torchfrtrace can read it"
 

@@ -155,7 +155,6 @@ def test_validation_and_evaluation_take_the_average(train: Any, tmp_path: Path, 
     [
         (0, "fp32", 1),
         (1, "fp32", 2),
-        (2, "bf16", 2),
         (3, "bf16", 1),
     ],
 )
