@@ -12,7 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.checkpoint.reader import CheckpointReader, DamagedCheckpointError, find_checkpoint
 from clapas.evaluate.generate import complete
 from clapas.evaluate.load import load
 from clapas.evaluate.sampling import Sampling
@@ -32,6 +32,19 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
 def test_transformers_computes_our_logits(trained_run: Path, tmp_path: Path, shard_bytes: int) -> None:
     """fp32, in one file or several: AutoModel and AutoTokenizer, nothing missing, logits to 1e-5, the same text."""
     assert_same_in_transformers(trained_run, tmp_path / "model", shard_bytes)
+
+
+@pytest.mark.parametrize("at", [12, -5], ids=["in the header", "in a tensor"])
+def test_a_damaged_checkpoint_is_not_exported(trained_run: Path, tmp_path: Path, at: int) -> None:
+    """A bit is flipped: the file is named, and no folder appears."""
+    checkpoint = shutil.copytree(find_checkpoint(trained_run), tmp_path / "step-00000020")
+    (file,) = checkpoint.glob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DamagedCheckpointError, match=f"altered.*{file.name}|{file.name}"):
+        export(checkpoint, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000020"]
 
 
 def test_a_trained_model_of_experts_loads_in_transformers(tmp_path: Path, test_data: Path, clapas: Clapas) -> None:

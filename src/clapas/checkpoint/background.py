@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from clapas.recipe.errors import ClapasError
+
 
 class Background:
     """Something that runs in a thread. error: what went wrong, in words, once it has ended."""
@@ -28,6 +30,8 @@ def error_of(work: Callable[[], object]) -> str | None:
     """What went wrong in doing it, in words; None where nothing did."""
     try:
         work()
+    except ClapasError as problem:
+        return str(problem)
     except OSError as problem:
         return f"{problem.strerror or problem}"
     except Exception as problem:  # whatever it is must reach the other ranks: they wait for this one

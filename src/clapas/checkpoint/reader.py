@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import orjson
 import pydantic
 import torch
 
+from clapas.checkpoint.background import Background
 from clapas.checkpoint.format import (
     AVERAGE,
     COMMITTED,
@@ -138,6 +140,18 @@ class CheckpointReader:
         if name not in self._open:
             self._open[name] = TensorFile(self.folder / name)
         return self._open[name]
+
+
+@contextmanager
+def verified_meanwhile(reader: CheckpointReader) -> Iterator[None]:
+    """Compare the hashes in a thread while the body reads. Raises DamagedCheckpointError, whatever it made of them."""
+    verification = Background(reader.check_hashes)
+    try:
+        yield
+    finally:
+        verification.has_ended(wait=True)
+        if verification.error:
+            raise DamagedCheckpointError(verification.error)
 
 
 def _read_manifest(folder: Path) -> CheckpointManifest:

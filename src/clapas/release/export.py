@@ -14,7 +14,7 @@ import orjson
 import torch
 
 from clapas.checkpoint.format import Weights
-from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint, verified_meanwhile
 from clapas.evaluate.load import CONFIG, check_names, check_vocabulary, model_config_of, tokenizer_folder_of
 from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
@@ -52,7 +52,7 @@ def export(
     Raises UserError where there is no checkpoint, `out` is not empty, or the tokenizer is missing or another one.
     """
     refuse_to_replace(out)
-    reader = CheckpointReader(find_checkpoint(run_or_checkpoint))
+    reader = CheckpointReader(find_checkpoint(run_or_checkpoint), verify=False)
     config = model_config_of(reader)
     opened = open_tokenizer(tokenizer or tokenizer_folder_of(reader))
     _check_tokenizer(opened, reader, config)
@@ -61,7 +61,7 @@ def export(
     check_names(reader, shapes)
     weight_of = reader.weights(weights)
     special: dict[str, Any] = {key: getattr(opened.record, key) for key in ("eos", "bos", "pad")}
-    with new_folder(out) as folder:
+    with new_folder(out) as folder, verified_meanwhile(reader):
         write_weights(folder, shapes, weight_of, torch_dtype, shard_bytes)
         _write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name))
         _write_json(folder / "generation_config.json", generation_config(**special))
