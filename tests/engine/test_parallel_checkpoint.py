@@ -89,6 +89,16 @@ def test_there_and_back_nothing_changes(one_rank: Path, tmp_path: Path, layout: 
     assert_same_state(one_rank, tmp_path / "back")
 
 
+@pytest.mark.slow
+def test_from_two_ranks_to_four_and_to_three_nothing_changes(one_rank: Path, tmp_path: Path) -> None:
+    """Each time at another ZeRO stage."""
+    restore_and_save(one_rank, tmp_path / "two", 2, "parallel.zero_stage=1")
+    restore_and_save(tmp_path / "two", tmp_path / "four", 4, "parallel.zero_stage=3")
+    restore_and_save(tmp_path / "four", tmp_path / "three", 3, "parallel.zero_stage=2", "train.global_batch_size=6")
+    for name in ("two", "four", "three"):
+        assert_same_state(one_rank, tmp_path / name)
+
+
 def test_tensor_ranks_save_slices_and_gather_nothing(one_rank: Path, tmp_path: Path) -> None:
     """What is cut by input lies in two slices, one from each rank; what is whole is written once."""
     restore_and_save(one_rank, tmp_path / "there", 2, "parallel.tensor=2")

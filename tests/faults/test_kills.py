@@ -1,4 +1,4 @@
-"""SIGKILL at the moments that hurt most, in real runs of two ranks: the same command goes on as if nothing had been."""
+"""Signals at the moments that hurt most, in real runs of two ranks: the same command goes on as if nothing had been."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
+from clapas.train.run_folder import read_outcome
 from commands import python_ranks
 from faults.runs import SMALL, finish, rows, start
 
@@ -88,3 +89,33 @@ def test_a_kill_costs_no_more_than_the_steps_since_the_last_commit(
     one, two = (CheckpointReader(find_checkpoint(folder / "run")).manifest for folder in (tmp_path, alone))
     assert (one.files, one.training) == (two.files, two.training)
     assert not list((tmp_path / "run/checkpoints").glob(".*")), "what killed writers left is swept away"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("victim", "moment", "times"),
+    [
+        ("1", "while writing", 1),
+        ("0", "between the last shard and the commit", 2),
+        ("1", "in a step", 2),
+    ],
+)
+def test_a_signal_to_one_rank_stops_all_after_a_save(
+    alone: Path, tmp_path: Path, test_data: Path, victim: str, moment: str, times: int
+) -> None:
+    """SIGTERM during a save, or twice: both ranks stop after the same step, saved, and the run then goes on."""
+    script = KILLED.replace("VICTIM", repr(victim)).replace("MOMENT", repr(moment))
+    script = script.replace(
+        "os.kill(os.getpid(), signal.SIGKILL)", f"[os.kill(os.getpid(), 15) for _ in range({times})]"
+    )
+    arguments = ["train", "test", f"data.path={test_data}", "run_dir=run", *SMALL, *STEPS]
+    ended = python_ranks(script, arguments, ranks=2, meeting=tmp_path / "meeting")
+    codes = [process.returncode for process in ended]
+    outcome = read_outcome(tmp_path / "run")
+    assert outcome is not None
+    assert codes in ([75, 75], [0, 0]), ended  # 0: it came during the last step
+    assert CheckpointReader(find_checkpoint(tmp_path / "run")).step == outcome["step"]
+    code, errors = finish(start(tmp_path, test_data, *STEPS, nproc=2))
+    assert code == 0, errors
+    assert rows(tmp_path) == rows(alone)
+    assert not list((tmp_path / "run/checkpoints").glob(".*"))
