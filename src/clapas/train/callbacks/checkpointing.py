@@ -32,6 +32,8 @@ class Checkpointing(Callback):
     def on_step(self, run: Run) -> None:
         """Save where it is time, and see how far the save before is; the last one is waited for."""
         is_due = run.is_over or run.step % run.recipe.checkpoint.every == 0
+        if self._saving is None and not is_due:
+            return
         with run.clock("checkpoint"):
             self._look(run, wait=is_due)
             if is_due:
