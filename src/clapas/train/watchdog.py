@@ -38,6 +38,8 @@ SIGNS = 8
 """How often a rank shows the others a sign in that time: several before it is half over."""
 NO_STDERR = (OSError, ValueError, RuntimeError, AttributeError)
 """What faulthandler raises where stderr is no file: in a notebook."""
+CLOSE_SECONDS = 5.0
+"""How long to wait for the threads at the end: a file system that hangs may hold one."""
 LAST_WORDS_SECONDS = 10.0
 """How long the evidence may take to be written, before the process ends without it."""
 
@@ -70,16 +72,22 @@ class Watchdog:
         self._first_step = run.step + 1
         self._before: dict[int, Sign] | None = None
         self._closed = threading.Event()
-        threads = [threading.Thread(target=self._watch, name="watchdog", daemon=True)]
+        self._threads = [threading.Thread(target=self._watch, name="watchdog", daemon=True)]
         if run.ranks.size > 1:
-            threads.append(threading.Thread(target=self._show, name="heartbeat", daemon=True))
-        for thread in threads:
+            self._threads.append(threading.Thread(target=self._show, name="heartbeat", daemon=True))
+        for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Watch no longer.
+
+        The threads end first: one that lets go of the run while the interpreter ends would free tensors without its
+        lock, which aborts the process ("terminate called without an active exception").
+        """
         self._closed.set()
         faulthandler.cancel_dump_traceback_later()
+        for thread in self._threads:
+            thread.join(CLOSE_SECONDS)
 
     @property
     def _allowed(self) -> float:
