@@ -63,7 +63,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return [row for row in read_json_lines(run / "metrics.jsonl") if "split" not in row]
 
 
-@pytest.mark.parametrize("zero_stage", [0, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (1, 2)), 3])
+@pytest.mark.parametrize("zero_stage", [*(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 1, 2)), 3])
 def test_an_fp16_overflow_skips_the_step_halves_the_scale_and_training_goes_on(
     train: Any, tmp_path: Path, first_row: dict[str, Any], zero_stage: int
 ) -> None:
@@ -80,6 +80,7 @@ def test_an_fp16_overflow_skips_the_step_halves_the_scale_and_training_goes_on(
     assert (counters["global_steps"], counters["skipped_steps"]) == (6, 1)
 
 
+@pytest.mark.slow
 def test_a_resume_goes_on_with_the_loss_scale(train: Any, tmp_path: Path) -> None:
     """Six steps in one go and three plus three, the second skipped: the same rows, scale and counters."""
     assert train("whole", OVERFLOWS, "precision=fp16").returncode == 0

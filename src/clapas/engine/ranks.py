@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -28,6 +30,7 @@ from clapas.engine.layout import Layout, Place
 from clapas.recipe.errors import ClapasError, UserError
 
 RENDEZVOUS_SECONDS = 300  # a slow file system can delay a rank's imports by minutes
+GLOO_CHECKS = 2_000  # 4 seconds at the least
 PATIENCE_DAYS = 7  # no limit at all cannot be said to NCCL
 FIRST_PORT = 15_000
 """The lowest port of a Slurm step's; the highest lies under 32768, where Linux takes ports for outgoing connections."""
@@ -174,6 +177,28 @@ def stop_ranks() -> None:
     if dist.is_initialized():
         with contextlib.suppress(RuntimeError):  # a peer that is gone cannot say goodbye
             dist.destroy_process_group()
+        _await_gloo()
+
+
+def _await_gloo() -> None:
+    """Until gloo's threads have let go of the last tensors, for which each takes the interpreter's lock.
+
+    One that takes it while the interpreter ends aborts the process ("terminate called without an active exception").
+    Nobody joins these threads; so the lock is let go of until none of them has anything left to run (Linux tells).
+    """
+    for _ in range(GLOO_CHECKS):
+        time.sleep(0.002)  # lets go of the lock: who waits for it becomes runnable, and is seen below
+        if not any(_runs(task) for task in Path("/proc/self/task").glob("*")):
+            return
+
+
+def _runs(task: Path) -> bool:
+    """Whether a thread is one of gloo's workers and has something to do."""
+    try:
+        name, _, rest = (task / "stat").read_text().partition(") ")
+    except OSError:  # it has just ended
+        return False
+    return name.endswith("(pt_gloo_runloop") and rest.startswith("R")
 
 
 def wait_without_end() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from clapas.checkpoint.format import AVERAGE
@@ -38,6 +39,7 @@ def checkpoint(run: Path, step: int) -> CheckpointReader:
     return CheckpointReader(run / f"checkpoints/step-{step:08d}")
 
 
+@pytest.mark.slow
 def test_a_first_step_that_fp16_skips_leaves_no_trace(test_data: Path, tmp_path: Path) -> None:
     """Step 1 overflows, step 2 is the first update: then the average is those weights, to the bit."""
     command = [sys.executable, "-c", FIRST_STEP_OVERFLOWS, f"data.path={test_data}", "precision=fp16", *SMALL]
