@@ -222,7 +222,7 @@ def start(folder: Path, name: str, data: Path) -> subprocess.Popen[bytes]:
 
 def content(run: Path) -> tuple[Any, ...]:
     """What two equal runs share: their rows, but for times, and the files of their last checkpoint."""
-    rows = [(row["step"], row["loss"], row["grad_norm"]) for row in read_json_lines(run / "metrics.jsonl")]
+    rows = [(row["step"], row["loss"], row.get("grad_norm")) for row in read_json_lines(run / "metrics.jsonl")]
     manifest = CheckpointReader(find_checkpoint(run)).manifest
     return rows, manifest.files, manifest.training
 
