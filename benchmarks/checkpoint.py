@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +27,15 @@ import torch
 
 from clapas.checkpoint.format import MASTER, Fragment, Snapshot
 from clapas.checkpoint.host_copy import HostCopy
+from clapas.checkpoint.ranks import Alone
 from clapas.checkpoint.reader import CheckpointReader
-from clapas.checkpoint.saving import Saving
+from clapas.checkpoint.saving import Saving, write_checkpoint
+from clapas.checkpoint.soup import Part
 from clapas.checkpoint.writer import begin, commit, write_rank
 from clapas.recipe.recipe import Recipe
 
 STATES = (MASTER, "exp_avg", "exp_avg_sq")
 FACTS: dict[str, Any] = {"step": 1, "identity": "", "execution": "", "training": {}, "versions": {}}
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One rank, or one of several that a process plays one after the other."""
-
-    rank: int = 0
-    size: int = 1
-
-    def agree_on_error(self, error: str | None) -> str | None:
-        """Its own."""
-        return error
-
-    def all(self, flag: bool) -> bool:
-        """Its own."""
-        return flag
 
 
 def recipe_of(millions: int) -> Recipe:
@@ -107,13 +92,6 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def saved(folder: Path, snapshot: Snapshot, recipe: dict[str, Any]) -> Path:
-    """A checkpoint written and waited for."""
-    saving = Saving(folder, snapshot, {**FACTS, "recipe": recipe}, Place())
-    assert saving.is_done(wait=True)
-    return saving.final
-
-
 def stall(millions: int, rounds: int, folder: Path) -> None:
     """Synchronous and asynchronous saves in turn; what the loop waits for in each."""
     recipe = recipe_of(millions)
@@ -121,11 +99,13 @@ def stall(millions: int, rounds: int, folder: Path) -> None:
     snapshot, copy = snapshot_of(shapes), HostCopy()
     parameters = sum(torch.Size(shape).numel() for shape in shapes.values())
     first = seconds(lambda: copy.take(snapshot))
-    whole, held, size = [], [], 0
+    whole, held, size, facts = [], [], 0, {**FACTS, "recipe": {}}
     for number in range(rounds):
-        whole.append(seconds(lambda number=number: saved(folder / f"sync-{number}", snapshot, {})))
+        whole.append(
+            seconds(lambda number=number: write_checkpoint(folder / f"sync-{number}", snapshot, facts, Alone()))
+        )
         started = time.perf_counter()
-        saving = Saving(folder / f"async-{number}", copy.take(snapshot), {**FACTS, "recipe": {}}, Place())
+        saving = Saving(folder / f"async-{number}", copy.take(snapshot), facts, Alone())
         held.append(time.perf_counter() - started)
         assert saving.is_done(wait=True)
         size = sum(path.stat().st_size for path in saving.final.iterdir())
@@ -143,7 +123,7 @@ def load(millions: int, rounds: int, folder: Path) -> None:
     partial, final = folder / ".partial", folder / "step-00000001"
     begin(partial)
     for rank in range(2):
-        write_rank(partial, snapshot_of(shapes, rank, 2), Place(rank, 2))
+        write_rank(partial, snapshot_of(shapes, rank, 2), Part(rank, 2))
     commit(partial, final, {}, {**FACTS, "recipe": {}}, 2)
     took: dict[int, list[float]] = {size: [] for size in (2, 1, 3, 4)}
     beside: dict[int, list[float]] = {size: [] for size in took}
@@ -195,8 +175,6 @@ def peak_memory() -> int:
 EXPORTERS = {
     "ours": """
 import sys, time, json
-import torch
-from clapas.checkpoint.reader import CheckpointReader
 from clapas.release.export import export
 before, begin = peak_memory(), time.perf_counter()
 export(Path(sys.argv[1]), Path(sys.argv[2]), dtype="fp32", tokenizer=Path(sys.argv[3]))
@@ -260,7 +238,7 @@ def save_engine(folder: Path, millions: int) -> None:
     engine.backward(loss, 32)
     engine.step(1e-3)
     snapshot, _ = capture(engine)
-    saved(folder / "ours", snapshot, recipe.model_dump(mode="json"))
+    write_checkpoint(folder / "ours", snapshot, {**FACTS, "recipe": recipe.model_dump(mode="json")}, Alone())
     engine.deepspeed.save_checkpoint(str(folder / "deepspeed"))
 
 

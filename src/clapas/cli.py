@@ -128,16 +128,14 @@ def _checkpoint_verify(options: argparse.Namespace) -> None:
 
 def _checkpoint_diff(options: argparse.Namespace) -> None:
     from clapas.checkpoint.inspect import diff_checkpoints, diff_text
-    from clapas.checkpoint.reader import find_checkpoint
 
-    _print(diff_checkpoints(find_checkpoint(options.first), find_checkpoint(options.second)), options.json, diff_text)
+    _print(diff_checkpoints(options.first, options.second), options.json, diff_text)
 
 
 def _checkpoint_soup(options: argparse.Namespace) -> None:
-    from clapas.checkpoint.reader import find_checkpoint
     from clapas.checkpoint.soup import soup
 
-    print(soup([find_checkpoint(path) for path in options.checkpoints], options.out, weights=options.weights))
+    print(soup(options.checkpoints, options.out, weights=options.weights))
 
 
 def _export(options: argparse.Namespace) -> None:

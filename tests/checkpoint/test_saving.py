@@ -12,21 +12,10 @@ import torch
 
 from clapas.checkpoint.format import Fragment, Snapshot
 from clapas.checkpoint.host_copy import HostCopy
+from clapas.checkpoint.ranks import Alone
 from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints
 from clapas.checkpoint.saving import Saving
 from clapas.recipe.errors import ClapasError
-
-
-class Alone:
-    """One rank."""
-
-    rank, size = 0, 1
-
-    def agree_on_error(self, error: str | None) -> str | None:
-        return error
-
-    def all(self, flag: bool) -> bool:
-        return flag
 
 
 class Held(dict[str, torch.Tensor]):

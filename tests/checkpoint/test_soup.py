@@ -10,23 +10,12 @@ import pytest
 import torch
 
 from clapas.checkpoint.format import Fragment, Snapshot
+from clapas.checkpoint.ranks import Alone
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.checkpoint.saving import write_checkpoint
 from clapas.checkpoint.soup import soup
 from clapas.recipe.errors import UserError
 from commands import Clapas
-
-
-class Alone:
-    """One writer."""
-
-    rank, size = 0, 1
-
-    def agree_on_error(self, error: str | None) -> str | None:
-        return error
-
-    def all(self, flag: bool) -> bool:
-        return flag
 
 
 def write(run: Path, step: int, average: bool = False, hidden: int = 3) -> Path:

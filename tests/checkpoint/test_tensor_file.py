@@ -8,14 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clapas.checkpoint.tensor_file import CHUNK, NAMES, write_tensors
+from clapas.checkpoint.format import DTYPE_NAMES
+from clapas.checkpoint.tensor_file import CHUNK, write_tensors
 from clapas.recipe.hashes import file_hash
 
 
 def test_safetensors_reads_every_dtype_and_shape(tmp_path: Path) -> None:
     """Empty, of no dimension, not contiguous, not of a whole number of words, larger than a chunk."""
-    tensors = {f"matrix {dtype}": torch.arange(15).view(3, 5).to(dtype) for dtype in NAMES}
-    tensors |= {f"odd {dtype}": torch.arange(3).to(dtype) for dtype in NAMES}
+    tensors = {f"matrix {dtype}": torch.arange(15).view(3, 5).to(dtype) for dtype in DTYPE_NAMES}
+    tensors |= {f"odd {dtype}": torch.arange(3).to(dtype) for dtype in DTYPE_NAMES}
     tensors |= {"empty": torch.empty(0), "scalar": torch.tensor(2.5), "turned": torch.randn(4, 6).t()}
     tensors["large"] = torch.randn(CHUNK // 4 + 3)
     record = write_tensors(tmp_path / "file.safetensors", tensors)

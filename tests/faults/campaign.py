@@ -1,6 +1,8 @@
 """Kills without end, seeded: the writer at any of its system calls, and whole runs at any moment.
 
-    python tests/faults/campaign.py [--kills 1000] [--runs 30] [--seed 0]
+    python tests/faults/campaign.py [--kills 1000] [--runs 30] [--seed 0] [--data data/test]
+
+The data are the test corpus, built as CONTRIBUTING.md says.
 
 After each kill the newest sound checkpoint must be one that was written, bit for bit, and no older than the newest one
 whose commit was reported; and whoever comes next must be able to go on. Prints what it counted; exits 1 on any loss.
@@ -186,19 +188,21 @@ def kill_runs(runs: int, seed: int, data: Path) -> Counter[str]:
     with tempfile.TemporaryDirectory(prefix="clapas-campaign-") as name:
         folder = Path(name)
         begin = time.monotonic()
-        start(folder, "alone", data).wait()
+        assert start(folder, "alone", data).wait() == 0, (folder / "alone.log").read_text()
         longest = time.monotonic() - begin
         wanted, number = content(folder / "alone"), 0
         while counts["killed"] < runs:
             number += 1
-            while (process := start(folder, f"run-{number}", data)).poll() is None:
+            while True:
+                process = start(folder, f"run-{number}", data)
                 try:
                     process.wait(draw.uniform(0.2, 1.1) * longest)
+                    break
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
                     counts["killed"] += 1
-            assert process.returncode == 0
+            assert process.returncode == 0, (folder / f"run-{number}.log").read_text()[-2000:]
             assert content(folder / f"run-{number}") == wanted, f"run-{number} is not the one left alone"
             counts["ended as if never killed"] += 1
     return counts
@@ -233,7 +237,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000, help="of writers")
     parser.add_argument("--runs", type=int, default=30, help="kills of whole runs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", type=Path, default=Path("data/demo"))
+    parser.add_argument("--data", type=Path, default=Path("data/test"), help="the test corpus")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = kill_writers(options.kills, options.seed)

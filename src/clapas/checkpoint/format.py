@@ -35,7 +35,15 @@ Weights = Literal["raw", "average"]
 """Which weights of a checkpoint: those that train, or their average."""
 FOLDER = re.compile(r"step-(\d{8,})")
 
-DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "I64": torch.int64,
+    "U8": torch.uint8,
+}
+"""What a checkpoint's files hold, by safetensors' names; random number generators are integers."""
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 

@@ -6,8 +6,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from clapas.checkpoint.reader import CheckpointReader, DamagedCheckpointError, committed_checkpoints, step_of
-from clapas.recipe.errors import ClapasError, UserError
+from clapas.checkpoint.format import COMMITTED, MANIFEST
+from clapas.checkpoint.reader import (
+    CheckpointReader,
+    DamagedCheckpointError,
+    committed_checkpoints,
+    no_checkpoint,
+    open_checkpoint,
+    step_of,
+)
+from clapas.recipe.errors import ClapasError
 
 
 def list_checkpoints(run: Path) -> list[dict[str, Any]]:
@@ -37,12 +45,11 @@ def raise_for_damage(rows: list[dict[str, Any]]) -> None:
 
 
 def _found(run_or_checkpoint: Path) -> list[Path]:
-    if (run_or_checkpoint / "manifest.json").is_file():
+    if (run_or_checkpoint / MANIFEST).is_file():
         return [run_or_checkpoint]
     found = committed_checkpoints(run_or_checkpoint / "checkpoints")
     if not found:
-        wanted = "a run's folder, or one of its checkpoints/step-… folders"
-        raise UserError("no checkpoint here", where=run_or_checkpoint, wanted=wanted)
+        raise no_checkpoint(run_or_checkpoint)
     return found
 
 
@@ -53,7 +60,7 @@ def _row(path: Path, verify: bool) -> dict[str, Any]:
         reader = CheckpointReader(path, verify=False)
         row["ranks"] = len(reader.manifest.files)
         row["bytes"] = sum(file.bytes for file in reader.manifest.files)
-        row["saved"] = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime((path / "COMMITTED").stat().st_mtime))
+        row["saved"] = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime((path / COMMITTED).stat().st_mtime))
         if verify:
             reader.check_hashes()
     except DamagedCheckpointError as problem:
@@ -65,22 +72,20 @@ def checkpoints_table(rows: list[dict[str, Any]]) -> str:
     """The rows as aligned text."""
     lines = [("step", "saved (UTC)", "ranks", "bytes", "state")]
     for row in rows:
-        size = "?" if row["bytes"] is None else f"{row['bytes']:,}"
-        lines.append(
-            (f"{row['step']:,}", row["saved"] or "?", str(row["ranks"] or "?"), size, row["problem"] or "sound")
-        )
+        step, size = ("?" if row[key] is None else f"{row[key]:,}" for key in ("step", "bytes"))
+        lines.append((step, row["saved"] or "?", str(row["ranks"] or "?"), size, row["problem"] or "sound"))
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
     return "\n".join("  ".join([*map(str.rjust, line[:4], widths), line[4]]) for line in lines)
 
 
 def diff_checkpoints(first: Path, second: Path) -> dict[str, Any]:
-    """In what two checkpoints differ: facts, recipe keys, and each state of each parameter.
+    """In what two checkpoints (or the newest of two runs) differ: facts, recipe keys, and each state of each parameter.
 
     facts, recipe: key -> the two values. only_first, only_second: parameters. states: of what is in both, for each
     state the parameters that are equal bit for bit, those that differ, and the largest difference. Memory holds a
     parameter at a time.
     """
-    readers = CheckpointReader(first), CheckpointReader(second)
+    readers = open_checkpoint(first), open_checkpoint(second)
     one, two = (reader.manifest for reader in readers)
     facts = {key: _two(getattr(one, key), getattr(two, key)) for key in ("step", "identity", "execution", "versions")}
     recipes = [_flat(manifest.recipe) for manifest in (one, two)]

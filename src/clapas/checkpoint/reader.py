@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 import pydantic
@@ -26,6 +26,7 @@ from clapas.checkpoint.format import (
     rank_file,
     tensor_key,
 )
+from clapas.checkpoint.ranks import Alone, Ranks
 from clapas.checkpoint.regions import Part, region_of, shared_runs
 from clapas.checkpoint.tensor_file import TensorFile
 from clapas.recipe.errors import ClapasError, UserError
@@ -193,69 +194,53 @@ def is_sound(checkpoint: Path) -> bool:
     return True
 
 
-class Readers(Protocol):
-    """The processes that open a checkpoint together: each reads a part of its files to verify them."""
-
-    @property
-    def rank(self) -> int:
-        """Which of them this is."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """How many they are."""
-        ...
-
-    def agree_on_error(self, error: str | None) -> str | None:
-        """The first error that any of them brought, or None; every one of them calls it alike."""
-        ...
-
-
-class Alone:
-    """One process that opens a checkpoint for itself."""
-
-    rank, size = 0, 1
-
-    def agree_on_error(self, error: str | None) -> str | None:
-        """Its own."""
-        return error
-
-
 def open_newest_sound(
-    checkpoints: Path, readers: Readers | None = None
+    checkpoints: Path, ranks: Ranks | None = None
 ) -> tuple[CheckpointReader | None, list[DamagedCheckpointError]]:
     """The newest checkpoint that is undamaged (None: there is none), and what was wrong with each newer one.
 
-    readers: the ranks that open it together, each of which calls this.
+    ranks: those that open it together, each of which calls this.
     """
-    readers = readers or Alone()
+    ranks = ranks or Alone()
     damaged: list[DamagedCheckpointError] = []
     for path in reversed(committed_checkpoints(checkpoints)):
         reader, problem = None, None
         try:
             reader = CheckpointReader(path, verify=False)
-            reader.check_hashes(readers.rank, readers.size)
+            reader.check_hashes(ranks.rank, ranks.size)
         except DamagedCheckpointError as found:
             problem = found
-        error = readers.agree_on_error(None if problem is None else str(problem))
+        error = ranks.agree_on_error(None if problem is None else str(problem))
         if error is None:
             return reader, damaged
         damaged.append(problem or DamagedCheckpointError(error))  # or another rank's, in its words
     return None, damaged
 
 
-def find_checkpoint(run_or_checkpoint: Path) -> Path:
-    """A checkpoint as given, or a run's newest sound one. Raises UserError where there is none."""
+def open_checkpoint(run_or_checkpoint: Path) -> CheckpointReader:
+    """A checkpoint as given, or a run's newest sound one, verified. Raises UserError where there is none."""
     if (run_or_checkpoint / COMMITTED).is_file():
-        return run_or_checkpoint
+        return CheckpointReader(run_or_checkpoint)
     reader, damaged = open_newest_sound(run_or_checkpoint / "checkpoints")
     if reader is not None:
-        return reader.folder
+        return reader
     if damaged:
         raise damaged[0]
-    raise UserError(
+    raise no_checkpoint(run_or_checkpoint)
+
+
+def find_checkpoint(run_or_checkpoint: Path) -> Path:
+    """Where it is; one that is given is not verified. Raises as `open_checkpoint`."""
+    if (run_or_checkpoint / COMMITTED).is_file():
+        return run_or_checkpoint
+    return open_checkpoint(run_or_checkpoint).folder
+
+
+def no_checkpoint(where: Path) -> UserError:
+    """That there is none."""
+    return UserError(
         "no checkpoint here",
-        where=run_or_checkpoint,
+        where=where,
         wanted="a run's folder, or one of its checkpoints/step-… folders",
         way_out="`clapas train` writes them; a run that has not saved yet has none",
     )

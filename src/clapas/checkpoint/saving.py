@@ -9,25 +9,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from clapas.checkpoint.background import Background, error_of
 from clapas.checkpoint.format import Snapshot, step_folder
+from clapas.checkpoint.ranks import Ranks
 from clapas.checkpoint.tensor_file import silent
-from clapas.checkpoint.writer import Place, begin, commit, write_rank
+from clapas.checkpoint.writer import begin, commit, write_rank
 from clapas.recipe.errors import ClapasError
-
-
-class Ranks(Place, Protocol):
-    """The processes that write together. Every rank calls these methods alike."""
-
-    def agree_on_error(self, error: str | None) -> str | None:
-        """The first error that any of them brought, or None. A barrier."""
-        ...
-
-    def all(self, flag: bool) -> bool:
-        """Whether all of them bring True."""
-        ...
 
 
 class Saving:

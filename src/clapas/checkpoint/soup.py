@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from clapas.checkpoint.format import MASTER, Fragment, Snapshot, Weights, step_folder
-from clapas.checkpoint.reader import CheckpointReader
+from clapas.checkpoint.reader import CheckpointReader, open_checkpoint
 from clapas.checkpoint.writer import begin, commit, write_rank
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
@@ -49,7 +49,7 @@ def soup(
         raise UserError("a soup has two ingredients or more", found=f"{len(checkpoints)}")
     if (out / "checkpoints").exists():
         raise UserError("will not be replaced", where=out, found="checkpoints", wanted="a new or empty folder")
-    readers = [CheckpointReader(path) for path in checkpoints]
+    readers = [open_checkpoint(path) for path in checkpoints]
     _check_same_model(readers)
     states = [reader.weight_states(weights) for reader in readers]
     newest = max(readers, key=lambda reader: reader.step)

@@ -17,18 +17,8 @@ from typing import Any
 import orjson
 import torch
 
-from clapas.checkpoint.format import FileRecord
+from clapas.checkpoint.format import DTYPE_NAMES, DTYPES, FileRecord
 
-NAMES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.bfloat16: "BF16",
-    torch.float16: "F16",
-    torch.int64: "I64",
-    torch.uint8: "U8",
-}
-"""The dtypes that a checkpoint holds, by safetensors' names."""
-DTYPES = {name: dtype for dtype, name in NAMES.items()}
 ALIGNMENT = 8
 """Of the tensors' bytes: as safetensors' own writer does, so that readers may map them."""
 CHUNK = 16 * 2**20
@@ -89,7 +79,7 @@ def _header(ordered: list[str], entries: Mapping[str, tuple[torch.dtype, tuple[i
     for name in ordered:
         dtype, shape = entries[name]
         end = offset + math.prod(shape) * dtype.itemsize
-        described[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [offset, end]}
+        described[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = orjson.dumps(described)
     text += b" " * (-len(text) % ALIGNMENT)

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -27,24 +27,11 @@ from clapas.checkpoint.format import (
     rank_file,
     tensor_key,
 )
+from clapas.checkpoint.ranks import Place
 from clapas.checkpoint.regions import check_cover
 from clapas.checkpoint.tensor_file import silent, write_tensors
 from clapas.recipe.files import sync_file, sync_folder
 from clapas.recipe.hashes import file_hash
-
-
-class Place(Protocol):
-    """Which of the files of a checkpoint is written."""
-
-    @property
-    def rank(self) -> int:
-        """The file's number, from 0: its writer's rank."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-        ...
 
 
 def begin(partial: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 
 from clapas.checkpoint.format import COMMITTED, FOLDER, Weights
-from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.checkpoint.reader import CheckpointReader, open_checkpoint
 from clapas.model.build import empty_model
 from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
@@ -73,7 +73,7 @@ def load(
             raise UserError("a Hugging Face folder has one set of weights", where=path, way_out="leave --weights out")
         loaded = _from_hf_folder(path, tokenizer or path, dtype, device)
     elif _is_ours(path):
-        loaded = _from_checkpoint(find_checkpoint(path), tokenizer, weights, dtype, device)
+        loaded = _from_checkpoint(path, tokenizer, weights, dtype, device)
     else:
         found = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "an empty folder"
         raise UserError("not a model", where=path, found=found, wanted=_WANTED)
@@ -114,7 +114,7 @@ def _from_hf_folder(path: Path, tokenizer: Path, dtype: torch.dtype, device: tor
 def _from_checkpoint(
     path: Path, tokenizer: Path | None, weights: Weights | None, dtype: torch.dtype, device: torch.device | str
 ) -> LoadedModel:
-    reader = CheckpointReader(path)
+    reader = open_checkpoint(path)
     config = model_config_of(reader)
     data = Path(reader.recipe["data"]["path"])
     opened = open_tokenizer(tokenizer or tokenizer_folder_of(reader))
@@ -128,7 +128,7 @@ def _from_checkpoint(
         model.eval(),
         read_tokenizer(opened.path),
         opened.record,
-        path,
+        reader.folder,
         sequence_length=reader.recipe["data"]["sequence_length"],
         data=data if data.is_dir() else None,
     )

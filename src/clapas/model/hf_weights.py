@@ -54,9 +54,7 @@ def write_weights(
         files = [SINGLE]
     for file, names in zip(files, shards, strict=True):
         entries = {stored: (dtype, shapes_of[stored]) for stored in names}
-        stream_tensors(
-            folder / file, entries, lambda stored: _part(asked_last(parts[stored][0]), parts[stored][1], dtype)
-        )
+        stream_tensors(folder / file, entries, tensor_stored)
     if len(shards) > 1:
         where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": where}

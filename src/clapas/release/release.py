@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
+from clapas.checkpoint.reader import open_checkpoint
 from clapas.ledger.ledger import read_ledger, sum_ledger
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
@@ -36,14 +36,13 @@ def release(run: Path, out: Path, licence: str) -> dict[str, Any]:
     recipe = read_run_recipe(run)
     manifest = open_manifest(recipe.data.path)
     check_sources(manifest)
-    checkpoint = find_checkpoint(run)
-    reader = CheckpointReader(checkpoint)
+    reader = open_checkpoint(run)
     if reader.step != recipe.total_steps:
         found, wanted = f"step {reader.step}", f"step {recipe.total_steps}"
         raise UserError("this run is not finished", where=run, found=found, wanted=wanted, way_out="`clapas train`")
     totals = sum_ledger(read_ledger(run))
     with new_folder(out) as folder:
-        export(checkpoint, folder, dtype="bf16")
+        export(reader.folder, folder, dtype="bf16")
         shutil.copyfile(text, folder / "LICENSE")
         card = model_card(recipe, manifest, totals, licence, hosts=_hosts(run))
         (folder / "README.md").write_text(card, encoding="utf-8")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from clapas.checkpoint.reader import CheckpointReader, Readers, open_newest_sound
+from clapas.checkpoint.ranks import Ranks
+from clapas.checkpoint.reader import CheckpointReader, open_newest_sound
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
@@ -18,7 +19,7 @@ def find_start(
     identity: str,
     manifest: Manifest,
     folder: RunFolder | None,
-    ranks: Readers | None = None,
+    ranks: Ranks | None = None,
     *,
     strict: bool = False,
 ) -> CheckpointReader | None:
