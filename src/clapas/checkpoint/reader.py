@@ -201,20 +201,27 @@ def open_newest_sound(
 
     ranks: those that open it together, each of which calls this.
     """
-    ranks = ranks or Alone()
     damaged: list[DamagedCheckpointError] = []
     for path in reversed(committed_checkpoints(checkpoints)):
-        reader, problem = None, None
         try:
-            reader = CheckpointReader(path, verify=False)
-            reader.check_hashes(ranks.rank, ranks.size)
-        except DamagedCheckpointError as found:
-            problem = found
-        error = ranks.agree_on_error(None if problem is None else str(problem))
-        if error is None:
-            return reader, damaged
-        damaged.append(problem or DamagedCheckpointError(error))  # or another rank's, in its words
+            return open_together(path, ranks or Alone()), damaged
+        except DamagedCheckpointError as problem:
+            damaged.append(problem)
     return None, damaged
+
+
+def open_together(checkpoint: Path, ranks: Ranks) -> CheckpointReader:
+    """A checkpoint that ranks share the verification of. Raises DamagedCheckpointError on all of them alike."""
+    reader, problem = None, None
+    try:
+        reader = CheckpointReader(checkpoint, verify=False)
+        reader.check_hashes(ranks.rank, ranks.size)
+    except DamagedCheckpointError as found:
+        problem = found
+    error = ranks.agree_on_error(None if problem is None else str(problem))
+    if reader is None or error is not None:
+        raise problem or DamagedCheckpointError(error or "")  # or another rank's, in its words
+    return reader
 
 
 def open_checkpoint(run_or_checkpoint: Path) -> CheckpointReader:

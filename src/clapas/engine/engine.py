@@ -28,6 +28,7 @@ from clapas.engine.groups import sequence_group
 from clapas.engine.loss_scale import LOWEST, LossScale
 from clapas.engine.ranks import Ranks
 from clapas.engine.sequence_parallel import share_sequences
+from clapas.engine.update_guard import Accepts, UpdateGuard
 from clapas.recipe.errors import ClapasError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Engine:
     """A model that trains. `model(...)` runs forward; then `backward` for each micro-batch and `step` once.
 
     config: DeepSpeed's configuration. loss_scale: in fp16, else None.
-    was_skipped: whether the last step left the weights as they were, because a gradient was not finite.
+    was_skipped: whether the last step left the weights as they were: a gradient was not finite, or it was refused.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, ranks: Ranks) -> None:
@@ -66,6 +67,9 @@ class Engine:
             self.deepspeed.enable_backward_allreduce = False  # it would copy every gradient twice to average it alone
         self.loss_scale = LossScale(self.deepspeed.optimizer) if recipe.precision == "fp16" else None
         self._scales_loss = self.loss_scale is not None and self.loss_scale.by_engine
+        self._guard = None
+        if recipe.faults.spike is not None and not self._own_clipping:
+            self._guard = UpdateGuard(self.base_optimizer, self.deepspeed.optimizer)
 
     @property
     def base_optimizer(self) -> torch.optim.Optimizer:
@@ -99,19 +103,26 @@ class Engine:
         if not self.deepspeed.is_gradient_accumulation_boundary():
             self.deepspeed.step()
 
-    def step(self, learning_rate: float) -> float:
-        """Update the weights. Returns the gradient's global L2 norm before clipping; infinity where it was skipped.
+    def step(self, learning_rate: float, accepts: Accepts | None = None) -> float:
+        """Update the weights. Returns the gradient's global L2 norm before clipping; infinity where it is not finite.
 
+        accepts: may refuse the update, once the norm is known; for recipes with `faults.spike`.
         Raises ClapasError where gradients overflow fp16 even unscaled.
         """
         for group in self.base_optimizer.param_groups:
             group["lr"] = learning_rate * group.get("lr_scale", 1.0)
-        norm = self._clip() if self._own_clipping else None
+        norm = self._clip(accepts) if self._own_clipping else None
         scale = self.loss_scale.value if self.loss_scale else 1.0
+        left_scale = scale if self._scales_loss else 1.0  # what DeepSpeed leaves in the norm
+        if self._guard:
+            self._guard.begin(accepts, left_scale)
         self.deepspeed.step()
         if norm is None:
-            norm = float(self.deepspeed.get_global_grad_norm()) / (scale if self._scales_loss else 1.0)
+            norm = float(self.deepspeed.get_global_grad_norm()) / left_scale
             self.was_skipped = not self.deepspeed.was_step_applied()
+            if self._guard and self._guard.refused:
+                self.was_skipped = True
+                self.deepspeed.skipped_steps += 1
         if self.was_skipped and self.loss_scale and scale <= LOWEST:
             raise ClapasError(
                 "gradients overflow fp16 even at a loss scale of 1",
@@ -124,15 +135,15 @@ class Engine:
         """Inside, the model computes with its averaged weights, where there are any (see `engine.averaging`)."""
         return averaged(self)
 
-    def _clip(self) -> float:
+    def _clip(self, accepts: Accepts | None) -> float:
         """Clip the gradient. Without ZeRO, torch's optimizer would take a step of NaN: then it gets no gradient."""
         parameters = list(self.deepspeed.module.parameters())
         norm = gradient_norm(parameters, self.ranks)
-        self.was_skipped = not math.isfinite(norm)
+        self.was_skipped = not math.isfinite(norm) or (accepts is not None and not accepts(norm))
         if self.was_skipped:
             self.deepspeed.skipped_steps += 1
             self.deepspeed.zero_grad()
-            return math.inf
+            return norm if math.isfinite(norm) else math.inf
         if self._clipping:
             nn.utils.clip_grads_with_norm_(parameters, self._clipping, torch.tensor(norm, device=self.ranks.device))
         return norm

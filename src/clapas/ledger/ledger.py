@@ -59,6 +59,9 @@ class Totals:
     steps, tokens: of the run as it stands (repeated work is not counted twice).
     tokens_computed, flops, seconds: all work done, repeated work included. flops are the model's (6N + attention).
     accelerator_seconds: wall seconds times ranks.
+    restarts: starts of the command after the first. rollbacks, skipped_updates: spikes that were acted upon.
+    branch: where the run began after another's checkpoint, the event that says so (`run`, `step`, `identity`); what was
+    done until then is in that run's ledger.
     energy_joules: a number, or "not measured". energy_boundary: what was measured; None where nothing was.
     """
 
@@ -70,7 +73,10 @@ class Totals:
     accelerator_seconds: float
     segments: int
     restarts: int
+    rollbacks: int
+    skipped_updates: int
     checkpoints: int
+    branch: dict[str, Any] | None
     energy_joules: float | str
     energy_boundary: str | None
     evaluations: list[dict[str, Any]]
@@ -83,6 +89,8 @@ def sum_ledger(events: list[dict[str, Any]]) -> Totals:
         if "totals" in event:
             last[event["segment"]] = event["totals"]
     starts = [event for event in events if event["event"] == "segment_start"]
+    actions = [event["action"] for event in events if event["event"] == "spike"]
+    rollbacks = actions.count("rollback")
     energies = [totals["energy_joules"] for totals in last.values()]
     measured = bool(energies) and all(isinstance(energy, (int, float)) for energy in energies)
     boundaries = dict.fromkeys(totals.get("energy_boundary") for totals in last.values()) if measured else {}
@@ -95,8 +103,11 @@ def sum_ledger(events: list[dict[str, Any]]) -> Totals:
         seconds=sum(totals["seconds"] for totals in last.values()),
         accelerator_seconds=sum(totals["seconds"] * totals["ranks"] for totals in last.values()),
         segments=len(starts),
-        restarts=max(0, len(starts) - 1),
+        restarts=max(0, len(starts) - 1 - rollbacks),
+        rollbacks=rollbacks,
+        skipped_updates=actions.count("skip"),
         checkpoints=sum(event["event"] == "checkpoint" for event in events),
+        branch=next((event for event in events if event["event"] == "branch"), None),
         energy_joules=sum(energies) if measured else NOT_MEASURED,
         energy_boundary="; ".join(filter(None, boundaries)) or None,
         evaluations=[event for event in events if event["event"] == "evaluation"],

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from clapas.ledger.ledger import read_ledger
+from clapas.loader.drawn import Window
 from clapas.loader.plan import DataPlan
 from clapas.loader.shard_pool import ShardPool
 from clapas.loader.stream import Span
@@ -27,7 +29,8 @@ def audit(run: Path, step: int) -> list[dict[str, Any]]:
 
     Each row is a part of a document in a sample: sample (index in the run), source, id (the source's own; None for bare
     shards), shard, document (from 0 within its shard), first and last (tokens of the document, from 0, last included).
-    The token after a sample's last, which is predicted only, counts as read.
+    The token after a sample's last, which is predicted only, counts as read. A step that came again after a rollback
+    read what it read the last time.
     Raises UserError where there is no such run or step, or its corpus changed.
     """
     path = run / "recipe.yaml"
@@ -45,7 +48,14 @@ def audit(run: Path, step: int) -> list[dict[str, Any]]:
             wanted=f"the data of run {run} ({path}, identity {recorded[:16]}…)",
             way_out="bring back the data folder as it was when the run trained",
         )
-    return documents_of_step(plan, step)
+    return documents_of_step(plan.leaving_out(_left_out(run)), step)
+
+
+def _left_out(run: Path) -> list[Window]:
+    """What the run has left out, as its last segment began."""
+    events = read_ledger(run) if (run / "ledger.jsonl").is_file() else []
+    starts = [event for event in events if event["event"] == "segment_start"]
+    return [(first, last) for first, last in starts[-1].get("left_out", [])] if starts else []
 
 
 def documents_of_step(plan: DataPlan, step: int) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The data plan: `(its hash, sample index) -> token spans`, in O(1) memory and time whatever the size of the corpus.
 
 Sample indices count through the run, over epochs, ranks, steps and stages alike: index 0 is the first sample of step 1.
-Nothing here depends on the number of ranks, and nothing has to be stored to go on: a resume needs the index alone.
+Nothing here depends on the number of ranks. To go on, a resume needs the index, and which samples were left out.
 
 Where the mixture or the sequence length changes, another stretch of the order begins. Each source counts how often it
 was drawn, and goes on counting in the next stretch: nothing is read twice before all of it was read. That count belongs
@@ -12,16 +12,18 @@ its own, begun at its beginning and gone on with where the length comes back. Kn
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from clapas.loader.drawn import Drawn, Window
 from clapas.loader.mixture import Mixture
 from clapas.loader.order import ORDER_VERSION, Permutation, epoch_key
 from clapas.loader.stream import Span, Stream
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
-from clapas.recipe.phases import Phases
+from clapas.recipe.phases import Phase, Phases
 from clapas_data.manifest import Manifest, open_manifest
 
 if TYPE_CHECKING:
@@ -65,17 +67,26 @@ class DataPlan:
 
     manifest: the corpus. phases: the batch, sequence length and mixture of each step. seed: the run's.
     document_mask: whether a token sees its own document only. split: the documents to read.
+    left_out: windows of steps whose samples were drawn in vain (see `loader.drawn`): their data are not read again.
     stretches: the parts of the order, one where neither mixture nor sequence length change.
     sources: the names of the split's sources. Raises UserError for a mixture of unknown sources or a sequence length
     longer than the text.
     """
 
     def __init__(
-        self, manifest: Manifest, phases: Phases, *, seed: int, document_mask: bool = False, split: str = "train"
+        self,
+        manifest: Manifest,
+        phases: Phases,
+        *,
+        seed: int,
+        document_mask: bool = False,
+        split: str = "train",
+        left_out: Sequence[Window] = (),
     ) -> None:
         self.manifest, self.phases, self.seed = manifest, phases, seed
-        self.document_mask, self.split = document_mask, split
-        self.stretches = _stretches(manifest, split, phases)
+        self.document_mask, self.split, self.left_out = document_mask, split, tuple(left_out)
+        self.drawn = Drawn(phases, left_out)
+        self.stretches = _stretches(manifest, split, self.drawn.phases)
         self.sources = list(dict.fromkeys(manifest.shards[place].source for place in manifest.of_split(split)))
         self._source_ids = {name: number for number, name in enumerate(self.sources)}
         self._first_samples = [stretch.first_sample for stretch in self.stretches]
@@ -87,13 +98,30 @@ class DataPlan:
         manifest = manifest or open_manifest(recipe.data.path)
         return cls(manifest, recipe.phases, seed=recipe.seed, document_mask=recipe.data.document_mask)
 
+    def leaving_out(self, windows: Sequence[Window]) -> DataPlan:
+        """The same plan, with these windows left out and no others."""
+        if tuple(windows) == self.left_out:
+            return self
+        return DataPlan(
+            self.manifest,
+            self.phases,
+            seed=self.seed,
+            document_mask=self.document_mask,
+            split=self.split,
+            left_out=windows,
+        )
+
     @property
     def hash(self) -> str:
-        """SHA-256, in hex, of all that decides the order: no path, no batch size, no number of ranks, no length."""
-        first, *others = (_facts(stretch) for stretch in self.stretches)
+        """SHA-256, in hex, of all that decides the order: no path, no batch size, no number of ranks, no length.
+
+        Nor what was left out: the run is the same.
+        """
+        stretches = self.leaving_out(()).stretches
+        first, *others = (_facts(stretch) for stretch in stretches)
         later = [
             {"first_sample": stretch.first_sample, **facts}
-            for stretch, facts in zip(self.stretches[1:], others, strict=True)
+            for stretch, facts in zip(stretches[1:], others, strict=True)
         ]
         return content_hash(
             {
@@ -109,7 +137,7 @@ class DataPlan:
 
     def interval(self, step: int) -> range:
         """The sample indices that a step (from 1) reads, over all ranks."""
-        return self.phases.interval(step)
+        return self.drawn.interval(step)
 
     def rank_interval(self, step: int, rank: int, world: int) -> range:
         """The part of a step's interval that one of `world` ranks reads. Raises UserError where it cannot be shared."""
@@ -143,7 +171,7 @@ class DataPlan:
 
     def epochs(self, steps: int) -> dict[str, float]:
         """How many times each stream has been read after a number of steps, at the sequence length of the last."""
-        index = self.phases.samples_after(steps)
+        index = self.drawn.after(steps)
         stretch = self.stretch(max(0, index - 1))
         return {name: count / stretch.samples[name] for name, count in stretch.drawn_until(index).items()}
 
@@ -162,7 +190,7 @@ def _facts(stretch: Stretch) -> dict[str, Any]:
     return {"sequence_length": stretch.sequence_length, "mixture": shares}
 
 
-def _stretches(manifest: Manifest, split: str, phases: Phases) -> tuple[Stretch, ...]:
+def _stretches(manifest: Manifest, split: str, phases: Sequence[Phase]) -> tuple[Stretch, ...]:
     """The phases, without their batches: one stretch as long as neither mixture nor sequence length change."""
     found: list[Stretch] = []
     drawn: dict[tuple[str, int], int] = {}  # (stream, sequence length) -> samples

@@ -25,16 +25,16 @@ from clapas.recipe.phases import Phases, phases_of
 from clapas.recipe.shipped import find_shipped
 from clapas.recipe.typed import TypedFile, read_typed
 from clapas.train.config import (
-    FaultsConfig,
+    BranchConfig,
     OptimizerConfig,
     ProfileConfig,
     ScheduleConfig,
     StageConfig,
     TelemetryConfig,
     TrainConfig,
-    check_faults,
     check_optimizer,
 )
+from clapas.train.faults_config import FaultsConfig, check_faults
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -54,6 +54,7 @@ class Recipe(TypedFile):
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig
     stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] | None = None
+    branch: BranchConfig | None = None
     precision: Precision = "fp32"
     parallel: ParallelConfig = ParallelConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -168,6 +169,8 @@ class Recipe(TypedFile):
             changes["stages"] = [s.model_dump(mode="json", exclude={"name", "micro_batch_size"}) for s in self.stages]
         if self.train.freeze:
             changes["freeze"] = list(self.train.freeze)
+        if self.branch is not None:
+            changes["branch"] = {"seal": self.branch.seal}
         return {
             "seed": self.seed,
             "model": self.model.model_dump(mode="json"),

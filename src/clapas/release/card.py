@@ -121,7 +121,27 @@ def _training(recipe: Recipe, totals: Totals, hosts: int) -> str:
         f"- calcul du modèle : {power_of_ten(totals.flops)} FLOP (6N et attention), reprises comprises\n"
         f"- durée : {number(totals.seconds)} s en {totals.segments} segment{'s' if totals.segments > 1 else ''}, "
         f"{number(totals.accelerator_seconds)} s × rang, {hosts} machine{'s' if hosts > 1 else ''}\n"
-        f"- énergie : {joules}\n"
+        f"- énergie : {joules}\n{_branch(totals)}{_spikes(totals)}"
+    )
+
+
+def _branch(totals: Totals) -> str:
+    """Where the run began, if not at its own first step."""
+    if totals.branch is None:
+        return ""
+    return (
+        f"- commencé au pas {number(totals.branch['step'])} de l'entraînement « {totals.branch['run']} » (empreinte "
+        f"`{totals.branch['identity'][:16]}…`) : calcul, durée et énergie jusque-là sont au registre de celui-ci\n"
+    )
+
+
+def _spikes(totals: Totals) -> str:
+    """What was done about spikes, if anything."""
+    if not totals.rollbacks and not totals.skipped_updates:
+        return ""
+    return (
+        f"- instabilités : {number(totals.skipped_updates)} mises à jour écartées, {number(totals.rollbacks)} retours "
+        "à un point de reprise, dont les données lues depuis ont été écartées\n"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -222,6 +223,19 @@ class StageConfig(Section):
         return self
 
 
+class BranchConfig(Section):
+    """Begin after another run's checkpoint instead of at step 0, with another schedule, length or data.
+
+    checkpoint: its folder, `RUN/checkpoints/step-…`. Weights, moments and all else go on from it; steps count on, so
+        that `train.steps` is the length of both together, and the schedule of this recipe goes on at the next step.
+    seal: what its COMMITTED says, the SHA-256 of its manifest: it belongs to the identity of the run. Found when the
+        branch first starts; where the checkpoint is another one then or later, the start is refused.
+    """
+
+    checkpoint: Path
+    seal: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+
 def check_optimizer(
     optimizer: OptimizerConfig, schedules: Mapping[str, ScheduleConfig], *, tied: bool, tensor: int
 ) -> None:
@@ -245,38 +259,6 @@ def check_optimizer(
         raise ValueError(
             f"parallel.tensor: found {tensor}; must be 1 with optimizer.name: muon, which needs whole matrices: "
             "parallel.zero_stage=3 shards a model too"
-        )
-
-
-class FaultsConfig(Section):
-    """When a run gives itself up, so that it does not burn its allocation (docs/faults.md).
-
-    stall_seconds: a rank that does not get on for so long ends the run (exit 1), named, with its stacks. In the first
-        step of a start it has three times as long: it may compile. null: never.
-    crash_loop: after so many starts in a row, of the same recipe on as many ranks, that crashed without a new
-        checkpoint, the next is refused (exit 2). null: never.
-    compare_every: steps after which ranks that hold copies of the same weights compare their bits, and before each
-        checkpoint; where they differ the run ends, with the odd rank named (exit 1). Not at ZeRO-3, which has no
-        copies. By default nothing is compared.
-    """
-
-    also_called: ClassVar[dict[str, str]] = {
-        "timeout": "stall_seconds",
-        "stall_timeout": "stall_seconds",
-        "max_restarts": "crash_loop",
-    }
-
-    stall_seconds: PositiveFloat | None = 1800.0
-    crash_loop: PositiveInt | None = 3
-    compare_every: PositiveInt | None = None
-
-
-def check_faults(faults: FaultsConfig, zero_stage: int) -> None:
-    """Raise ValueError where replicas are to be compared and there are none."""
-    if faults.compare_every is not None and zero_stage == 3:
-        raise ValueError(
-            f"faults.compare_every: found {faults.compare_every}; must be null with parallel.zero_stage: 3, where each "
-            "rank holds a part of the weights that no other has: nothing can be compared"
         )
 
 

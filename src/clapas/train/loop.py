@@ -6,16 +6,21 @@ count, update. Everything optional hangs on the loop as callbacks.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
 import torch
 
+from clapas.checkpoint.reader import CheckpointReader
 from clapas.loader.loader import Batch, Loader
 from clapas.recipe.errors import EXIT_DONE, EXIT_RUN_ME_AGAIN, ClapasError, UserError
 from clapas.train.learning_rate import learning_rate
 from clapas.train.objective import Objective
 from clapas.train.run import Run, Step
+from clapas.train.segments import go_back
+from clapas.train.spike_response import respond
+from clapas.train.spikes import SpikeWatch
 from clapas.train.stop import StopRequest
 from clapas.train.watchdog import watched
 
@@ -24,33 +29,47 @@ def run_loop(run: Run, objective: Objective) -> int:
     """Train until the recipe's last step or an agreed stop. Returns the exit code: 0 done, 75 stopped early, saved."""
     stop = StopRequest()
     try:
+        while (checkpoint := _run_segment(run, objective, stop)) is not None:
+            run = go_back(run, checkpoint)
+    finally:
+        stop.close()
+    return _exit_code(run)
+
+
+def _exit_code(run: Run) -> int:
+    return EXIT_DONE if run.step == run.recipe.total_steps else EXIT_RUN_ME_AGAIN
+
+
+def _run_segment(run: Run, objective: Objective, stop: StopRequest) -> CheckpointReader | None:
+    """Train, and record how it ended. Returns the checkpoint that the run goes back to; None: it has ended."""
+    try:
         with watched(run):
-            _train(run, objective, stop)
+            checkpoint = _train(run, objective, stop)
     except ClapasError as error:
         run.fail(error)
         raise
     except KeyboardInterrupt:
         run.interrupted()
         raise
-    finally:
-        stop.close()
-    done = run.step == run.recipe.total_steps
-    exit_code = EXIT_DONE if done else EXIT_RUN_ME_AGAIN
-    run.end(exit_code, "done" if done else "asked to stop; saved")
-    return exit_code
+    if checkpoint is not None:
+        run.end_before_rollback(checkpoint.step)
+    else:
+        exit_code = _exit_code(run)
+        run.end(exit_code, "done" if exit_code == EXIT_DONE else "asked to stop; saved")
+    return checkpoint
 
 
-def _train(run: Run, objective: Objective, stop: StopRequest) -> None:
+def _train(run: Run, objective: Objective, stop: StopRequest) -> CheckpointReader | None:
     try:
         for callback in run.callbacks:
             callback.on_start(run)
-        _loop(run, objective, stop)
+        return _loop(run, objective, stop)
     finally:
         for callback in run.callbacks:
             callback.on_end(run)
 
 
-def _loop(run: Run, objective: Objective, stop: StopRequest) -> None:
+def _loop(run: Run, objective: Objective, stop: StopRequest) -> CheckpointReader | None:
     with _loader(run) as loader:
         steps = _steps(run, loader)
         while not run.is_over:
@@ -66,9 +85,12 @@ def _loop(run: Run, objective: Objective, stop: StopRequest) -> None:
                 targets, asked = run.ranks.sum_all([local_targets, float(stop.requested)])
             run.stopping = bool(asked)
             step = _train_step(run, objective, micro_batches, targets)
+            if step.fault is not None and (checkpoint := respond(run, step)) is not None:
+                return checkpoint
             run.finish_step(step, begin)
             for callback in run.callbacks:
                 callback.on_step(run)
+    return None
 
 
 def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targets: float) -> Step:
@@ -84,9 +106,28 @@ def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targ
         losses.append(losses_B)
     for callback in run.callbacks:
         callback.before_update(run)
+    losses_N = torch.cat(losses).double()
+    if run.spikes is None:
+        with run.clock("optimizer"):
+            grad_norm = engine.step(rate)
+        return Step(losses_N, micro_batches, targets, grad_norm, rate)
+    with run.clock("communication"):
+        mean_loss = run.ranks.sum(losses_N.sum().item()) / targets
     with run.clock("optimizer"):
-        grad_norm = engine.step(rate)
-    return Step(torch.cat(losses).double(), micro_batches, targets, grad_norm, rate)
+        grad_norm, fault = _guarded_step(run, run.spikes, rate, mean_loss)
+    return Step(losses_N, micro_batches, targets, grad_norm, rate, mean_loss, fault)
+
+
+def _guarded_step(run: Run, spikes: SpikeWatch, rate: float, loss: float) -> tuple[float, str | None]:
+    """Update the weights unless the step is a spike. Returns the gradient's norm, and what is wrong with the step."""
+    engine = run.engine
+    grad_norm = engine.step(rate, lambda norm: spikes.fault(loss, norm) is None)
+    overflowed = engine.loss_scale is not None and not math.isfinite(grad_norm)  # its scale is halved: nothing is wrong
+    judged_norm = None if overflowed else grad_norm
+    fault = spikes.fault(loss, judged_norm)
+    if fault is None:
+        spikes.take(loss, judged_norm)
+    return grad_norm, fault
 
 
 def _loader(run: Run) -> Loader:

@@ -22,6 +22,7 @@ from clapas.train.callbacks.base import Callback
 from clapas.train.clock import Clock
 from clapas.train.heartbeat import Heart
 from clapas.train.run_folder import RunFolder
+from clapas.train.spikes import SpikeWatch
 
 
 @dataclass(slots=True)
@@ -43,7 +44,9 @@ class Step:
 
     losses_N: of each of this rank's samples, in nats over its targets, on the rank's device, float64.
     batches: the samples, on the CPU. targets: the step's target tokens over all ranks.
-    grad_norm: global L2 norm before clipping; infinity where the step was skipped.
+    grad_norm: global L2 norm before clipping; infinity where it is not finite.
+    loss: of the step over all ranks, in nats a target token, where it is known already.
+    fault: what made this step a spike, and its update was left out; None: nothing.
     """
 
     losses_N: torch.Tensor
@@ -51,6 +54,8 @@ class Step:
     targets: float
     grad_norm: float
     learning_rate: float
+    loss: float | None = None
+    fault: str | None = None
 
 
 class Run:
@@ -59,6 +64,7 @@ class Run:
     step: optimizer steps done. last_step: the newest of them. stopping: the ranks have agreed to stop after this step.
     folder: on rank 0, else None. clock: where the time of the steps goes. heart: tells the watchdog that it goes on; a
     callback that takes long beats it (`run.heart.beat()`). peak_flops: of one rank's device, FLOP/s.
+    spikes: where the recipe has `faults.spike`.
     energy_joules: of all ranks in this segment, as last measured within energy_boundary.
     """
 
@@ -84,6 +90,8 @@ class Run:
         self.work = Work()
         self.heart = Heart()
         self.clock = Clock(ranks.device, self.heart)
+        spike = recipe.faults.spike
+        self.spikes = None if spike is None else SpikeWatch(spike)
         self.energy_joules: float | str = NOT_MEASURED
         self.energy_boundary: str | None = None
         self._logged = Work()
@@ -128,15 +136,20 @@ class Run:
         self.work.steps += 1
         self.work.tokens += self.phase.tokens_per_step
         self.work.flops += self.phase.tokens_per_step * self.flops_per_token
-        if self.engine.was_skipped and self.engine.loss_scale is None:  # DeepSpeed goes on without a word (#8415)
-            self._fail_diverged(f"gradient norm {step.grad_norm}")
+        overflowed = self.engine.was_skipped and step.fault is None
+        if overflowed and self.engine.loss_scale is None:  # DeepSpeed goes on without a word (#8415)
+            self.fail_diverged(self.step, f"gradient norm {step.grad_norm}")
         loss_sum = step.losses_N.sum().item() if self.logs(self.step) else None
         self.work.seconds += time.perf_counter() - begin
-        if loss_sum is not None:
-            self._log_step(step, loss_sum)
+        if loss_sum is None:
+            return
+        loss = self.ranks.sum(loss_sum) / step.targets if step.loss is None else step.loss
+        if math.isfinite(loss):
+            self._log_step(step, loss)
+        elif step.fault is None:
+            self.fail_diverged(self.step, f"loss {loss}")
 
-    def _log_step(self, step: Step, loss_sum: float) -> None:
-        loss = self.ranks.sum(loss_sum) / step.targets
+    def _log_step(self, step: Step, loss: float) -> None:
         steps = self.work.steps - self._logged.steps
         seconds = self.work.seconds - self._logged.seconds
         rate = (self.work.tokens - self._logged.tokens) / seconds
@@ -155,9 +168,7 @@ class Run:
         }
         if self.recipe.stages:
             row["stage"] = self.recipe.stages[self.phase.stage].name or str(self.phase.stage + 1)
-        if not math.isfinite(loss):
-            self._fail_diverged(f"loss {loss}")
-        if self.engine.was_skipped:
+        if not math.isfinite(step.grad_norm):
             row["grad_norm"] = None
         if self.engine.loss_scale:
             row["loss_scale"] = self.engine.loss_scale.value
@@ -165,12 +176,12 @@ class Run:
             callback.add_columns(self, row)
         self.log(row)
 
-    def _fail_diverged(self, found: str) -> None:
-        """Raise, on all ranks alike, that training has come to nothing."""
+    def fail_diverged(self, step: int, found: str) -> None:
+        """Raise ClapasError, on all ranks alike: training has come to nothing."""
         way_out = "lower optimizer.lr or look at the data (`clapas audit`); the last checkpoint stands"
         with self.ranks.said_once():
             raise ClapasError(
-                f"training diverged at step {self.step}", where=self.recipe.folder, found=found, way_out=way_out
+                f"training diverged at step {step}", where=self.recipe.folder, found=found, way_out=way_out
             )
 
     def log(self, row: dict[str, Any]) -> None:
@@ -203,6 +214,10 @@ class Run:
         self.record("segment_end", reason=reason, totals=self.totals())
         if self.folder:
             self.folder.end_segment(exit_code, reason, self.step)
+
+    def end_before_rollback(self, to_step: int) -> None:
+        """Record that the segment ends because the run goes back to a checkpoint."""
+        self.record("segment_end", reason=f"back to step {to_step}", totals=self.totals())
 
     def fail(self, error: ClapasError) -> None:
         """Record that the segment failed."""

@@ -1,4 +1,4 @@
-"""Where a run begins: at step 0, or after the newest sound checkpoint of its folder, if that is of the same run."""
+"""Where a run begins: at step 0, after the newest sound checkpoint of its folder, or where it branches off another."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from clapas.checkpoint.reader import CheckpointReader, open_newest_sound
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.train.branch import open_branch
 from clapas.train.learning_rate import same_past
 from clapas.train.run_folder import RunFolder
 from clapas_data.manifest import Manifest
@@ -25,6 +26,8 @@ def find_start(
 ) -> CheckpointReader | None:
     """The checkpoint to go on from: the newest sound one, if it is of this run. None: start at the beginning.
 
+    A branch that has none yet begins with another run's.
+
     A run of another length, or of other stages, is the same run where the steps done would have been the same.
     manifest: of the data that the recipe reads. ranks: those that look together. strict: take the newest or none.
     Raises UserError where the folder holds another run, DamagedCheckpointError where no checkpoint of it is sound or,
@@ -38,7 +41,7 @@ def find_start(
     if damaged and (strict or reader is None):
         raise damaged[0]
     if reader is None:
-        return None
+        return None if recipe.branch is None else open_branch(recipe, ranks)
     old = Recipe.model_validate(reader.recipe)
     has_same_past = same_past(old, recipe, reader.step)
     if reader.manifest.identity != identity and not (has_same_past and _may_differ(old, recipe, reader, manifest)):

@@ -18,13 +18,14 @@ from clapas.engine.engine import Engine, import_deepspeed
 from clapas.engine.layout import layout_of
 from clapas.engine.ranks import Ranks, start_ranks, stop_ranks
 from clapas.engine.slots import slots
-from clapas.engine.state import restore, seed_random_states
+from clapas.engine.state import seed_random_states
 from clapas.loader.plan import DataPlan
 from clapas.model.build import build_model
 from clapas.model.cpu import prepare_cpu
 from clapas.model.init import initialise
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
+from clapas.train.branch import with_seal
 from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.crash_loop import refuse_crash_loop
@@ -37,6 +38,7 @@ from clapas.train.optimizers.roles import parameter_roles
 from clapas.train.preflight import preflight
 from clapas.train.run import Run
 from clapas.train.run_folder import RunFolder
+from clapas.train.segments import begin_segment
 from clapas.train.start import find_start
 from clapas.train.utilisation import device_peak
 
@@ -65,6 +67,7 @@ def train(
             prepare_cpu()
         import_deepspeed()
         with ranks.said_once():
+            recipe = with_seal(recipe)
             plan = preflight(recipe, ranks.size)
             ranks = ranks.arranged(layout_of(recipe, ranks.size))
             folder = _open_folder(recipe, ranks)
@@ -113,13 +116,14 @@ def _prepare(
         refuse_crash_loop(recipe, ranks, folder, hashes, step)
     all_callbacks = [*loggers(recipe), *callbacks, *keepers(recipe, plan)]
     engine = build_engine(recipe, ranks, all_callbacks, build)
-    if reader is not None:
-        restore(engine, reader)
-    if folder:
-        folder.begin_segment(recipe, hashes, engine.config, ranks.size)
     peak = device_peak(ranks.device, recipe.precision)
-    run = Run(recipe, ranks, engine, plan, folder, all_callbacks, step=step, hashes=hashes, peak_flops=peak)
-    run.record("segment_start", **hashes, ranks=ranks.size, device=ranks.device.type, data=str(recipe.data.path))
+    run = begin_segment(
+        recipe, ranks, engine, plan, folder, all_callbacks, reader=reader, hashes=hashes, peak_flops=peak
+    )
+    if reader is not None and reader.folder.parent != recipe.folder / "checkpoints":
+        run.record(
+            "branch", checkpoint=str(reader.folder), run=reader.recipe["name"], identity=reader.manifest.identity
+        )
     return run
 
 

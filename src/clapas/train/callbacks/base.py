@@ -42,5 +42,8 @@ class Callback:
     def on_checkpoint(self, run: Run, path: Path) -> None:
         """After a checkpoint was committed."""
 
+    def before_rollback(self, run: Run) -> None:
+        """When a spike makes the run go back to its newest checkpoint, before that is looked for; `on_end` follows."""
+
     def on_end(self, run: Run) -> None:
         """After the last step of this segment, also after an error."""

@@ -42,6 +42,11 @@ class Checkpointing(Callback):
         if run.is_over:
             self._end_retention(run)
 
+    def before_rollback(self, run: Run) -> None:
+        """What is being saved may be what the run goes back to."""
+        with run.clock("checkpoint"):
+            self._look(run, wait=True)
+
     def on_end(self, run: Run) -> None:
         """After an error a checkpoint may be under way. The other ranks may be gone, and it is left uncommitted."""
         if self._saving:
@@ -54,11 +59,16 @@ class Checkpointing(Callback):
         snapshot, counters = capture(run.engine)
         if run.recipe.checkpoint.asynchronous and not run.is_over:
             snapshot = self._copy.take(snapshot)
-        loader = {"next_index": run.recipe.phases.samples_after(run.step), "skipped": []}
+        plan = run.plan
+        windows = zip(plan.left_out, plan.drawn.left_out, strict=True)
+        skipped = [{"steps": steps, "samples": samples} for steps, samples in windows]
+        training = {**counters, "loader": {"next_index": plan.drawn.after(run.step), "skipped": skipped}}
+        if run.spikes is not None:
+            training["spikes"] = run.spikes.state
         manifest = {
             "step": run.step,
             **run.hashes,
-            "training": {**counters, "loader": loader},
+            "training": training,
             "recipe": run.recipe.model_dump(mode="json"),
             "versions": versions(),
         }

@@ -1,0 +1,70 @@
+"""Segments: what a run is made of. Each begins at step 0 or after a checkpoint.
+
+A start of the command begins one. A run that goes back begins another in the same processes, as if it had been started
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clapas.checkpoint.reader import CheckpointReader
+from clapas.engine.engine import Engine
+from clapas.engine.ranks import Ranks
+from clapas.engine.state import restore
+from clapas.loader.plan import DataPlan
+from clapas.recipe.recipe import Recipe
+from clapas.train.callbacks.base import Callback
+from clapas.train.run import Run
+from clapas.train.run_folder import RunFolder
+from clapas.train.spike_response import left_out_after, left_out_before
+
+
+def begin_segment(
+    recipe: Recipe,
+    ranks: Ranks,
+    engine: Engine,
+    plan: DataPlan,
+    folder: RunFolder | None,
+    callbacks: Sequence[Callback],
+    *,
+    reader: CheckpointReader | None,
+    hashes: dict[str, str],
+    peak_flops: float | None,
+) -> Run:
+    """A run about to take its next step: after the checkpoint of `reader`, or its first. Collective."""
+    step = 0 if reader is None else reader.step
+    if reader is not None:
+        restore(engine, reader)
+    since = left_out_after(recipe.folder, step, ranks)
+    plan = plan.leaving_out([*left_out_before(reader), *since])
+    if folder:
+        folder.begin_segment(recipe, hashes, engine.config, ranks.size)
+    run = Run(recipe, ranks, engine, plan, folder, callbacks, step=step, hashes=hashes, peak_flops=peak_flops)
+    if run.spikes is not None:
+        if reader is not None and (state := reader.manifest.training.get("spikes")):
+            run.spikes.restore(state)
+        if since:
+            run.spikes.act(times=len(since))
+    facts = {"ranks": ranks.size, "device": ranks.device.type, "data": str(recipe.data.path)}
+    if plan.left_out:
+        facts["left_out"] = plan.left_out
+    run.record("segment_start", **hashes, **facts)
+    return run
+
+
+def go_back(run: Run, reader: CheckpointReader) -> Run:
+    """The run after a checkpoint, in its next segment. Collective."""
+    if run.folder:
+        run.folder.segment += 1
+    return begin_segment(
+        run.recipe,
+        run.ranks,
+        run.engine,
+        run.plan,
+        run.folder,
+        run.callbacks,
+        reader=reader,
+        hashes=run.hashes,
+        peak_flops=run.peak_flops,
+    )
