@@ -45,7 +45,7 @@ def layer_files() -> list[Path]:
 
 @pytest.mark.parametrize("path", layer_files(), ids=lambda path: str(path.relative_to(ROOT / "src/clapas")))
 def test_arrows_point_down(path: Path) -> None:
-    """A layer imports only those below it. The recipe composes the layers' torch-free `…config.py`, and nothing else."""
+    """A layer imports only those below it. The recipe composes their torch-free `…config.py`, and nothing else."""
     layer = path.relative_to(ROOT / "src/clapas").parts[0]
     allowed = MAY_USE[layer] | {layer}
     for module in imports(path):

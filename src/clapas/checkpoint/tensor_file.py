@@ -30,36 +30,45 @@ def silent() -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], on_chunk: Callable[[], None] = silent) -> FileRecord:
-    """Write CPU tensors as a new file; see `stream_tensors`."""
+    """Write CPU tensors as a new file, hashed on the way; see `stream_tensors`.
+
+    on_chunk: called after each piece, so that a slow disk can be told from one that hangs.
+    """
+    digest, size = hashlib.sha256(), 0
+
+    def see(chunk: memoryview) -> None:
+        nonlocal size
+        digest.update(chunk)
+        size += len(chunk)
+        on_chunk()
+
     entries = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
-    return stream_tensors(path, entries, tensors.__getitem__, on_chunk)
+    stream_tensors(path, entries, tensors.__getitem__, see)
+    return FileRecord(name=path.name, bytes=size, sha256=digest.hexdigest())
 
 
 def stream_tensors(
     path: Path,
     entries: Mapping[str, tuple[torch.dtype, tuple[int, ...]]],
     tensor_of: Callable[[str], torch.Tensor],
-    on_chunk: Callable[[], None] = silent,
-) -> FileRecord:
+    see: Callable[[memoryview], None] | None = None,
+) -> None:
     """Write a new file of CPU tensors that are asked for one at a time. It is on the disk when this returns, its name
     in the folder aside.
 
     entries: dtype and shape of each, known before. They are asked for in their order, larger elements first.
-    on_chunk: called after each piece, so that a slow disk can be told from one that hangs.
-    Raises OSError where it cannot be written, FileExistsError where it exists.
+    see: called with each piece that was written. Raises OSError where it cannot be written, FileExistsError where it
+    exists.
     """
     ordered = sorted(entries, key=lambda name: -entries[name][0].itemsize)  # so that each starts where it may
-    digest, size = hashlib.sha256(), 0
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
 
     def write(data: memoryview) -> None:
-        nonlocal size
         for start in range(0, len(data), CHUNK):
             chunk = data[start : start + CHUNK]
-            digest.update(chunk)
             _write_all(handle, chunk)
-            on_chunk()
-        size += len(data)
+            if see:
+                see(chunk)
 
     try:
         write(_header(ordered, entries))
@@ -70,7 +79,6 @@ def stream_tensors(
         os.fsync(handle)
     finally:
         os.close(handle)
-    return FileRecord(name=path.name, bytes=size, sha256=digest.hexdigest())
 
 
 def _header(ordered: list[str], entries: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> memoryview:
