@@ -1,7 +1,7 @@
 """Which accelerator an operation shapes its launch for: how many multiprocessors, how wide a warp, whose compiler.
 
-An operation asks `target_of(tensor.device)` and nothing else, so that the proof can stand in for any accelerator on a machine
-that has none: `with assume(TARGETS["gfx942"]):` makes every launch choose what it would choose there.
+An operation asks `target_of(tensor.device)` and nothing else, so that the proof can stand in for any accelerator on a
+machine that has none: `with assume(TARGETS["gfx942"]):` makes every launch choose what it would choose there.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The proof of the kernels, without a GPU: traffic, races and bounds in the interpreter; registers and widths by compilation."""
+"""The proof of the kernels without a GPU: traffic, races, bounds by interpretation; registers by compilation."""

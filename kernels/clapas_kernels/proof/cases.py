@@ -1,8 +1,9 @@
 """What the proof measures: cases, each one launch of one operation in one direction at one shape.
 
-A case is a function that makes the inputs and says how to launch and what the launch must move at least. It is written once
-and used twice: the traffic meter runs it in the interpreter, the static meter records its launches and compiles them for each
-target. It stands in `clapas_kernels/proof/operations/<operation>.py`, which is found by its name:
+A case is a function that makes the inputs and says how to launch and what the launch must move at least. It is
+written once and used twice: the traffic meter runs it in the interpreter, the static meter records its launches and
+compiles them for each target. It stands in `clapas_kernels/proof/operations/<operation>.py`, which is found by its
+name:
 
     @case("swiglu", "backward", shapes=[{"tokens": 64, "intermediate": 5632}], ratio_at_most=1.00)
     def swiglu_backward(tokens: int, intermediate: int) -> Launch:
@@ -14,13 +15,14 @@ target. It stands in `clapas_kernels/proof/operations/<operation>.py`, which is 
             minimal_bytes=5 * tokens * intermediate * 2,
         )
 
-What the launch calls is the function that is registered as the operation's Triton implementation, with all that stands around
-its kernels (allocations, sums of partial results): what it does in ATen is counted too. It must read no tensor's value
-(`.item()`), for the static meter does not run the kernels, and choose its launch by `clapas_kernels.target.target_of` alone.
+What the launch calls is the function that is registered as the operation's Triton implementation, with all that
+stands around its kernels (allocations, sums of partial results): what it does in ATen is counted too. It must read no
+tensor's value (`.item()`), for the static meter does not run the kernels, and choose its launch by
+`clapas_kernels.target.target_of` alone.
 
-Rows and programs. A kernel that deals rows to about two programs a multiprocessor pays a fixed price a program (its partial
-sums), so its ratio depends on rows per program. 16,384 rows on 132 multiprocessors are too slow to interpret; 496 rows on 4
-have the same ratio: pass `multiprocessors=4`, and the launch sees a target with that many.
+Rows and programs. A kernel that deals rows to about two programs a multiprocessor pays a fixed price a program (its
+partial sums), so its ratio depends on rows per program. 16,384 rows on 132 multiprocessors are too slow to interpret;
+496 rows on 4 have the same ratio: pass `multiprocessors=4`, and the launch sees a target with that many.
 """
 
 from __future__ import annotations
