@@ -11,8 +11,7 @@ mistakes or invent them. Within `repaired()`:
 - a float argument is an fp32 scalar (shipped: a Python float, without `.to`);
 - the variable of `range` and `tl.range` is an int32 scalar, or int64 where a bound is (shipped: a Python integer, in
   which no product ever overflows);
-- libdevice functions compute, or raise where this file does not know them (shipped: they return None);
-- a launch leaves the memory that it does not address untouched (shipped: each argument is copied onto itself).
+- libdevice functions compute, or raise where this file does not know them (shipped: they return None).
 
 `overflow_checked()` makes the overflow of an int32 sum, difference or product an error, as `debug=True` does on a GPU.
 `only_programs()` runs a few programs of a large grid. What stays different from a GPU: a dot product of fp32 is exact
@@ -73,25 +72,24 @@ _PATCHED: dict[tuple[Any, str], str] = {
     (shipped.ScanOps, "cumsum"): "self input",
     (shipped.ScanOps, "cumprod"): "self input",
     (shipped.GridExecutor, "__call__"): "self args_dev kwargs",
-    (shipped.GridExecutor, "_restore_args_dev"): "self args_dev args_hst kwargs kwargs_hst",
     (shipped, "_implicit_cvt"): "arg",
     (shipped.FunctionRewriter, "_compile_and_exec"): "self transformed_ast",
 }
 """Every function of triton's that this package replaces, with the parameters that it must have."""
 
 
-class UnsupportedTriton(RuntimeError):
+class UnsupportedTritonError(RuntimeError):
     """The installed triton is not the one whose interpreter this file repairs."""
 
 
-class NotInterpreting(RuntimeError):
+class NotInterpretingError(RuntimeError):
     """This process does not run triton's interpreter."""
 
 
 def check_triton() -> None:
-    """Raise `UnsupportedTriton` where triton's version or internals differ from those that are repaired here."""
+    """Raise `UnsupportedTritonError` where triton's version or internals differ from those that are repaired here."""
     if triton.__version__.rsplit(".", 1)[0] != SUPPORTED:
-        raise UnsupportedTriton(
+        raise UnsupportedTritonError(
             f"triton {triton.__version__} is installed; the proof knows the interpreter of triton {SUPPORTED} only. "
             f"Install triton {SUPPORTED}, or extend clapas_kernels/proof/interpreter.py."
         )
@@ -99,20 +97,20 @@ def check_triton() -> None:
         function = getattr(owner, name, None)
         found = " ".join(inspect.signature(function).parameters) if callable(function) else "nothing"
         if found != wanted:
-            raise UnsupportedTriton(
+            raise UnsupportedTritonError(
                 f"triton {triton.__version__}: {owner.__name__}.{name} takes ({found}); the proof wants ({wanted}). "
                 f"Its internals changed within {SUPPORTED}: extend clapas_kernels/proof/interpreter.py."
             )
 
 
 def check_interpreting() -> None:
-    """Raise `NotInterpreting` unless TRITON_INTERPRET=1 was set before triton was imported."""
+    """Raise `NotInterpretingError` unless TRITON_INTERPRET=1 was set before triton was imported."""
     if not triton.knobs.runtime.interpret:
-        raise NotInterpreting(
+        raise NotInterpretingError(
             "The interpreter is off: set TRITON_INTERPRET=1 in the environment, before Python starts."
         )
     if not isinstance(tl.zeros, shipped.InterpretedFunction):
-        raise NotInterpreting(
+        raise NotInterpretingError(
             "TRITON_INTERPRET=1 came too late: triton was already imported, and its own functions would be compiled. "
             "Set it in the environment before Python starts, or before the first `import triton`."
         )
@@ -135,7 +133,7 @@ def replaced(owner: Any, **attributes: Any) -> Iterator[None]:
 def repaired() -> Iterator[None]:
     """Within, kernels run in the interpreter with the semantics of a GPU. May be nested.
 
-    Raises UnsupportedTriton, NotInterpreting.
+    Raises UnsupportedTritonError, NotInterpretingError.
     """
     if hasattr(Builder, "_repaired"):
         yield
@@ -175,7 +173,6 @@ def _repairs() -> dict[Any, dict[str, Any]]:
         shipped.ScanOps: {"cumsum": _scan(np.cumsum), "cumprod": _scan(np.cumprod)},
         shipped: {"_implicit_cvt": _arguments(shipped._implicit_cvt), _LOOP: _loop},
         shipped.ASTTransformer: {"visit_For": _visit_for},
-        shipped.GridExecutor: {"_restore_args_dev": _restore_what_was_copied(shipped.GridExecutor._restore_args_dev)},
         libdevice: _libdevice(libdevice),
     }
 
@@ -372,32 +369,6 @@ def _integer(bound: Any) -> int:
     if isinstance(bound, tl.tensor):
         return int(bound.handle.data.item())
     return int(bound.value if isinstance(bound, tl.constexpr) else bound)
-
-
-# Memory
-
-
-def tensors_of(arguments: Any) -> Iterator[torch.Tensor]:
-    """Every tensor among a launch's arguments, also within tuples, wrappers and tensor descriptors."""
-    if isinstance(arguments, torch.Tensor):
-        yield arguments
-    elif isinstance(arguments, dict):
-        yield from tensors_of(tuple(arguments.values()))
-    elif isinstance(arguments, tuple | list):
-        for argument in arguments:
-            yield from tensors_of(argument)
-    elif hasattr(arguments, "base"):
-        yield from tensors_of(arguments.base)
-
-
-def _restore_what_was_copied(as_shipped: Callable[..., None]) -> Callable[..., None]:
-    """CPU tensors are not copied before a launch, and need not be copied onto themselves after it."""
-
-    def restore(self: Any, args_dev: Any, args_hst: Any, kwargs: Any, kwargs_hst: Any) -> None:
-        if any(tensor.device.type != "cpu" for tensor in tensors_of((args_dev, kwargs))):
-            as_shipped(self, args_dev, args_hst, kwargs, kwargs_hst)
-
-    return restore
 
 
 # libdevice

@@ -1,7 +1,7 @@
 """Tensors past 2^31 elements on a small machine: reserved address space, of which only touched pages cost memory.
 
-A kernel that multiplies a row by its stride in int32 is right until a tensor has 2^31 elements, and then reads elsewhere
-without a word. To see it, no such memory is needed, only such addresses: three rows, 2^30 elements apart.
+A kernel that multiplies a row by its stride in int32 is right until a tensor has 2^31 elements, and then reads
+elsewhere without a word. To see it, no such memory is needed, only such addresses: three rows, 2^30 elements apart.
 """
 
 from __future__ import annotations
