@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from clapas_kernels.language import IS_INSTALLED, is_interpreting
+from clapas_kernels.language import IS_INSTALLED, IS_INTERPRETING
 
 Implementation = Literal["reference", "triton"]
 
@@ -81,7 +81,7 @@ def explain() -> None:
 def _why_not_triton(device: str) -> str | None:
     if not IS_INSTALLED:
         return "triton is not installed (pip install triton; Linux only)"
-    if device == "cpu" and not is_interpreting():
+    if device == "cpu" and not IS_INTERPRETING:
         return "CPU tensors run Triton in its interpreter only: set TRITON_INTERPRET=1 before Python starts"
     return None
 

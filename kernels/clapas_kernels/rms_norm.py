@@ -43,8 +43,6 @@ def rms_norm(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
     """
     if runs_triton(x_NE):
         return _rms_norm(x_NE, weight_E, eps)
-    if torch.compiler.is_compiling():  # the compiler finds out by itself what need not be held
-        return _forward_reference(x_NE, weight_E, eps)
     return _Reference.apply(x_NE, weight_E, eps)  # pyright: ignore[reportReturnType] autograd.Function is untyped
 
 
@@ -52,8 +50,6 @@ def add_rms_norm(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float
     """(rms_norm(x + residual), x + residual), in the dtype of x. Arguments as `rms_norm`; residual is like x."""
     if runs_triton(x_NE):
         return _add_rms_norm(x_NE, residual_NE, weight_E, eps)
-    if torch.compiler.is_compiling():
-        return _add_forward_reference(x_NE, residual_NE, weight_E, eps)
     return _AddReference.apply(x_NE, residual_NE, weight_E, eps)  # pyright: ignore[reportReturnType] untyped
 
 
@@ -64,18 +60,10 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(wide_dtype(x.dtype))
 
 
-def _inverse_rms(wide_NE: Tensor, eps: float) -> Tensor:
-    return torch.rsqrt(wide_NE.square().mean(-1, keepdim=True) + eps)
-
-
-def _forward_reference(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-    wide_NE = _wide(x_NE)
-    return (wide_NE * _inverse_rms(wide_NE, eps) * weight_E).to(x_NE.dtype)
-
-
-def _add_forward_reference(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    wide_NE = _wide(x_NE) + residual_NE
-    return (wide_NE * _inverse_rms(wide_NE, eps) * weight_E).to(x_NE.dtype), wide_NE.to(x_NE.dtype)
+def _normalise(wide_NE: Tensor, weight_E: Tensor, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """y in `dtype`, and r, (..., 1)."""
+    scale_N1 = torch.rsqrt(wide_NE.square().mean(-1, keepdim=True) + eps)
+    return (wide_NE * scale_N1).mul_(weight_E).to(dtype), scale_N1
 
 
 def _gradients(
@@ -85,7 +73,9 @@ def _gradients(
     normed_NE, wide_grad_NE = _wide(x_NE) * scale_N1, _wide(grad_NE)
     product_NE = wide_grad_NE * normed_NE
     mean_N1 = product_NE @ (_wide(weight_E) / len(weight_E))[:, None]
-    grad_x_NE = (wide_grad_NE * weight_E).addcmul_(normed_NE, mean_N1, value=-1).mul_(scale_N1)
+    grad_x_NE = wide_grad_NE * weight_E
+    torch.addcmul(grad_x_NE, normed_NE, mean_N1, value=-1, out=grad_x_NE)  # the compiler splits `addcmul_`, which rounds
+    grad_x_NE *= scale_N1
     if grad_sum_NE is not None:
         grad_x_NE += grad_sum_NE
     return grad_x_NE.to(x_NE.dtype), product_NE.reshape(-1, len(weight_E)).sum(0).to(weight_E.dtype)
@@ -96,10 +86,9 @@ class _Reference(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-        wide_NE = _wide(x_NE)
-        scale_N1 = _inverse_rms(wide_NE, eps)
+        y_NE, scale_N1 = _normalise(_wide(x_NE), weight_E, eps, x_NE.dtype)
         ctx.save_for_backward(x_NE, weight_E, scale_N1)
-        return (wide_NE * scale_N1).mul_(weight_E).to(x_NE.dtype)
+        return y_NE
 
     @staticmethod
     def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -112,11 +101,11 @@ class _AddReference(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         wide_NE = _wide(x_NE) + residual_NE
-        scale_N1 = _inverse_rms(wide_NE, eps)
+        y_NE, scale_N1 = _normalise(wide_NE, weight_E, eps, x_NE.dtype)
         sum_NE = wide_NE.to(x_NE.dtype)
         ctx.save_for_backward(sum_NE, weight_E, scale_N1)
         ctx.set_materialize_grads(False)
-        return (wide_NE * scale_N1).mul_(weight_E).to(x_NE.dtype), sum_NE
+        return y_NE, sum_NE
 
     @staticmethod
     def backward(ctx, grad_NE: Tensor | None, grad_sum_NE: Tensor | None):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -225,10 +214,20 @@ def backward_triton(
 # The operators
 
 
+def _forward_reference(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
+    return _normalise(_wide(x_NE), weight_E, eps, x_NE.dtype)[0].contiguous()
+
+
+def _add_forward_reference(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    wide_NE = _wide(x_NE) + residual_NE
+    return _normalise(wide_NE, weight_E, eps, x_NE.dtype)[0].contiguous(), wide_NE.to(x_NE.dtype).contiguous()
+
+
 def _backward_reference(
     grad_NE: Tensor, x_NE: Tensor, weight_E: Tensor, eps: float, grad_sum_NE: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    grad_x_NE, grad_weight_E = _gradients(grad_NE, x_NE, weight_E, _inverse_rms(_wide(x_NE), eps), grad_sum_NE)
+    _, scale_N1 = _normalise(_wide(x_NE), weight_E, eps, x_NE.dtype)
+    grad_x_NE, grad_weight_E = _gradients(grad_NE, x_NE, weight_E, scale_N1, grad_sum_NE)
     return grad_x_NE.contiguous(), grad_weight_E
 
 
@@ -262,7 +261,7 @@ _rms_norm_backward = register(
 )
 _rms_norm = register(
     "rms_norm(Tensor x, Tensor weight, float eps) -> Tensor",
-    reference=lambda *arguments: _forward_reference(*arguments).contiguous(),
+    reference=_forward_reference,
     triton=forward_triton,
     fake=lambda x, weight, eps: x.new_empty(x.shape),
     backward=_autograd,
@@ -270,7 +269,7 @@ _rms_norm = register(
 )
 _add_rms_norm = register(
     "add_rms_norm(Tensor x, Tensor residual, Tensor weight, float eps) -> (Tensor, Tensor)",
-    reference=lambda *arguments: tuple(result.contiguous() for result in _add_forward_reference(*arguments)),
+    reference=_add_forward_reference,
     triton=add_forward_triton,
     fake=lambda x, residual, weight, eps: (x.new_empty(x.shape), x.new_empty(x.shape)),
     backward=_add_autograd,
