@@ -67,6 +67,7 @@ _PATCHED: dict[tuple[Any, str], str] = {
     (Builder, "create_atomic_cas"): "self ptr cmp val sem scope",
     (Builder, "create_atomic_load"): "self ptr mask sem scope",
     (Builder, "create_atomic_store"): "self ptr val mask sem scope",
+    (Builder, "create_barrier"): "self",
     (shipped.ReduceOps, "sum"): "self input",
     (shipped.ReduceOps, "min_max"): "self input val_reduce_op idx_reduce_op",
     (shipped.ScanOps, "cumsum"): "self input",

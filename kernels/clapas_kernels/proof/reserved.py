@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import mmap
 from math import prod
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
@@ -18,9 +21,16 @@ MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
 def reserved(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     """A tensor of zeros, contiguous, whose pages come into being when they are written."""
-    count = prod(shape)
-    space = mmap.mmap(-1, count * dtype.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
-    return torch.frombuffer(space, dtype=dtype, count=count).view(shape)
+    return torch.frombuffer(_space(prod(shape) * dtype.itemsize), dtype=dtype).view(shape)
+
+
+def reserved_array(size: int, dtype: DTypeLike) -> NDArray[Any]:
+    """The same as an array of one dimension: the notes of a meter on a reserved tensor are as large."""
+    return np.frombuffer(_space(size * np.dtype(dtype).itemsize), dtype)
+
+
+def _space(size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
 
 
 def distant_rows(rows: Tensor, stride: int) -> Tensor:
