@@ -1,1 +1,10 @@
-"""Fused operations, a file each: Triton kernel, PyTorch reference, contract. An empty room until their issue."""
+"""Fused operations, a file each: the maths, the PyTorch reference, the Triton kernels, the operator.
+
+Usable alone: nothing here but torch, and triton where it is installed. `use` picks an implementation, `explain` says
+which one runs on this machine; `python -m clapas_kernels.proof` proves the kernels without a GPU.
+"""
+
+from clapas_kernels.dispatch import explain, use
+from clapas_kernels.rms_norm import add_rms_norm, rms_norm
+
+__all__ = ["add_rms_norm", "explain", "rms_norm", "use"]
