@@ -94,7 +94,7 @@ def run(function: Callable[..., Any], inputs: Results, grads: Results | None = N
 
 
 def named(results: Results, grads: Results) -> dict[str, Tensor]:
-    """"output 0", … and "gradient 0", …, where inputs without a gradient do not count."""
+    """ "output 0", … and "gradient 0", …, where inputs without a gradient do not count."""
     outputs = {f"output {number}": x for number, x in enumerate(results)}
     return outputs | {f"gradient {number}": x for number, x in enumerate(grads)}
 

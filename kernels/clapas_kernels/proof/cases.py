@@ -58,7 +58,8 @@ class Case:
 
     make: the inputs and the launch, made anew at each call.
     ratio_at_most: modelled DRAM bytes over `minimal_bytes`.
-    occupancy_at_least: the share of a multiprocessor's threads that can be resident, on every target.
+    occupancy_at_least: the share of a multiprocessor's threads that can be resident, of every kernel on every target.
+    wide_at_least: the share of a lane's bytes that accesses of 128 bits move, of every kernel on every target.
     multiprocessors: how many the launch is to see in the interpreter; None: as many as the target has.
     """
 
@@ -68,6 +69,7 @@ class Case:
     make: Callable[[], Launch]
     ratio_at_most: float
     occupancy_at_least: float
+    wide_at_least: float
     multiprocessors: int | None
 
     @property
@@ -86,6 +88,7 @@ def case(
     shapes: Sequence[dict[str, int]],
     ratio_at_most: float,
     occupancy_at_least: float = 0.0,
+    wide_at_least: float = 0.0,
     multiprocessors: int | None = None,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register a case for each shape: the decorated function takes the shape's sizes by name and returns a `Launch`."""
@@ -99,6 +102,7 @@ def case(
                 lambda shape=shape: make(**shape),
                 ratio_at_most,
                 occupancy_at_least,
+                wide_at_least,
                 multiprocessors,
             )
             if made.name in _cases:
@@ -116,6 +120,12 @@ def all_cases() -> list[Case]:
     for module in pkgutil.iter_modules(operations.__path__):
         importlib.import_module(f"{operations.__name__}.{module.name}")
     return [_cases[name] for name in sorted(_cases)]
+
+
+def quick_cases() -> list[Case]:
+    """The first case of each operation and direction: what is proven at each run of the tests."""
+    first = {(found.operation, found.direction): found for found in reversed(_cases.values())} if all_cases() else {}
+    return sorted(first.values(), key=lambda found: found.name)
 
 
 def random(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
