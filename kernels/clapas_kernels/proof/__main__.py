@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from clapas_kernels.proof.cases import Case, all_cases
+from clapas_kernels.proof.cases import all_cases
 from clapas_kernels.proof.golden import differences
 from clapas_kernels.proof.table import MeasuringError, as_text, broken_claims, measured
 from clapas_kernels.target import TARGETS
@@ -39,12 +39,11 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m clapas_kernels.proof",
-        description="Prove the kernels without a GPU: memory traffic, races and bounds; registers, spills and occupancy.",
+        description="Prove the kernels without a GPU: traffic, races and bounds; registers, spills and occupancy.",
         epilog="Example: python -m clapas_kernels.proof --operation rms_norm --target sm_90,gfx942",
     )
-    parser.add_argument(
-        "--operation", choices=sorted({case.operation for case in all_cases()}), help="one; default: all"
-    )
+    operations = sorted({case.operation for case in all_cases()})
+    parser.add_argument("--operation", choices=operations, help="one; default: all")
     parser.add_argument("--target", type=_targets, default=list(TARGETS), help=f"of {','.join(TARGETS)}; default: all")
     parser.add_argument("--json", action="store_true", help="print JSON: what the golden file holds")
     parser.add_argument("--golden", type=Path, help="also fail where a figure is not this file's")

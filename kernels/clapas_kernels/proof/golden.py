@@ -1,7 +1,7 @@
 """The golden file: the proof as it was when someone last looked, so that no figure moves unseen.
 
-It is the proof's own JSON: `python -m clapas_kernels.proof --json > tests/kernels/golden.json`. A figure that is better than
-it fails as one that is worse does: a golden file that lags behind would let the next regression pass.
+It is the proof's own JSON: `python -m clapas_kernels.proof --json > tests/kernels/golden.json`. A figure that is better
+than it fails as one that is worse does: a golden file that lags behind would let the next regression pass.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Measure one case: its traffic where this process interprets, its machine code where it compiles.
 
-The two exclude each other: triton decides at its import. So `python -m clapas_kernels.proof.measure traffic CASE ...` and
-`... static CASE ... --target sm_90` each run in a process of their own, and print JSON.
+The two exclude each other: triton decides at its import. So `python -m clapas_kernels.proof.measure traffic CASE ...`
+and `... static CASE ... --target sm_90` each run in a process of their own, and print JSON.
 """
 
 from __future__ import annotations
