@@ -74,9 +74,8 @@ def _gradients(
     product_NE = wide_grad_NE * normed_NE
     mean_N1 = product_NE @ (_wide(weight_E) / len(weight_E))[:, None]
     grad_x_NE = wide_grad_NE * weight_E
-    torch.addcmul(
-        grad_x_NE, normed_NE, mean_N1, value=-1, out=grad_x_NE
-    )  # the compiler splits `addcmul_`, which rounds
+    # not `addcmul_`, which the compiler splits in two: that rounds once more
+    torch.addcmul(grad_x_NE, normed_NE, mean_N1, value=-1, out=grad_x_NE)
     grad_x_NE *= scale_N1
     if grad_sum_NE is not None:
         grad_x_NE += grad_sum_NE

@@ -60,8 +60,7 @@ def load_row(ROW, columns, N: tl.constexpr, BLOCK: tl.constexpr):
     """Elements `columns`, which are `arange(0, BLOCK)`, of a row of N, in fp32 or fp64; 0 beyond N."""
     if N == BLOCK:
         return wide(tl.load(ROW + columns))
-    else:
-        return wide(tl.load(ROW + columns, mask=columns < N, other=0.0))
+    return wide(tl.load(ROW + columns, mask=columns < N, other=0.0))
 
 
 @jit

@@ -10,7 +10,7 @@ of a GPU. The formula is written apart from both and differentiated by PyTorch, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, cast
@@ -24,6 +24,8 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 from clapas_kernels import use
 from clapas_kernels.dispatch import NAMESPACE
 from clapas_kernels.proof.interpreter import repaired
+from clapas_kernels.proof.reserved import reserved
+from clapas_kernels.proof.traffic import Traffic
 from clapas_kernels.target import TARGETS, assume
 
 Results = Sequence[Tensor]
@@ -94,7 +96,7 @@ def run(function: Callable[..., Any], inputs: Results, grads: Results | None = N
 
 
 def named(results: Results, grads: Results) -> dict[str, Tensor]:
-    """ "output 0", … and "gradient 0", …, where inputs without a gradient do not count."""
+    """By "output 0", … and "gradient 0", …, where inputs without a gradient do not count."""
     outputs = {f"output {number}": x for number, x in enumerate(results)}
     return outputs | {f"gradient {number}": x for number, x in enumerate(grads)}
 
@@ -122,6 +124,16 @@ def apart(tensor: Tensor, gap: int) -> Tensor:
     return rows.requires_grad_(tensor.requires_grad)
 
 
+def far_apart(tensor: Tensor) -> Tensor:
+    """A copy whose last row begins past element 2^31, in memory that is reserved and not touched."""
+    rows = tensor.numel() // max(tensor.shape[-1], 1)
+    if tensor.ndim < 2 or rows < 2 or not tensor.is_floating_point():
+        return tensor
+    stride = 16 * (2**31 // (rows - 1) // 16 + 1)
+    spread = reserved(*tensor.shape[:-1], stride, dtype=tensor.dtype)[..., : tensor.shape[-1]]
+    return spread.copy_(tensor.detach()).requires_grad_(tensor.requires_grad)
+
+
 class Operators(TorchDispatchMode):
     """Our operators as they are called, with their arguments."""
 
@@ -146,15 +158,8 @@ def poisoned() -> Iterator[None]:
         torch.use_deterministic_algorithms(False)
 
 
-@pytest.fixture(params=["reference", "triton"])
-def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each in turn; kernels see a small accelerator and run with the semantics of one."""
-    with repaired(), assume(TARGETS["sm_90"], MULTIPROCESSORS), use(request.param):
-        yield request.param
-
-
 class Contract:
-    """The tests. A subclass gives `operation`; its module imports the fixture `implementation`."""
+    """The tests. A subclass gives `operation`."""
 
     operation: Operation
 
@@ -209,15 +214,27 @@ class Contract:
             assert_bit_equal(spread, together)
 
     def test_nothing_but_the_results_is_written(self, implementation: str) -> None:
-        """Every element of the results, whatever the memory held before; no input, nor what stands around it."""
+        """Every element of the results, whatever the memory held before; no input, nor what stands around it. And no
+        two programs meet."""
         inputs = [apart(x, 5) for x in self.operation.inputs(self.operation.odd[0], torch.bfloat16)]
         bases = [cast(Tensor, x if x._base is None else x._base) for x in inputs]
         before = [base.detach().clone() for base in bases]
         plain = all_of(self.operation.function, inputs)
-        with poisoned():
+        watched = Traffic(races=True, read_only=inputs) if implementation == "triton" else nullcontext()
+        with poisoned(), watched:
             assert_bit_equal(all_of(self.operation.function, inputs), plain)
         for base, copy in zip(bases, before, strict=True):
             torch.testing.assert_close(base.detach(), copy, rtol=0, atol=0, equal_nan=True)
+
+    def test_past_two_billion_elements(self, implementation: str) -> None:
+        """Rows so far apart that a place does not fit 32 bits, in inputs and gradients."""
+        inputs = self.operation.inputs(self.operation.odd[0], torch.bfloat16)
+        results, _ = run(self.operation.function, inputs)
+        grads = upstream(results)
+        wanted = all_of(self.operation.function, inputs, grads)
+        found = all_of(self.operation.function, [far_apart(x) for x in inputs], [far_apart(g) for g in grads])
+        for name, tensor in wanted.items():
+            torch.testing.assert_close(found[name], tensor, msg=name)
 
     def test_a_gradient_may_be_one_number(self, implementation: str) -> None:
         """That of a sum, which has no strides, as autograd hands it over."""

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from clapas_kernels import add_rms_norm, rms_norm, use
 from clapas_kernels.rms_norm import LARGEST
-from kernels.contract import Contract, Operation, Results, Sizes, implementation
-
-__all__ = ["implementation"]
+from kernels.contract import Contract, Operation, Results, Sizes
 
 EPS = 1e-3
 
@@ -77,3 +75,18 @@ class TestAddRMSNorm(Contract):
         largest_error={"gradient 2": error_of_dweight_after_addition},
         **SIZES,
     )
+
+
+def test_a_row_that_fits_no_program_is_refused() -> None:
+    """With the way out."""
+    x, weight = torch.ones(1, LARGEST + 1), torch.ones(LARGEST + 1)
+    with use("triton"), pytest.raises(ValueError, match='found rows of 8193 elements; .*use."reference"'):
+        rms_norm(x, weight, EPS)
+    assert torch.equal(rms_norm(x, weight, 0.0), x)
+
+
+def test_only_the_sum_may_be_used(implementation: str) -> None:
+    """Of `add_rms_norm`: its gradient passes, and the weight has none."""
+    x, residual, weight = torch.ones(2, 8, requires_grad=True), torch.ones(2, 8), torch.ones(8, requires_grad=True)
+    total = add_rms_norm(x, residual, weight, EPS)[1]
+    assert torch.equal(*torch.autograd.grad(total, x, torch.full((2, 8), 3.0)), torch.full((2, 8), 3.0))
