@@ -11,14 +11,19 @@ import json
 import sys
 from pathlib import Path
 
+from clapas_kernels.language import IS_INSTALLED
+from clapas_kernels.proof import SUPPORTED
 from clapas_kernels.proof.cases import all_cases
 from clapas_kernels.proof.golden import differences
-from clapas_kernels.proof.table import MeasuringError, as_text, broken_claims, measured
+from clapas_kernels.proof.table import MeasuringError, as_json, as_text, broken_claims, measured
 from clapas_kernels.target import TARGETS
 
 
 def main() -> int:
     """Measure, print, and hold against the claims and the golden file."""
+    if not IS_INSTALLED:
+        print(f"The proof needs triton {SUPPORTED}: pip install 'triton=={SUPPORTED}.*' (Linux only).", file=sys.stderr)
+        return 2
     asked = _arguments()
     cases = [case for case in all_cases() if asked.operation in (None, case.operation)]
     print(f"{len(cases)} cases on {', '.join(asked.target) or 'no target'}: some minutes", file=sys.stderr)
@@ -27,7 +32,7 @@ def main() -> int:
     except MeasuringError as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps(report, indent=1) if asked.json else as_text(report))
+    print(as_json(report) if asked.json else as_text(report))
     wrong = list(broken_claims(cases, report))
     if asked.golden:
         wrong += differences(json.loads(asked.golden.read_text()), report)

@@ -11,7 +11,8 @@ mistakes or invent them. Within `repaired()`:
 - a float argument is an fp32 scalar (shipped: a Python float, without `.to`);
 - the variable of `range` and `tl.range` is an int32 scalar, or int64 where a bound is (shipped: a Python integer, in
   which no product ever overflows);
-- libdevice functions compute, or raise where this file does not know them (shipped: they return None).
+- libdevice functions compute, or raise where this file does not know them (shipped: they return None);
+- a call of a function within a kernel costs little (shipped: all of triton's language is patched anew, each time).
 
 `overflow_checked()` makes the overflow of an int32 sum, difference or product an error, as `debug=True` does on a GPU.
 `only_programs()` runs a few programs of a large grid. What stays different from a GPU: a dot product of fp32 is exact
@@ -37,8 +38,7 @@ from numpy.typing import NDArray
 from triton.language.extra import libdevice
 from triton.runtime import interpreter as shipped
 
-SUPPORTED = "3.9"
-"""The triton whose interpreter is known: its minor version."""
+from clapas_kernels.proof import SUPPORTED
 
 Handle = shipped.TensorHandle
 Builder = shipped.InterpreterBuilder
@@ -74,6 +74,7 @@ _PATCHED: dict[tuple[Any, str], str] = {
     (shipped.ScanOps, "cumprod"): "self input",
     (shipped.GridExecutor, "__call__"): "self args_dev kwargs",
     (shipped, "_implicit_cvt"): "arg",
+    (shipped, "_patch_lang"): "fn",
     (shipped.FunctionRewriter, "_compile_and_exec"): "self transformed_ast",
 }
 """Every function of triton's that this package replaces, with the parameters that it must have."""
@@ -172,7 +173,11 @@ def _repairs() -> dict[Any, dict[str, Any]]:
         Builder: {**_casts(), **_bf16_arithmetic()},
         shipped.ReduceOps: {"sum": _reduce_sum, "min_max": _reduce_min_max(shipped.ReduceOps.min_max)},
         shipped.ScanOps: {"cumsum": _scan(np.cumsum), "cumprod": _scan(np.cumprod)},
-        shipped: {"_implicit_cvt": _arguments(shipped._implicit_cvt), _LOOP: _loop},
+        shipped: {
+            "_implicit_cvt": _arguments(shipped._implicit_cvt),
+            "_patch_lang": _patch_once(shipped._patch_lang),
+            _LOOP: _loop,
+        },
         shipped.ASTTransformer: {"visit_For": _visit_for},
         libdevice: _libdevice(libdevice),
     }
@@ -370,6 +375,20 @@ def _integer(bound: Any) -> int:
     if isinstance(bound, tl.tensor):
         return int(bound.handle.data.item())
     return int(bound.value if isinstance(bound, tl.constexpr) else bound)
+
+
+# Functions within kernels
+
+
+def _patch_once(as_shipped: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Patch triton's language where it is not patched yet: a launch did it, and each function that it calls would."""
+
+    def patch_lang(fn: Any) -> Any:
+        languages = [value for value in fn.__globals__.values() if value is tl or value is tl.core]
+        is_patched = languages and not any(tl.core.is_builtin(language.load) for language in languages)
+        return shipped._LangPatchScope() if is_patched else as_shipped(fn)
+
+    return patch_lang
 
 
 # libdevice

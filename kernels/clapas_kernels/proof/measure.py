@@ -85,7 +85,10 @@ def main() -> None:
     parser.add_argument("--target", default=",".join(TARGETS))
     asked = parser.parse_args()
     warnings.filterwarnings("ignore", message="TRITON_DEFAULT_FP_FUSION")
-    chosen = [case for case in all_cases() if not asked.cases or case.name in asked.cases]
+    cases = {case.name: case for case in all_cases()}
+    if unknown := set(asked.cases) - cases.keys():
+        parser.error(f"no case is named {sorted(unknown)[0]!r}; there are: {'; '.join(cases)}")
+    chosen = [cases[name] for name in asked.cases or cases]
     if asked.what == "traffic":
         found: dict[str, Any] = {case.name: dataclasses.asdict(traffic_of(case)) for case in chosen}
     else:

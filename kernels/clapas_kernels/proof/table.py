@@ -67,6 +67,15 @@ def _complaints(case: Case, row: dict[str, Any]) -> Iterator[str]:
         yield f"moves {share}; at least {case.wide_at_least:.0%}"
 
 
+def as_json(report: dict[str, Any], depth: int = 0) -> str:
+    """JSON with a line for each kernel on each target, so that a difference of two reports can be read."""
+    if not all(isinstance(value, dict) for value in report.values()):
+        return json.dumps(report)
+    start, end = "\n" + " " * (depth + 1), "\n" + " " * depth
+    entries = (f"{json.dumps(name)}: {as_json(value, depth + 1)}" for name, value in report.items())
+    return f"{{{start}{(',' + start).join(entries)}{end}}}" if report else "{}"
+
+
 NAME_WIDTH, COLUMN_WIDTH = 52, 22
 
 
