@@ -6,5 +6,6 @@ which one runs on this machine; `python -m clapas_kernels.proof` proves the kern
 
 from clapas_kernels.dispatch import explain, use
 from clapas_kernels.rms_norm import add_rms_norm, rms_norm
+from clapas_kernels.swiglu import packed_swiglu, swiglu, swiglu_linear
 
-__all__ = ["add_rms_norm", "explain", "rms_norm", "use"]
+__all__ = ["add_rms_norm", "explain", "packed_swiglu", "rms_norm", "swiglu", "swiglu_linear", "use"]

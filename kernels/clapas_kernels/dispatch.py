@@ -122,3 +122,8 @@ def register(
     if backward is not None:
         torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=setup_context, lib=_library)
     return getattr(getattr(torch.ops, NAMESPACE), name).default
+
+
+def save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    """A `setup_context` for an operator of tensors alone, whose gradient reads them all."""
+    ctx.save_for_backward(*inputs)

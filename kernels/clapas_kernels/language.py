@@ -25,3 +25,8 @@ except ImportError:
 def next_power_of_2(size: int) -> int:
     """The least power of two that is at least `size`; 1 for 0."""
     return 1 << max(size - 1, 0).bit_length()
+
+
+def cdiv(size: int, piece: int) -> int:
+    """How many pieces cover `size`."""
+    return -(-size // piece)

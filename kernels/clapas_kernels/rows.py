@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from clapas_kernels.language import jit, tl
+from clapas_kernels.language import cdiv, jit, tl
 from clapas_kernels.target import target_of
 
 WIDEST_ACCESS = 16
@@ -56,9 +56,17 @@ def wide(x):
 
 
 @jit
+def piece_of_row(N: tl.constexpr, BLOCK: tl.constexpr):
+    """Which row this program takes, in int64, and which columns of it, where rows of N are cut into blocks."""
+    pieces: tl.constexpr = (N + BLOCK - 1) // BLOCK
+    program = tl.program_id(0)
+    return (program // pieces).to(tl.int64), program % pieces * BLOCK + tl.arange(0, BLOCK)
+
+
+@jit
 def load_row(ROW, columns, N: tl.constexpr, BLOCK: tl.constexpr):
-    """Elements `columns`, which are `arange(0, BLOCK)`, of a row of N, in fp32 or fp64; 0 beyond N."""
-    if N == BLOCK:
+    """Elements `columns`, a block of them, of a row of N, in fp32 or fp64; 0 beyond N."""
+    if N % BLOCK == 0:
         return wide(tl.load(ROW + columns))
     return wide(tl.load(ROW + columns, mask=columns < N, other=0.0))
 
@@ -66,7 +74,7 @@ def load_row(ROW, columns, N: tl.constexpr, BLOCK: tl.constexpr):
 @jit
 def store_row(ROW, columns, values, N: tl.constexpr, BLOCK: tl.constexpr):
     """Store what `load_row` loads, rounded to the row's dtype."""
-    if N == BLOCK:
+    if N % BLOCK == 0:
         tl.store(ROW + columns, values.to(ROW.dtype.element_ty))
     else:
         tl.store(ROW + columns, values.to(ROW.dtype.element_ty), mask=columns < N)
@@ -81,7 +89,7 @@ def sum_rows(partial_PN: Tensor, dtype: torch.dtype) -> Tensor:
     """The sum over P of partial sums, (N,), rounded once to `dtype`; in an order that depends on P alone."""
     programs, size = partial_PN.shape
     total_N = partial_PN.new_empty(size, dtype=dtype)
-    grid = (-(-size // SUM_COLUMNS),)
+    grid = (cdiv(size, SUM_COLUMNS),)
     _sum_rows[grid](partial_PN, total_N, programs, N=size, ROWS=SUM_ROWS, COLUMNS=SUM_COLUMNS, num_warps=4)
     return total_N
 

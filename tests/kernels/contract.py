@@ -49,6 +49,9 @@ class Operation:
     odd: sizes that are no powers of two, and one row.
     empty: sizes without a row.
     tiny: sizes for numerical differentiation.
+    roundings: how many roundings to the inputs' 16-bit dtype stand between inputs and results, one after another, by
+    implementation. Independent errors of the same relative size add up as their squares do: n of them are sqrt(n) of
+    one.
     largest_error: of result number i or of the gradient of input number i ("output 0", "gradient 1"), where it is not
     that of one rounding: (dtype, inputs in fp64) to the Frobenius norm of the error that is allowed beside that of
     one rounding. Derived where it is given.
@@ -61,6 +64,7 @@ class Operation:
     odd: Sequence[Sizes]
     empty: Sizes
     tiny: Sizes
+    roundings: Mapping[str, int] = field(default_factory=lambda: {"reference": 1, "triton": 1})
     largest_error: Mapping[str, Callable[[torch.dtype, Results, Results], float]] = field(default_factory=dict)
 
     def inputs(self, sizes: Sizes, dtype: torch.dtype, seed: int = 0) -> list[Tensor]:
@@ -176,8 +180,10 @@ class Contract:
         with use("reference"):
             reference = all_of(operation.function, inputs, given)
         for name, found in named(results, grads).items():
-            nearest = (reference[name] if dtype == torch.float32 else exact[name].to(found.dtype)).double()
-            allowed = ERROR_AT_MOST * float((nearest - exact[name]).norm())
+            rounds = found.dtype != torch.float32
+            nearest = (exact[name].to(found.dtype) if rounds else reference[name]).double()
+            times = operation.roundings[implementation] ** 0.5 if rounds else 1.0
+            allowed = ERROR_AT_MOST * times * float((nearest - exact[name]).norm())
             if name in operation.largest_error:
                 allowed += operation.largest_error[name](dtype, exact_inputs, exact_grads)
             error = float((found.double() - exact[name]).norm())

@@ -80,7 +80,7 @@ class TestAddRMSNorm(Contract):
 def test_a_row_that_fits_no_program_is_refused() -> None:
     """With the way out."""
     x, weight = torch.ones(1, LARGEST + 1), torch.ones(LARGEST + 1)
-    with use("triton"), pytest.raises(ValueError, match='found rows of 8193 elements; .*use."reference"'):
+    with use("triton"), pytest.raises(ValueError, match=r'found rows of 8193 elements; .*use."reference"'):
         rms_norm(x, weight, EPS)
     assert torch.equal(rms_norm(x, weight, 0.0), x)
 
