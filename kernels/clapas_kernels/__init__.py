@@ -4,13 +4,16 @@ Usable alone: nothing here but torch, and triton where it is installed. `use` pi
 which one runs on this machine; `python -m clapas_kernels.proof` proves the kernels without a GPU.
 """
 
+from clapas_kernels.attention import Documents, attention
 from clapas_kernels.dispatch import explain, use
 from clapas_kernels.rms_norm import add_rms_norm, rms_norm
 from clapas_kernels.rope import packed_rope, rope
 from clapas_kernels.swiglu import packed_swiglu, swiglu, swiglu_linear
 
 __all__ = [
+    "Documents",
     "add_rms_norm",
+    "attention",
     "explain",
     "packed_rope",
     "packed_swiglu",

@@ -28,6 +28,7 @@ Implementation = Literal["reference", "triton"]
 NAMESPACE = "clapas"
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")
 _operations: list[str] = []
+_others: dict[str, Callable[[str], tuple[str, str]]] = {}
 _forced: Implementation | None = None
 """A global and not a context variable: a backward pass on an accelerator runs in threads of PyTorch's own."""
 
@@ -44,6 +45,11 @@ def runs_triton(tensor: Tensor) -> bool:
     if reason := _why_not_triton(tensor.device.type):
         raise RuntimeError(f'clapas_kernels.use("triton"): {reason}')
     return True
+
+
+def forced() -> Implementation | None:
+    """What `use` asks for, if anything."""
+    return _forced
 
 
 @contextmanager
@@ -73,9 +79,21 @@ def explain() -> None:
         choice, reason = "triton", f"on {torch.cuda.get_device_name()}; CPU tensors take the reference"
     else:
         choice, reason = "reference", _why_not_triton(device)
-    width = max(map(len, _operations))
-    for name in _operations:
+    told = dict.fromkeys(_operations, (choice, reason))
+    told |= {name: tell(device) for name, tell in _others.items()}
+    width = max(map(len, told))
+    for name, (choice, reason) in told.items():
         print(f"{name:{width}}  {choice:9}  {reason}")
+
+
+def explained_by(name: str) -> Callable[[Callable[[str], tuple[str, str]]], Callable[[str], tuple[str, str]]]:
+    """Have `explain` tell of an operation that is not registered here: (device) -> (implementation, why)."""
+
+    def register_other(tell: Callable[[str], tuple[str, str]]) -> Callable[[str], tuple[str, str]]:
+        _others[name] = tell
+        return tell
+
+    return register_other
 
 
 def _why_not_triton(device: str) -> str | None:
