@@ -13,38 +13,6 @@ from clapas.model.rotary import rotary_angles
 from model.shapes import config_of
 
 
-def test_rotate_turns_pairs_of_halves() -> None:
-    """Pair (i, i + D/2) of position p turns by p * theta^(-2i/D); the gradient is exact."""
-    x_BSHD = torch.randn(2, 5, 3, 8, dtype=torch.float64, requires_grad=True)
-    config = config_of(head_dim=8, rope_theta=100.0)
-    cos, sin = rotary_angles(torch.arange(5)[None], config, torch.float64)
-    turned_BHSD = operations.rotate(x_BSHD, cos, sin)
-    for place in range(5):
-        for pair in range(4):
-            turn = complex(math.cos(angle := place * 100.0 ** (-2 * pair / 8)), math.sin(angle))
-            want = torch.complex(x_BSHD[:, place, :, pair], x_BSHD[:, place, :, pair + 4]) * turn
-            found = torch.complex(turned_BHSD[:, :, place, pair], turned_BHSD[:, :, place, pair + 4])
-            torch.testing.assert_close(found, want, rtol=1e-6, atol=1e-6)
-    assert torch.autograd.gradcheck(operations.rotate, (x_BSHD, cos, sin))
-
-
-def test_rms_norm_is_its_formula() -> None:
-    """Value and both gradients, in fp32 to its rounding, against the formula in fp64."""
-    generator = torch.Generator().manual_seed(0)
-    x, grad = (torch.randn(2, 5, 3, 16, generator=generator) for _ in range(2))
-    weight = torch.rand(16, generator=generator)
-    results: list[tuple[torch.Tensor, ...]] = []
-    for dtype in (torch.float32, torch.float64):
-        inputs = [tensor.to(dtype, copy=True).requires_grad_() for tensor in (x, weight)]
-        if dtype == torch.float32:
-            normed = operations.rms_norm(inputs[0], inputs[1], 1e-3)
-        else:
-            normed = inputs[0] / (inputs[0].square().mean(-1, keepdim=True) + 1e-3).sqrt() * inputs[1]
-        results.append((normed, *torch.autograd.grad(normed, inputs, grad.to(dtype))))
-    for found, want in zip(*results, strict=True):
-        torch.testing.assert_close(found, want.float(), rtol=1e-5, atol=1e-5)
-
-
 def test_far_angles_keep_their_precision_in_bf16() -> None:
     """Angles are computed in fp32 and rounded last: at position 100,000 they are off by bf16's step, not by turns."""
     positions = torch.tensor([[100_000]])

@@ -2,7 +2,8 @@
 
 Pre-norm transformer (Touvron et al., 2023): RMSNorm, rotary positions, grouped-query attention, SwiGLU, no biases.
 Qwen3 also normalises queries and keys, head by head, before they turn; its experts are in `experts`.
-Modules carry Hugging Face's names, so a state dict is a Hugging Face state dict. The arithmetic is in `operations`.
+Modules carry Hugging Face's names, so a state dict is a Hugging Face state dict. The arithmetic is in `clapas_kernels`,
+and in `operations` what no kernel is written for.
 
 Shapes: B batch, S new tokens, T all tokens so far, H heads, K key-value heads, D head_dim, E hidden, V vocabulary.
 """
@@ -23,6 +24,7 @@ from clapas.model.cache import KeyValueCache
 from clapas.model.config import ModelConfig
 from clapas.model.experts import MixtureOfExperts
 from clapas.model.rotary import rotary_angles
+from clapas_kernels import add_rms_norm, rms_norm, rope, swiglu, swiglu_linear
 
 
 class Context(NamedTuple):
@@ -49,8 +51,11 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
         self.eps = eps
 
-    def forward(self, x_BSE: Tensor) -> Tensor:
-        return operations.rms_norm(x_BSE, self.weight, self.eps)
+    def forward(self, x_BSE: Tensor, residual_BSE: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """x normalised; or, given a residual, (their sum normalised, their sum)."""
+        if residual_BSE is None:
+            return rms_norm(x_BSE, self.weight, self.eps)
+        return add_rms_norm(x_BSE, residual_BSE, self.weight, self.eps)
 
 
 class Attention(nn.Module):
@@ -80,13 +85,20 @@ class Attention(nn.Module):
         q_BSHD, k_BSKD, v_BSKD = (proj(x_BSE).view(heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
         if self.q_norm is not None and self.k_norm is not None:
             q_BSHD, k_BSKD = self.q_norm(q_BSHD), self.k_norm(k_BSKD)
-        q_BHSD = operations.rotate(q_BSHD, context.cos, context.sin)
-        k_BKTD, v_BKTD = operations.rotate(k_BSKD, context.cos, context.sin), v_BSKD.transpose(1, 2)
+        q_BHSD, k_BKTD = rope(q_BSHD, k_BSKD, context.cos, context.sin)
+        v_BKTD = v_BSKD.transpose(1, 2)
         if context.cache is not None:
             k_BKTD, v_BKTD = context.cache.extend(self.layer, k_BKTD, v_BKTD)
         attend = operations.attention if self.exchange is None else partial(self.exchange, operations.attention)
         mixed_BHSD = attend(q_BHSD, k_BKTD, v_BKTD, context.mask, context.is_causal)
         return self.o_proj(mixed_BHSD.transpose(1, 2).flatten(2))
+
+
+class GatedProjection(nn.Linear):
+    """The projection of silu(gate) * up, which is not held between the passes."""
+
+    def forward(self, gate_NF: Tensor, up_NF: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] nn.Linear takes one
+        return swiglu_linear(gate_NF, up_NF, self.weight)
 
 
 class MLP(nn.Module):
@@ -100,7 +112,7 @@ class MLP(nn.Module):
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.down_proj: nn.Module = GatedProjection(config.intermediate_size, config.hidden_size, bias=False)
         self.tile: int | None = None
 
     def forward(self, x_BSE: Tensor, is_target_BS: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -111,7 +123,10 @@ class MLP(nn.Module):
         return torch.cat([run(x_NE) for x_NE in x_BSE.flatten(0, 1).split(self.tile)]).view_as(x_BSE), None
 
     def _whole(self, x_NE: Tensor) -> Tensor:
-        return self.down_proj(operations.swiglu(self.gate_proj(x_NE), self.up_proj(x_NE)))
+        gate_NF, up_NF = self.gate_proj(x_NE), self.up_proj(x_NE)
+        if isinstance(self.down_proj, GatedProjection):
+            return self.down_proj(gate_NF, up_NF)
+        return self.down_proj(swiglu(gate_NF, up_NF))  # under tensor parallelism it is DeepSpeed's
 
 
 class DecoderLayer(nn.Module):
@@ -126,8 +141,9 @@ class DecoderLayer(nn.Module):
 
     def forward(self, x_BSE: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
         """The residual stream, and the experts' balance term, where there is one."""
-        x_BSE = x_BSE + self.self_attn(self.input_layernorm(x_BSE), context)
-        mixed_BSE, balance = self.mlp(self.post_attention_layernorm(x_BSE), context.is_target)
+        attended_BSE = self.self_attn(self.input_layernorm(x_BSE), context)
+        normed_BSE, x_BSE = self.post_attention_layernorm(x_BSE, attended_BSE)
+        mixed_BSE, balance = self.mlp(normed_BSE, context.is_target)
         return x_BSE + mixed_BSE, balance
 
 

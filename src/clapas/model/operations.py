@@ -1,4 +1,4 @@
-"""The decoder's arithmetic, as plain functions of tensors: what a fused kernel may later stand in for.
+"""The decoder's arithmetic that has no kernel of our own, as plain functions of tensors. The rest is `clapas_kernels`.
 
 Each says its formula and source. Sums and exponentials are in fp32 whatever the precision of the tensors.
 Shapes: B batch, S sequence, T keys, H heads, K key-value heads, D head_dim, E hidden, F intermediate, V vocabulary,
@@ -23,80 +23,6 @@ ROWS_AT_LEAST = 256
 
 SHORT_ATTENTION = 512
 """Sequence length up to which attention on a CPU is quicker by plain matrix products (see benchmarks/model.py)."""
-
-
-def rms_norm(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) * weight over the last dimension (Zhang & Sennrich, 2019), in fp32 inside."""
-    if torch.compiler.is_compiling():  # the compiler finds out by itself what need not be held
-        return weight_E * (x_NE.float() * _inverse_rms(x_NE.float(), eps)).to(x_NE.dtype)
-    return _RMSNorm.apply(x_NE, weight_E, eps)  # pyright: ignore[reportReturnType] autograd.Function is untyped
-
-
-def _inverse_rms(wide_NE: Tensor, eps: float) -> Tensor:
-    return torch.rsqrt(wide_NE.square().mean(-1, keepdim=True) + eps)
-
-
-class _RMSNorm(torch.autograd.Function):
-    """By hand because autograd would hold the normalised x beside x, in fp32; it is one product to make again."""
-
-    @staticmethod
-    def forward(ctx, x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-        wide_NE = x_NE.float()
-        scale_N1 = _inverse_rms(wide_NE, eps)
-        ctx.save_for_backward(x_NE, weight_E, scale_N1)
-        return weight_E * (wide_NE * scale_N1).to(x_NE.dtype)
-
-    @staticmethod
-    def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """With n = x * scale and g = grad * weight: d x = scale * (g - n * mean(g n)); d weight = sum(grad n)."""
-        x_NE, weight_E, scale_N1 = ctx.saved_tensors
-        normed_NE, wide_grad_NE = x_NE.float() * scale_N1, grad_NE.float()
-        product_NE = wide_grad_NE * normed_NE
-        mean_N1 = product_NE @ (weight_E.float() / len(weight_E))[:, None]
-        grad_x_NE = (wide_grad_NE * weight_E).addcmul_(normed_NE, mean_N1, value=-1).mul_(scale_N1)
-        return grad_x_NE.to(x_NE.dtype), product_NE.flatten(0, -2).sum(0).to(weight_E.dtype), None
-
-
-def rotate(x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (x_i, x_{i + D/2}) by their angles; the result is (B, H, S, D), contiguous.
-
-    Hugging Face's layout of the pairs: halves, not neighbours. cos, sin: from `rotary.rotary_angles`.
-    """
-    if torch.compiler.is_compiling():  # the compiler has no temporaries to save, and does not follow `out=` into views
-        left, right = x_BSHD.chunk(2, -1)
-        return torch.cat([left * cos - right * sin, right * cos + left * sin], -1).transpose(1, 2).contiguous()
-    return _Rotate.apply(x_BSHD, cos, sin)  # pyright: ignore[reportReturnType] autograd.Function is untyped
-
-
-class _Rotate(torch.autograd.Function):
-    """By hand because autograd would hold and copy six temporaries the size of x; the gradient turns backwards."""
-
-    @staticmethod
-    def forward(ctx, x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        batch, length, heads, head_dim = x_BSHD.shape
-        turned_BHSD = x_BSHD.new_empty(batch, heads, length, head_dim)
-        _turn(x_BSHD, cos, sin, out=turned_BHSD.transpose(1, 2))
-        return turned_BHSD
-
-    @staticmethod
-    def backward(ctx, grad_BHSD: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        cos, sin = ctx.saved_tensors
-        batch, heads, length, head_dim = grad_BHSD.shape
-        turned_BSHD = grad_BHSD.new_empty(batch, length, heads, head_dim)
-        _turn(grad_BHSD.transpose(1, 2), cos, -sin, out=turned_BSHD)
-        return turned_BSHD, None, None
-
-
-def _turn(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
-    (left, right), (out_left, out_right) = x.chunk(2, -1), out.chunk(2, -1)
-    torch.mul(left, cos, out=out_left).addcmul_(right, sin, value=-1)
-    torch.mul(right, cos, out=out_right).addcmul_(left, sin)
-
-
-def swiglu(gate_NF: Tensor, up_NF: Tensor) -> Tensor:
-    """silu(gate) * up (Shazeer, 2020)."""
-    return F.silu(gate_NF) * up_NF
 
 
 def attention(q_BHSD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
