@@ -24,21 +24,22 @@ from clapas.model.cache import KeyValueCache
 from clapas.model.config import ModelConfig
 from clapas.model.experts import MixtureOfExperts
 from clapas.model.rotary import rotary_angles
-from clapas_kernels import add_rms_norm, rms_norm, rope, swiglu, swiglu_linear
+from clapas_kernels import Documents, add_rms_norm, rms_norm, rope, swiglu, swiglu_linear
 
 
 class Context(NamedTuple):
     """What all layers of one forward pass share: where the tokens stand, and which tokens each may look at.
 
     cos, sin: the rotary angles of the tokens' positions. mask: True where a query may look, (B or 1, 1, S, T); None:
-    everywhere, or at itself and before where `is_causal`. is_target: (B, S), where there is a
-    target, in training.
+    everywhere, or at itself and before where `is_causal`. documents: which tokens belong together, where a kernel asks
+    for that instead of a mask. is_target: (B, S), where there is a target, in training.
     """
 
     cos: Tensor
     sin: Tensor
     mask: Tensor | None
     is_causal: bool
+    documents: Documents | None
     cache: KeyValueCache | None
     is_target: Tensor | None
 
@@ -62,7 +63,7 @@ class Attention(nn.Module):
     """Causal self-attention, in which each key-value head serves a group of query heads.
 
     exchange: None, or what computes attention where a rank holds only some tokens of each text: called as
-    exchange(operations.attention, q, k, v, mask, is_causal), it trades tokens for heads between ranks around it.
+    exchange(operations.attention, q, k, v, mask, is_causal, documents), it trades tokens for heads between ranks.
     """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
@@ -90,7 +91,7 @@ class Attention(nn.Module):
         if context.cache is not None:
             k_BKTD, v_BKTD = context.cache.extend(self.layer, k_BKTD, v_BKTD)
         attend = operations.attention if self.exchange is None else partial(self.exchange, operations.attention)
-        mixed_BHSD = attend(q_BHSD, k_BKTD, v_BKTD, context.mask, context.is_causal)
+        mixed_BHSD = attend(q_BHSD, k_BKTD, v_BKTD, context.mask, context.is_causal, context.documents)
         return self.o_proj(mixed_BHSD.transpose(1, 2).flatten(2))
 
 
@@ -209,6 +210,7 @@ class CausalLM(nn.Module):
         cache: KeyValueCache | None = None,
         targets_BS: Tensor | None = None,
         last_only: bool = False,
+        document_starts: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The logits (B, S, V); or, where targets are given, what training minimises and each sample's loss, in nats.
 
@@ -222,8 +224,9 @@ class CausalLM(nn.Module):
         cache: read, and extended by the new tokens.
         targets_BS: the token to foretell at each place, `operations.IGNORED` for none.
         last_only: the logits of the last place only, (B, 1, V).
+        document_starts: as a `loader.batch.Batch` has it: with it an accelerator masks documents by its own kernels.
         """
-        context = self._context(tokens_BS, positions_BS, document_ids_BS, cache)
+        context = self._context(tokens_BS, positions_BS, document_ids_BS, cache, document_starts)
         if targets_BS is not None:
             context = context._replace(is_target=targets_BS != operations.IGNORED)
         x_BSE, balance = self.model(tokens_BS, context)
@@ -240,18 +243,22 @@ class CausalLM(nn.Module):
         positions_BS: Tensor | None,
         document_ids_BS: Tensor | None,
         cache: KeyValueCache | None,
+        document_starts: Tensor | None,
     ) -> Context:
         past, new = cache.length if cache is not None else 0, tokens_BS.shape[1]
         if positions_BS is None:
             positions_BS = torch.arange(past, past + new, device=tokens_BS.device)[None]
         cos, sin = rotary_angles(positions_BS, self.config, dtype=self.model.norm.weight.dtype)
-        mask = None
-        if document_ids_BS is not None:
+        mask = documents = None
+        if document_ids_BS is not None and document_starts is not None and tokens_BS.is_cuda and cache is None:
+            documents = Documents(document_ids_BS, document_starts)
+        elif document_ids_BS is not None:
             seen_BT = document_ids_BS if cache is None else cache.extend_documents(document_ids_BS)
             mask = document_mask(document_ids_BS, seen_BT, past)
         elif past > 0 and new > 1:
             mask = _causal(past, new, tokens_BS.device)[None, None]
-        return Context(cos, sin, mask, is_causal=mask is None and past == 0, cache=cache, is_target=None)
+        is_causal = mask is None and documents is None and past == 0
+        return Context(cos, sin, mask, is_causal, documents, cache=cache, is_target=None)
 
 
 def document_mask(document_ids_BS: Tensor, seen_BT: Tensor, past: int = 0) -> Tensor:

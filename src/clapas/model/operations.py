@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 torch's own name
 
+from clapas_kernels import Documents
+from clapas_kernels import attention as document_attention
+
 IGNORED = -100
 """A target that is not one: a masked position. PyTorch's and Hugging Face's convention."""
 
@@ -25,12 +28,21 @@ SHORT_ATTENTION = 512
 """Sequence length up to which attention on a CPU is quicker by plain matrix products (see benchmarks/model.py)."""
 
 
-def attention(q_BHSD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+def attention(
+    q_BHSD: Tensor,
+    k_BKTD: Tensor,
+    v_BKTD: Tensor,
+    mask: Tensor | None,
+    is_causal: bool,
+    documents: Documents | None = None,
+) -> Tensor:
     """softmax(q k^T / sqrt(D)) v, each of K key-value heads shared by H / K query heads (Ainslie et al., 2023).
 
     mask: True where a query may look, broadcast to (B, H, S, T); or None.
-    is_causal: query s looks at keys 0 to s; S = T.
+    is_causal: query s looks at keys 0 to s; S = T. documents: the same, within the document of each; then no mask.
     """
+    if documents is not None:
+        return document_attention(q_BHSD, k_BKTD, v_BKTD, documents)
     on_cpu, is_wide = q_BHSD.device.type == "cpu", q_BHSD.dtype == torch.float32
     if on_cpu and is_wide and q_BHSD.shape[2] > 1 and k_BKTD.shape[2] <= SHORT_ATTENTION:
         return _attention_by_matrices(q_BHSD, k_BKTD, v_BKTD, mask, is_causal)
