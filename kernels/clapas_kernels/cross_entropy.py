@@ -143,13 +143,13 @@ def _normaliser(
     lanes = tl.arange(0, PIECE)
     first = tl.multiple_of(begin + before, UNIT)
     # before the first logit: the sum of none, relative to a number that is smaller than any
-    largest = tl.full((), float("-inf"), wide(tl.load(X + begin)).dtype)
+    largest = tl.full((), float("-inf"), tl.float64 if X.dtype.element_ty == tl.float64 else tl.float32)
     total = tl.zeros_like(largest)
     if HAS_EDGES:
         columns, is_there = _edges(before, body, V, UNIT)
-        x = wide(tl.load(X + begin + columns, mask=is_there, other=float("-inf")))
-        largest = tl.max(x, 0)
-        total = tl.sum(tl.exp(x - _finite(largest)), 0)
+        edge = wide(tl.load(X + begin + columns, mask=is_there, other=float("-inf")))
+        largest = tl.max(edge, 0)
+        total = tl.sum(tl.exp(edge - _finite(largest)), 0)
     for start in tl.range(0, body, PIECE, num_stages=2):
         x = wide(tl.load(X + first + start + lanes, mask=start + lanes < body, other=float("-inf")))
         larger = tl.maximum(largest, tl.max(x, 0))
@@ -210,9 +210,9 @@ def _store_gradients(
     if HAS_EDGES:  # noqa: SIM102 the compiler knows this, the program the next
         if start == 0:
             columns, is_there = _edges(before, body, V, UNIT)
-            x = wide(tl.load(X + begin + columns, mask=is_there & (columns < tl.where(is_target, V, 0)), other=0.0))
-            grad_x = _gradient(x, columns, target, normaliser, grad, z_loss)
-            tl.store(GRAD_X + grad_begin + columns, grad_x.to(GRAD_X.dtype.element_ty), mask=is_there)
+            edge = wide(tl.load(X + begin + columns, mask=is_there & (columns < tl.where(is_target, V, 0)), other=0.0))
+            grad_edge = _gradient(edge, columns, target, normaliser, grad, z_loss)
+            tl.store(GRAD_X + grad_begin + columns, grad_edge.to(GRAD_X.dtype.element_ty), mask=is_there)
 
 
 @jit
@@ -294,8 +294,8 @@ def _whole_row(
     grad_x = (x * share - tl.where(before + lanes == target, 1.0, 0.0)) * grad
     tl.store(GRAD_X + grad_first + lanes, grad_x.to(GRAD_X.dtype.element_ty), mask=lanes < body)
     if HAS_EDGES:
-        grad_x = (edge * share - tl.where(columns == target, 1.0, 0.0)) * grad
-        tl.store(GRAD_X + grad_begin + columns, grad_x.to(GRAD_X.dtype.element_ty), mask=is_there)
+        grad_edge = (edge * share - tl.where(columns == target, 1.0, 0.0)) * grad
+        tl.store(GRAD_X + grad_begin + columns, grad_edge.to(GRAD_X.dtype.element_ty), mask=is_there)
 
 
 def _unit(logits_NV: Tensor) -> int:
