@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from clapas_kernels.language import jit
 from clapas_kernels.proof import cases
 from clapas_kernels.proof.cases import Case, Launch, case
 from clapas_kernels.proof.golden import differences
@@ -107,12 +108,11 @@ def test_the_table_names_each_figure() -> None:
 
 def test_an_overflow_in_a_case_is_a_fault() -> None:
     import torch
-    import triton
     import triton.language as tl
 
     global overflow
 
-    @triton.jit
+    @jit
     def overflow(X, n):
         tl.store(X, n * n)
 
