@@ -151,9 +151,12 @@ def repaired() -> Iterator[None]:
         yield
 
 
+_for_good = ExitStack()
+
+
 def repair() -> None:
     """Repair the interpreter for the rest of this process: `repaired()` without an end."""
-    repaired().__enter__()
+    _for_good.enter_context(repaired())
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -32,6 +33,12 @@ FP8 = [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.floa
 def cast(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at).to(Y.dtype.element_ty))
+
+
+@jit
+def truncate(X, Y, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(Y + at, tl.load(X + at).to(Y.dtype.element_ty, fp_downcast_rounding="rtz"))
 
 
 @jit
@@ -148,6 +155,15 @@ def cast_to(x: Tensor, dtype: torch.dtype) -> Tensor:
 def test_a_cast_to_bf16_rounds_to_nearest_even(dtype: torch.dtype) -> None:
     x = (NUMBERS * 1000).to(dtype)
     agrees_only_repaired(lambda: cast_to(x, torch.bfloat16), x.bfloat16())
+
+
+def test_a_cast_that_asks_to_truncate_does() -> None:
+    y = torch.zeros(BLOCK, dtype=torch.bfloat16)
+    with repaired():
+        truncate[(1,)](NUMBERS, y, BLOCK=BLOCK)
+        with pytest.raises(Exception, match="rounds towards zero: the interpreter has none"):
+            truncate[(1,)](NUMBERS, y.to(torch.float8_e5m2), BLOCK=BLOCK)
+    assert torch.equal(y.float().view(torch.int32), NUMBERS.view(torch.int32) & ~0xFFFF)
 
 
 def test_bf16_keeps_nan_and_overflows_to_infinity() -> None:
@@ -321,6 +337,16 @@ def test_after_the_repair_triton_is_as_shipped() -> None:
         assert shipped.InterpreterBuilder.cast_impl is not before[0]["cast_impl"]
     assert [dict(vars(owner)) for owner in (*watched, shipped, shipped.ASTTransformer, libdevice)] == before
     cast_to(NUMBERS, torch.float64)  # a kernel rewritten within runs without
+
+
+def test_a_repair_for_good_stays() -> None:
+    interpreter.repair()
+    try:
+        gc.collect()
+        assert torch.equal(cast_to(NUMBERS, torch.bfloat16), BF16)
+    finally:
+        interpreter._for_good.close()
+    assert not torch.equal(cast_to(NUMBERS, torch.bfloat16), BF16)
 
 
 def test_another_triton_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

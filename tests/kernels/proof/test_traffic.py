@@ -224,6 +224,19 @@ def test_aten_between_launches_is_counted() -> None:
     assert traffic.total("dram") == 2560 + (2560 + 256) + (2560 + 2560)
 
 
+def test_aten_in_place_and_into_a_tensor_is_counted() -> None:
+    x, y = torch.ones(64), torch.ones(64)
+    with Traffic() as traffic:
+        x.add_(y)
+        torch.mul(x, x, out=y)
+        x.expand(4, 64).sum()
+    assert [(record.dram_read, record.dram_written) for record in traffic.records] == [
+        (512, 256),
+        (256, 256),  # an argument that is given twice is read once
+        (256, 4),  # what is expanded is in memory once
+    ]
+
+
 def test_a_custom_operator_counts_as_what_it_does() -> None:
     library = torch.library.Library("clapas_test", "FRAGMENT")
     library.define("sum_of_copy(Tensor x) -> Tensor")
