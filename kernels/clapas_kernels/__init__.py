@@ -6,6 +6,17 @@ which one runs on this machine; `python -m clapas_kernels.proof` proves the kern
 
 from clapas_kernels.dispatch import explain, use
 from clapas_kernels.rms_norm import add_rms_norm, rms_norm
+from clapas_kernels.rope import packed_rope, rope
 from clapas_kernels.swiglu import packed_swiglu, swiglu, swiglu_linear
 
-__all__ = ["add_rms_norm", "explain", "packed_swiglu", "rms_norm", "swiglu", "swiglu_linear", "use"]
+__all__ = [
+    "add_rms_norm",
+    "explain",
+    "packed_rope",
+    "packed_swiglu",
+    "rms_norm",
+    "rope",
+    "swiglu",
+    "swiglu_linear",
+    "use",
+]

@@ -49,6 +49,7 @@ class Operation:
     odd: sizes that are no powers of two, and one row.
     empty: sizes without a row.
     tiny: sizes for numerical differentiation.
+    without_gradient: the places of inputs that have none.
     roundings: how many roundings to the inputs' 16-bit dtype stand between inputs and results, one after another, by
     implementation. Independent errors of the same relative size add up as their squares do: n of them are sqrt(n) of
     one.
@@ -64,13 +65,16 @@ class Operation:
     odd: Sequence[Sizes]
     empty: Sizes
     tiny: Sizes
+    without_gradient: Sequence[int] = ()
     roundings: Mapping[str, int] = field(default_factory=lambda: {"reference": 1, "triton": 1})
     largest_error: Mapping[str, Callable[[torch.dtype, Results, Results], float]] = field(default_factory=dict)
 
     def inputs(self, sizes: Sizes, dtype: torch.dtype, seed: int = 0) -> list[Tensor]:
-        """What `make` makes, in `dtype`; floating tensors want a gradient."""
+        """What `make` makes, in `dtype`; floating tensors want a gradient, but for those without."""
         made = self.make(sizes, torch.Generator().manual_seed(seed))
-        return [x.to(dtype).requires_grad_() if x.is_floating_point() else x for x in made]
+        typed = [x.to(dtype) if x.is_floating_point() else x for x in made]
+        wants = [x.is_floating_point() and place not in self.without_gradient for place, x in enumerate(typed)]
+        return [x.requires_grad_(is_wanted) for x, is_wanted in zip(typed, wants, strict=True)]
 
 
 def several(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -293,7 +297,7 @@ class Contract:
 
 
 def _exact(x: Tensor) -> Tensor:
-    return x.detach().double().requires_grad_() if x.is_floating_point() else x
+    return x.detach().double().requires_grad_(x.requires_grad) if x.is_floating_point() else x
 
 
 def _ones(results: Results) -> list[Tensor]:
