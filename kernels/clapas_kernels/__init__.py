@@ -5,6 +5,7 @@ which one runs on this machine; `python -m clapas_kernels.proof` proves the kern
 """
 
 from clapas_kernels.dispatch import explain, use
+from clapas_kernels.qk_norm_rope import packed_qk_norm_rope, qk_norm_rope
 from clapas_kernels.rms_norm import add_rms_norm, rms_norm
 from clapas_kernels.rope import packed_rope, rope
 from clapas_kernels.swiglu import packed_swiglu, swiglu, swiglu_linear
@@ -12,8 +13,10 @@ from clapas_kernels.swiglu import packed_swiglu, swiglu, swiglu_linear
 __all__ = [
     "add_rms_norm",
     "explain",
+    "packed_qk_norm_rope",
     "packed_rope",
     "packed_swiglu",
+    "qk_norm_rope",
     "rms_norm",
     "rope",
     "swiglu",
