@@ -5,7 +5,10 @@ which one runs on this machine; `python -m clapas_kernels.proof` proves the kern
 """
 
 from clapas_kernels.attention import Documents, attention
+from clapas_kernels.cross_entropy import cross_entropy, cross_entropy_with_gradient
 from clapas_kernels.dispatch import explain, use
+from clapas_kernels.linear_cross_entropy import linear_cross_entropy
+from clapas_kernels.qk_norm_rope import packed_qk_norm_rope, qk_norm_rope
 from clapas_kernels.rms_norm import add_rms_norm, rms_norm
 from clapas_kernels.rope import packed_rope, rope
 from clapas_kernels.swiglu import packed_swiglu, swiglu, swiglu_linear
@@ -14,9 +17,14 @@ __all__ = [
     "Documents",
     "add_rms_norm",
     "attention",
+    "cross_entropy",
+    "cross_entropy_with_gradient",
     "explain",
+    "linear_cross_entropy",
+    "packed_qk_norm_rope",
     "packed_rope",
     "packed_swiglu",
+    "qk_norm_rope",
     "rms_norm",
     "rope",
     "swiglu",

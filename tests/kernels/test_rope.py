@@ -62,7 +62,7 @@ def packed_formula(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tenso
 def error_of_products(dtype: torch.dtype, inputs: Results, grads: Results) -> float:
     """In fp32 the reference fuses its second product with the sum, as a GPU does; the interpreter rounds it: by u of
     the product, which is no larger than the input."""
-    wholes = max(float(sum(x.square().sum() for x in tensors)) for tensors in (inputs, grads)) ** 0.5
+    wholes = max(sum(float(x.detach().square().sum()) for x in tensors) for tensors in (inputs, grads)) ** 0.5
     return 2.0**-24 * wholes if dtype == torch.float32 else 0.0
 
 

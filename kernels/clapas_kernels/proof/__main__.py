@@ -15,7 +15,7 @@ from clapas_kernels.language import IS_INSTALLED
 from clapas_kernels.proof import SUPPORTED
 from clapas_kernels.proof.cases import all_cases
 from clapas_kernels.proof.golden import differences
-from clapas_kernels.proof.table import MeasuringError, as_json, as_text, broken_claims, measured
+from clapas_kernels.proof.table import MeasuringError, Report, as_json, as_text, broken_claims, measured
 from clapas_kernels.target import TARGETS
 
 
@@ -35,7 +35,7 @@ def main() -> int:
     print(as_json(report) if asked.json else as_text(report))
     wrong = list(broken_claims(cases, report))
     if asked.golden:
-        wrong += differences(json.loads(asked.golden.read_text()), report)
+        wrong += differences(asked.golden, report)
     for sentence in wrong:
         print(sentence, file=sys.stderr)
     return 1 if wrong else 0
@@ -51,7 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--operation", choices=operations, help="one; default: all")
     parser.add_argument("--target", type=_targets, default=list(TARGETS), help=f"of {','.join(TARGETS)}; default: all")
     parser.add_argument("--json", action="store_true", help="print JSON: what the golden file holds")
-    parser.add_argument("--golden", type=Path, help="also fail where a figure is not this file's")
+    parser.add_argument("--golden", type=_golden, metavar="FILE", help="also fail where a figure is not this file's")
     return parser.parse_args()
 
 
@@ -61,6 +61,13 @@ def _targets(text: str) -> list[str]:
         if target not in TARGETS:
             raise argparse.ArgumentTypeError(f"found {target!r}; must be of {', '.join(TARGETS)}")
     return targets
+
+
+def _golden(path: str) -> Report:
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error}; must be what --json printed") from error
 
 
 if __name__ == "__main__":

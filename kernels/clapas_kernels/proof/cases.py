@@ -22,7 +22,8 @@ tensor's value (`.item()`), for the static meter does not run the kernels, and c
 
 Rows and programs. A kernel that deals rows to about two programs a multiprocessor pays a fixed price a program (its
 partial sums), so its ratio depends on rows per program. 16,384 rows on 132 multiprocessors are too slow to interpret;
-496 rows on 4 have the same ratio: pass `multiprocessors=4`, and the launch sees a target with that many.
+496 rows on 4 have the same ratio: pass `multiprocessors=4`, and the launch sees a target with that many. Else as
+few rows as show the ratio: the first shape of each operation is interpreted at each run of the tests.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ import torch
 import triton
 import triton.language as tl
 from numpy.typing import NDArray
+from triton import knobs
 from triton.language.extra import libdevice
 from triton.runtime import interpreter as shipped
 
@@ -107,7 +108,7 @@ def check_triton() -> None:
 
 def check_interpreting() -> None:
     """Raise `NotInterpretingError` unless TRITON_INTERPRET=1 was set before triton was imported."""
-    if not triton.knobs.runtime.interpret:
+    if not knobs.runtime.interpret:
         raise NotInterpretingError(
             "The interpreter is off: set TRITON_INTERPRET=1 in the environment, before Python starts."
         )
@@ -150,9 +151,12 @@ def repaired() -> Iterator[None]:
         yield
 
 
+_for_good = ExitStack()
+
+
 def repair() -> None:
     """Repair the interpreter for the rest of this process: `repaired()` without an end."""
-    repaired().__enter__()
+    _for_good.enter_context(repaired())
 
 
 @contextmanager
@@ -397,10 +401,11 @@ def _patch_once(as_shipped: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _elementwise(function: Callable[..., Array]) -> Callable[..., tl.tensor]:
     def compute(*args: tl.tensor, _semantic: Any = None) -> tl.tensor:
         result = np.asarray(function(*(_widened(arg.handle).data for arg in args)))
-        dtype = args[0].dtype.scalar
+        type_: Any = args[0].type
+        dtype = type_.scalar
         if dtype == tl.bfloat16:
-            return tl.tensor(_rounded(result), args[0].type)
-        return tl.tensor(Handle(result.astype(shipped._get_np_dtype(dtype)), dtype), args[0].type)
+            return tl.tensor(_rounded(result), type_)
+        return tl.tensor(Handle(result.astype(shipped._get_np_dtype(dtype)), dtype), type_)
 
     return compute
 
@@ -473,12 +478,13 @@ def only_programs(*chosen: int) -> Iterator[None]:
         whole, self.grid = self.grid, (len(chosen),)
         dims: tuple[int, int, int] = (1, 1, 1)
 
-        def set_grid_dim(builder: Builder, *_: int) -> None:
+        def set_grid_dim(builder: Builder, *launched: int) -> None:
             nonlocal dims
             bound = inspect.signature(self.fn).bind(*args, **{k: v for k, v in kwargs.items() if k in self.arg_names})
             bound.apply_defaults()
-            grid = whole(bound.arguments) if callable(whole) else whole
-            dims = (*grid, 1, 1)[:3]
+            grid: Any = whole(bound.arguments) if callable(whole) else whole
+            nx, ny, nz, *_ = (*grid, 1, 1)
+            dims = (nx, ny, nz)
             set_dim(builder, *dims)
 
         def set_grid_idx(builder: Builder, x: int, *_: int) -> None:

@@ -76,33 +76,34 @@ def as_json(report: dict[str, Any], depth: int = 0) -> str:
     return f"{{{start}{(',' + start).join(entries)}{end}}}" if report else "{}"
 
 
-NAME_WIDTH, COLUMN_WIDTH = 52, 22
+COLUMN_WIDTH = 22
 
 
 def as_text(report: Report) -> str:
     """A line of traffic for each case, and below it a line for each kernel with a column for each target."""
     targets = next(iter(report.values())).get("static", {}) if report else {}
-    head = f"{'case':{NAME_WIDTH}}{'launches':>9}{'ATen':>6}{'issued':>8}{'sectors':>9}{'DRAM':>7}"
-    below = f"{'  kernel':{NAME_WIDTH}}" + "".join(f"{target:>{COLUMN_WIDTH}}" for target in targets)
-    units = f"{'':{NAME_WIDTH}}" + "".join(f"{'regs spill occ. wide':>{COLUMN_WIDTH}}" for _ in targets)
+    width = 2 + max(map(len, ("case", *report)))
+    head = f"{'case':{width}}{'launches':>9}{'ATen':>6}{'issued':>8}{'sectors':>9}{'DRAM':>7}"
+    below = f"{'  kernel':{width}}" + "".join(f"{target:>{COLUMN_WIDTH}}" for target in targets)
+    units = f"{'':{width}}" + "".join(f"{'regs spill occ. wide':>{COLUMN_WIDTH}}" for _ in targets)
     lines = [head, below, units] if targets else [head]
     for name, parts in report.items():
-        lines.append(_traffic_line(name, parts["traffic"]))
-        lines += _static_lines(parts.get("static", {}))
+        lines.append(f"{name:{width}}{_traffic_line(parts['traffic'])}")
+        lines += (f"  {line}" for line in _static_lines(parts.get("static", {}), width - 2))
     return "\n".join(lines)
 
 
-def _traffic_line(name: str, row: dict[str, Any]) -> str:
+def _traffic_line(row: dict[str, Any]) -> str:
     ratios = f"{row['issued']:8.3f}{row['sectors']:9.3f}{row['dram']:7.3f}"
-    line = f"{name:{NAME_WIDTH}}{row['launches']:9}{row['aten']:6}{ratios}"
+    line = f"{row['launches']:9}{row['aten']:6}{ratios}"
     return f"{line}  {row['fault']}" if row["fault"] else line
 
 
-def _static_lines(static: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _static_lines(static: dict[str, dict[str, Any]], width: int) -> Iterator[str]:
     kernels = dict.fromkeys(kernel for rows in static.values() for kernel in rows)
     for kernel in kernels:
         cells = (_cell(rows.get(kernel)) for rows in static.values())
-        yield f"  {kernel:{NAME_WIDTH - 2}}" + "".join(f"{cell:>{COLUMN_WIDTH}}" for cell in cells)
+        yield f"{kernel:{width}}" + "".join(f"{cell:>{COLUMN_WIDTH}}" for cell in cells)
 
 
 def _cell(row: dict[str, Any] | None) -> str:

@@ -361,7 +361,9 @@ class _WatchAten(TorchDispatchMode):
         read = [] if name in _WRITES_ONLY else _tensors((args, {k: v for k, v in kwargs.items() if k != "out"}))
         if name == "copy_":
             read = _tensors(args[1:])
-        record = Record(f"aten.{name}", "aten", dram_read=bytes_of(*read), dram_written=bytes_of(*_tensors(result)))
+        record = Record(
+            f"aten.{name}", "aten", dram_read=bytes_of(*_distinct(read)), dram_written=bytes_of(*_tensors(result))
+        )
         record.loaded, record.stored = record.dram_read, record.dram_written
         if record.dram:
             self._traffic.records.append(record)
@@ -369,6 +371,11 @@ class _WatchAten(TorchDispatchMode):
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _distinct(tensors: list[Tensor]) -> Iterable[Tensor]:
+    """Each once, also where an operator is given one twice."""
+    return {(tensor.data_ptr(), tensor.shape, tensor.stride()): tensor for tensor in tensors}.values()
 
 
 def bytes_of(*tensors: Tensor) -> int:

@@ -7,22 +7,22 @@ import json
 import sys
 
 import torch
-import triton
 import triton.language as tl
 
+from clapas_kernels.language import jit
 from clapas_kernels.proof.static import captured, compiled
 from clapas_kernels.target import TARGETS, target_of
 
 SIZE = 2048
 
 
-@triton.jit
+@jit
 def copy(X, Y, n, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at, mask=at < n), mask=at < n)
 
 
-@triton.jit
+@jit
 def spill(X, Y, BLOCK: tl.constexpr):
     """Holds 512 numbers a lane between two sums of them, in registers that are fewer."""
     at = tl.arange(0, BLOCK)
@@ -31,21 +31,21 @@ def spill(X, Y, BLOCK: tl.constexpr):
     tl.store(Y + at, x * tl.sum(x * x, 0))
 
 
-@triton.jit
+@jit
 def narrow(X, Y, stride, BLOCK: tl.constexpr):
     """A row stride that divides by 2 only: rows start anywhere, and no lane may take more than an element at once."""
     at = tl.program_id(0) * stride + tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at))
 
 
-@triton.jit
+@jit
 def hold_shared_memory(X, Y, N: tl.constexpr):
     row, column = tl.arange(0, N)[:, None], tl.arange(0, N)[None, :]
     x = tl.load(X + row * N + column)
     tl.store(Y + row * N + column, tl.dot(x, tl.trans(x)).to(Y.dtype.element_ty))
 
 
-@triton.jit
+@jit
 def add_to(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.atomic_add(Y + at, tl.load(X + at))

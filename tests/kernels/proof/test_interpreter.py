@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from torch import Tensor
 from triton.language.extra import libdevice
 from triton.runtime import interpreter as shipped
 
+from clapas_kernels.language import jit
 from clapas_kernels.proof import interpreter
 from clapas_kernels.proof.interpreter import only_programs, overflow_checked, repaired
 from clapas_kernels.proof.reserved import distant_rows, reserved
@@ -26,13 +29,19 @@ BF16, OTHER = NUMBERS.bfloat16(), NUMBERS.flip(0).bfloat16()
 FP8 = [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz]
 
 
-@triton.jit
+@jit
 def cast(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at).to(Y.dtype.element_ty))
 
 
-@triton.jit
+@jit
+def truncate(X, Y, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(Y + at, tl.load(X + at).to(Y.dtype.element_ty, fp_downcast_rounding="rtz"))
+
+
+@jit
 def binary(X, Z, Y, OP: tl.constexpr, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     x, z = tl.load(X + at), tl.load(Z + at)
@@ -53,64 +62,64 @@ def binary(X, Z, Y, OP: tl.constexpr, BLOCK: tl.constexpr):
     tl.store(Y + at, y)
 
 
-@triton.jit
+@jit
 def negate(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, -tl.load(X + at))
 
 
-@triton.jit
+@jit
 def total(X, Y, BLOCK: tl.constexpr):
     tl.store(Y, tl.sum(tl.load(X + tl.arange(0, BLOCK)), 0))
 
 
-@triton.jit
+@jit
 def smallest_place(X, Y, BLOCK: tl.constexpr):
     tl.store(Y, tl.argmin(tl.load(X + tl.arange(0, BLOCK)), 0))
 
 
-@triton.jit
+@jit
 def running_total(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, tl.cumsum(tl.load(X + at), 0))
 
 
-@triton.jit
+@jit
 def product(A, B, C, N: tl.constexpr):
     row, column = tl.arange(0, N)[:, None], tl.arange(0, N)[None, :]
     a, b = tl.load(A + row * N + column), tl.load(B + row * N + column)
     tl.store(C + row * N + column, tl.dot(a, b))
 
 
-@triton.jit
+@jit
 def scale(X, Y, factor, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at) * factor.to(tl.float32))
 
 
-@triton.jit
+@jit
 def last_product(Y, n, STEP: tl.constexpr):
     for i in range(0, n):
         tl.store(Y, (i + 1) * STEP)
 
 
-@triton.jit
+@jit
 def last_product_of_row(Y, row, step):
     tl.store(Y, row * step)
 
 
-@triton.jit
+@jit
 def inverse_root(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, libdevice.rsqrt(tl.load(X + at)))
 
 
-@triton.jit
+@jit
 def count_leading_zeros(X, Y):
     tl.store(Y, libdevice.clz(tl.load(X)))
 
 
-@triton.jit
+@jit
 def copy_rows(X, Y, stride, WIDE: tl.constexpr, BLOCK: tl.constexpr):
     row, at = tl.program_id(0), tl.arange(0, BLOCK)
     if WIDE:
@@ -118,7 +127,7 @@ def copy_rows(X, Y, stride, WIDE: tl.constexpr, BLOCK: tl.constexpr):
     tl.store(Y + row * BLOCK + at, tl.load(X + row * stride + at))
 
 
-@triton.jit
+@jit
 def mark(Y, BLOCK: tl.constexpr):
     tl.store(Y + tl.program_id(0) * tl.num_programs(1) + tl.program_id(1), tl.num_programs(0))
 
@@ -146,6 +155,15 @@ def cast_to(x: Tensor, dtype: torch.dtype) -> Tensor:
 def test_a_cast_to_bf16_rounds_to_nearest_even(dtype: torch.dtype) -> None:
     x = (NUMBERS * 1000).to(dtype)
     agrees_only_repaired(lambda: cast_to(x, torch.bfloat16), x.bfloat16())
+
+
+def test_a_cast_that_asks_to_truncate_does() -> None:
+    y = torch.zeros(BLOCK, dtype=torch.bfloat16)
+    with repaired():
+        truncate[(1,)](NUMBERS, y, BLOCK=BLOCK)
+        with pytest.raises(Exception, match="rounds towards zero: the interpreter has none"):
+            truncate[(1,)](NUMBERS, y.to(torch.float8_e5m2), BLOCK=BLOCK)
+    assert torch.equal(y.float().view(torch.int32), NUMBERS.view(torch.int32) & ~0xFFFF)
 
 
 def test_bf16_keeps_nan_and_overflows_to_infinity() -> None:
@@ -194,7 +212,7 @@ def test_bf16_arithmetic_is_of_numbers(op: str, truth: Tensor) -> None:
     agrees_only_repaired(compute, truth)
 
 
-def into(kernel: Callable, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
+def into(kernel: Any, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
     def compute() -> Tensor:
         out = torch.zeros_like(y)
         kernel[(1,)](x, out, BLOCK=len(x))
@@ -319,6 +337,16 @@ def test_after_the_repair_triton_is_as_shipped() -> None:
         assert shipped.InterpreterBuilder.cast_impl is not before[0]["cast_impl"]
     assert [dict(vars(owner)) for owner in (*watched, shipped, shipped.ASTTransformer, libdevice)] == before
     cast_to(NUMBERS, torch.float64)  # a kernel rewritten within runs without
+
+
+def test_a_repair_for_good_stays() -> None:
+    interpreter.repair()
+    try:
+        gc.collect()
+        assert torch.equal(cast_to(NUMBERS, torch.bfloat16), BF16)
+    finally:
+        interpreter._for_good.close()
+    assert not torch.equal(cast_to(NUMBERS, torch.bfloat16), BF16)
 
 
 def test_another_triton_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ OTHERS = [pytest.param(target, marks=pytest.mark.slow) for target in TARGETS if 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[tuple[str, str], Any]:
     """(kernel, target) -> what it became, compiled anew, in a process that does not interpret."""
-    targets = {item.callspec.params["target"] for item in request.session.items if item.cls is TestOnEachTarget}
+    functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    targets = {str(item.callspec.params["target"]) for item in functions if item.cls is TestOnEachTarget}
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
     command = [sys.executable, "-W", "ignore", KERNELS, *sorted(targets)]

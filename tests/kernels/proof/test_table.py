@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import triton.language as tl
 
+from clapas_kernels.language import jit
 from clapas_kernels.proof import cases
 from clapas_kernels.proof.cases import Case, Launch, case
 from clapas_kernels.proof.golden import differences
@@ -105,20 +108,24 @@ def test_the_table_names_each_figure() -> None:
     assert text[4].split() == ["_kernel", "40", "0", "50%", "1.00"]
 
 
-def test_an_overflow_in_a_case_is_a_fault() -> None:
-    import torch
-    import triton
-    import triton.language as tl
+@jit
+def square(X, n):
+    tl.store(X, n * n)
 
-    global overflow
 
-    @triton.jit
-    def overflow(X, n):
-        tl.store(X, n * n)
+def fault_of(launch: Launch) -> str | None:
+    return traffic_of(Case("square", "forward", {}, lambda: launch, 1, 0, 0, None)).fault
 
+
+def test_a_fault_in_a_case_is_told() -> None:
     x = torch.zeros(1, dtype=torch.int64)
-    fault = traffic_of(Case("o", "f", {}, lambda: Launch(lambda: overflow[(1,)](x, 2**20), [], 8), 1, 0, 0, None)).fault
-    assert fault == "AssertionError: int32 overflow detected for operation mul"
+    overflows = Launch(lambda: square[(1,)](x, 2**20), [], 8)
+    assert fault_of(overflows) == "AssertionError: int32 overflow detected for operation mul"
+    assert fault_of(Launch(lambda: square[(1,)](x, 3), [x], 8)) == (
+        "InputWrittenError: square: program 0 stores into an input"
+    )
+    assert fault_of(Launch(lambda: square[(1,)](x, 3), [x], 8, written=[x])) is None
+    assert x.item() == 9
 
 
 def test_two_cases_may_not_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +161,7 @@ def test_the_json_is_the_report_with_a_line_for_each_kernel() -> None:
     [
         (["--target", "sm_70"], "found 'sm_70'; must be of sm_80, sm_90, sm_100, gfx90a, gfx942"),
         (["--operation", "convolution"], "invalid choice: 'convolution'"),
+        (["--golden", "nowhere.json"], "nowhere.json: [Errno 2] No such file"),
     ],
 )
 def test_wrong_arguments_are_told(arguments: list[str], message: str) -> None:
@@ -161,3 +169,20 @@ def test_wrong_arguments_are_told(arguments: list[str], message: str) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert message in run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_command_holds_its_figures_against_a_golden_file(moved: bool, tmp_path: Path) -> None:
+    golden = json.loads((Path(__file__).parents[1] / "golden.json").read_text())
+    if moved:
+        golden["rms_norm forward tokens=248,hidden=2048"]["traffic"]["dram"] = 0.9
+    file = tmp_path / "golden.json"
+    file.write_text(json.dumps(golden))
+    arguments = ["--operation", "rms_norm", "--target", "sm_90", "--golden", file]
+    command = [sys.executable, "-m", "clapas_kernels.proof", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.stdout.splitlines()[0].split()[:2] == ["case", "launches"]
+    assert run.returncode == moved
+    told = "rms_norm forward tokens=248,hidden=2048: dram is 1.0, was 0.9 (tolerance 0.005)"
+    assert (told in run.stderr.splitlines()) == moved

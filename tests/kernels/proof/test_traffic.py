@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from clapas_kernels.language import jit
 from clapas_kernels.proof.interpreter import only_programs
 from clapas_kernels.proof.reserved import distant_rows, reserved
 from clapas_kernels.proof.touched import InputWrittenError, OutOfBoundsError, RaceError
@@ -19,61 +19,61 @@ from clapas_kernels.proof.traffic import Traffic, bytes_of
 BLOCK = 64
 
 
-@triton.jit
+@jit
 def copy(X, Y, n, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at, mask=at < n), mask=at < n)
 
 
-@triton.jit
+@jit
 def copy_without_mask(X, Y, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at))
 
 
-@triton.jit
+@jit
 def store_without_mask(X, Y, n, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at, mask=at < n))
 
 
-@triton.jit
+@jit
 def spread(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + tl.program_id(0) * BLOCK + at, tl.load(X + at))
 
 
-@triton.jit
+@jit
 def gather(X, Y, step, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at * step))
 
 
-@triton.jit
+@jit
 def copy_tile(X, Y, stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     row, column = tl.arange(0, ROWS)[:, None], tl.arange(0, COLUMNS)[None, :]
     tl.store(Y + row * COLUMNS + column, tl.load(X + row.to(tl.int64) * stride + column))
 
 
-@triton.jit
+@jit
 def all_store_one_block(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at) + tl.program_id(0))
 
 
-@triton.jit
+@jit
 def add_to_block(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.atomic_add(Y + at, tl.load(X + at))
 
 
-@triton.jit
+@jit
 def add_then_load(X, Y, BLOCK: tl.constexpr):
     tl.atomic_add(Y, 1.0)
     tl.store(X + tl.program_id(0), tl.load(Y))
 
 
-@triton.jit
+@jit
 def load_all_store_own(X, Y, BLOCK: tl.constexpr):
     """The last program stores what every program has loaded."""
     at = tl.arange(0, BLOCK)
@@ -82,13 +82,13 @@ def load_all_store_own(X, Y, BLOCK: tl.constexpr):
         tl.store(X + at, x + 1)
 
 
-@triton.jit
+@jit
 def lanes_store_one_address(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at // 2, tl.load(X + at))
 
 
-@triton.jit
+@jit
 def load_back(X, Y, BARRIER: tl.constexpr, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, tl.load(X + at))
@@ -97,7 +97,7 @@ def load_back(X, Y, BARRIER: tl.constexpr, BLOCK: tl.constexpr):
     tl.store(X + at, tl.load(Y + BLOCK - 1 - at))
 
 
-@triton.jit
+@jit
 def copy_described(DESCRIPTOR, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at[:, None] * BLOCK + at[None, :], DESCRIPTOR.load([0, 0]))
@@ -168,7 +168,7 @@ def test_a_descriptor_counts_as_its_tensor() -> None:
 @pytest.mark.parametrize(
     ("kernel", "verb"), [(copy_without_mask, "loads outside"), (store_without_mask, "stores outside")]
 )
-def test_out_of_bounds_is_found(kernel: Callable, verb: str) -> None:
+def test_out_of_bounds_is_found(kernel: Any, verb: str) -> None:
     whole = torch.zeros(1000)
     arguments = (whole.clone()[:100].clone(), torch.zeros(100))
     if kernel is store_without_mask:
@@ -192,7 +192,7 @@ def test_between_the_rows_of_a_view_is_out_of_bounds() -> None:
         (lanes_store_one_address, "program 0 stores one address from several lanes"),
     ],
 )
-def test_a_race_is_found(kernel: Callable, message: str) -> None:
+def test_a_race_is_found(kernel: Any, message: str) -> None:
     x, y = torch.zeros(BLOCK), torch.zeros(BLOCK)
     kernel[(3,)](x, y, BLOCK=BLOCK)  # not looked for: the interpreter runs programs in order, and all seems well
     with pytest.raises(RaceError, match=message), Traffic(races=True):
@@ -222,6 +222,19 @@ def test_aten_between_launches_is_counted() -> None:
         x.t().view(64, 10).unsqueeze(0)
     assert [record.name for record in traffic.records] == ["aten.zeros_like", "aten.sum", "aten.copy_"]
     assert traffic.total("dram") == 2560 + (2560 + 256) + (2560 + 2560)
+
+
+def test_aten_in_place_and_into_a_tensor_is_counted() -> None:
+    x, y = torch.ones(64), torch.ones(64)
+    with Traffic() as traffic:
+        x.add_(y)
+        torch.mul(x, x, out=y)
+        x.expand(4, 64).sum()
+    assert [(record.dram_read, record.dram_written) for record in traffic.records] == [
+        (512, 256),
+        (256, 256),  # an argument that is given twice is read once
+        (256, 4),  # what is expanded is in memory once
+    ]
 
 
 def test_a_custom_operator_counts_as_what_it_does() -> None:
