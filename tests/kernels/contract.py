@@ -147,8 +147,8 @@ def apart(tensor: Tensor, gap: int) -> Tensor:
 
 def far_apart(tensor: Tensor) -> Tensor:
     """A copy whose last row begins past element 2^31, in memory that is reserved and not touched."""
-    rows = tensor.numel() // max(tensor.shape[-1], 1)
-    if tensor.ndim < 2 or rows < 2 or not tensor.is_floating_point():
+    rows = 0 if tensor.ndim < 2 else tensor.numel() // max(tensor.shape[-1], 1)
+    if rows < 2 or not tensor.is_floating_point():
         return tensor
     stride = 16 * (2**31 // (rows - 1) // 16 + 1)
     spread = reserved(*tensor.shape[:-1], stride, dtype=tensor.dtype)[..., : tensor.shape[-1]]

@@ -24,7 +24,7 @@ from clapas.model.cache import KeyValueCache
 from clapas.model.config import ModelConfig
 from clapas.model.experts import MixtureOfExperts
 from clapas.model.rotary import rotary_angles
-from clapas_kernels import Documents, add_rms_norm, rms_norm, rope, swiglu, swiglu_linear
+from clapas_kernels import Documents, add_rms_norm, linear_cross_entropy, rms_norm, rope, swiglu, swiglu_linear
 
 
 class Context(NamedTuple):
@@ -184,7 +184,8 @@ class Head(nn.Linear):
     def forward(self, x_BSE: Tensor, targets_BS: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride] nn.Linear takes one
         if targets_BS is None:
             return F.linear(x_BSE, self.weight)
-        return operations.summed_loss_of_head(x_BSE, self.weight, targets_BS)
+        loss, losses_BS = linear_cross_entropy(x_BSE, self.weight, targets_BS)
+        return loss, losses_BS.sum(-1)
 
 
 class CausalLM(nn.Module):

@@ -17,13 +17,6 @@ from clapas_kernels import attention as document_attention
 IGNORED = -100
 """A target that is not one: a masked position. PyTorch's and Hugging Face's convention."""
 
-LOGITS_AT_ONCE = {"cpu": 2**22}
-"""Logits that `summed_loss_of_head` holds at a time: 16 MiB in fp32, which fit a processor's last cache."""
-LOGITS_AT_ONCE_ELSEWHERE = 2**27
-"""The same on an accelerator, which has room (512 MiB) and wants large products. Not yet measured on one."""
-ROWS_AT_LEAST = 256
-"""Rows of logits at a time where the vocabulary is large: fewer would waste the matrix products."""
-
 SHORT_ATTENTION = 512
 """Sequence length up to which attention on a CPU is quicker by plain matrix products (see benchmarks/model.py)."""
 
@@ -81,47 +74,3 @@ def summed_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """
     flat_NV = logits_NV.reshape(-1, logits_NV.shape[-1]).float()
     return F.cross_entropy(flat_NV, targets_N.reshape(-1), ignore_index=IGNORED, reduction="sum")
-
-
-def summed_loss_of_head(x_BSE: Tensor, head_VE: Tensor, targets_BS: Tensor) -> tuple[Tensor, Tensor]:
-    """`summed_loss(x @ head^T, targets)` without ever holding the logits: a few rows at a time, gradients at once.
-
-    A batch's logits are the largest tensor of training by far, and the loss reads them four times. The gradient of a
-    row needs that row's logits only, so it is taken while they are in the cache (as in Liger-Kernel, Hsu et al., 2024).
-    Returns the loss, a scalar, and each sample's share of it, (B,), which carries no gradient; both fp32.
-    """
-    wants_gradient = torch.is_grad_enabled() and (x_BSE.requires_grad or head_VE.requires_grad)
-    return _SummedLossOfHead.apply(x_BSE.flatten(0, -2), head_VE, targets_BS, wants_gradient)  # pyright: ignore[reportReturnType] untyped
-
-
-class _SummedLossOfHead(torch.autograd.Function):
-    """P: the rows of one piece of the batch."""
-
-    @staticmethod
-    def forward(ctx, x_NE: Tensor, head_VE: Tensor, targets_BS: Tensor, wants_gradient: bool) -> tuple[Tensor, Tensor]:
-        targets_N1 = targets_BS.reshape(-1, 1)
-        is_target_N1, column_N1 = targets_N1 != IGNORED, targets_N1.clamp(min=0)
-        losses_N1 = torch.empty_like(targets_N1, dtype=torch.float32)
-        if wants_gradient:
-            ctx.grads = torch.empty_like(x_NE), torch.zeros_like(head_VE, dtype=torch.float32)
-        rows = max(ROWS_AT_LEAST, LOGITS_AT_ONCE.get(x_NE.device.type, LOGITS_AT_ONCE_ELSEWHERE) // len(head_VE))
-        for piece in (slice(start, start + rows) for start in range(0, len(x_NE), rows)):
-            x_PE, is_target_P1, column_P1 = x_NE[piece], is_target_N1[piece], column_N1[piece]
-            logits_PV = (x_PE @ head_VE.t()).float()
-            p_PV = logits_PV.softmax(-1)
-            # log sum exp, from the largest logit and its probability: exact, and quicker than logsumexp
-            normaliser_P1 = logits_PV.amax(-1, keepdim=True) - p_PV.amax(-1, keepdim=True).log()
-            torch.mul(normaliser_P1 - logits_PV.gather(1, column_P1), is_target_P1, out=losses_N1[piece])
-            if wants_gradient:
-                grad_x_NE, grad_head_VE = ctx.grads
-                grad_PV = p_PV.scatter_add_(1, column_P1, torch.full_like(normaliser_P1, -1.0)).to(x_NE.dtype)
-                torch.mul(grad_PV @ head_VE, is_target_P1, out=grad_x_NE[piece])
-                grad_head_VE += grad_PV.t() @ (x_PE * is_target_P1)
-        losses_B = losses_N1.view_as(targets_BS).sum(-1)
-        ctx.mark_non_differentiable(losses_B)
-        return losses_B.sum(), losses_B
-
-    @staticmethod
-    def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        grad_x_NE, grad_head_VE = ctx.grads
-        return (grad_x_NE * grad).to(grad_x_NE.dtype), (grad_head_VE * grad).to(grad_x_NE.dtype), None, None
