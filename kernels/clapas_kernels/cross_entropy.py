@@ -18,6 +18,8 @@ laid out with the same distance to those places, so the same split serves both. 
 Traffic, bf16, N rows, in bytes: forward 2 NV + 16 N; backward 4 NV + 16 N; with gradient 4 NV + 12 N.
 """
 
+# pyright: reportPossiblyUnboundVariable=false
+# a kernel's branches on constants are taken by its compiler: what one binds, the others under it find
 from __future__ import annotations
 
 from typing import Literal
@@ -150,7 +152,7 @@ def _normaliser(
         edge = wide(tl.load(X + begin + columns, mask=is_there, other=float("-inf")))
         largest = tl.max(edge, 0)
         total = tl.sum(tl.exp(edge - _finite(largest)), 0)
-    for start in tl.range(0, body, PIECE, num_stages=2):
+    for start in tl.range(0, body, PIECE, num_stages=2):  # pyright: ignore[reportGeneralTypeIssues]
         x = wide(tl.load(X + first + start + lanes, mask=start + lanes < body, other=float("-inf")))
         larger = tl.maximum(largest, tl.max(x, 0))
         reference = _finite(larger)
@@ -257,7 +259,7 @@ def _with_gradient(
             normaliser = _normaliser(X, begin, before, body, V, PIECE, UNIT, HAS_EDGES)
             loss = _loss(X, begin, target, normaliser, z_loss, V)
         tl.store(LOSSES + row, loss)
-        for start in tl.range(0, tl.maximum(body, 1), PIECE):
+        for start in tl.range(0, tl.maximum(body, 1), PIECE):  # pyright: ignore[reportGeneralTypeIssues]
             _store_gradients(
                 X, GRAD_X, begin, grad_begin, before, body, target, is_target, normaliser, grad, z_loss, start,
                 V, PIECE, UNIT, HAS_EDGES,

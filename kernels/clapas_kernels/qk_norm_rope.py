@@ -149,7 +149,7 @@ def _backward(
     weights = tl.where(is_query, Q_WEIGHT, K_WEIGHT) + lanes
     weights = tl.multiple_of(weights, (1, ALIGNMENT * (Q_WEIGHT.dtype.element_ty.primitive_bitwidth // 8)))
     grad_weight = tl.zeros((HEADS, 2 * HALF), PARTIAL.dtype.element_ty)
-    for taken in tl.range(program // tiles, tokens, tl.num_programs(0) // tiles, num_stages=2):
+    for taken in tl.range(program // tiles, tokens, tl.num_programs(0) // tiles, num_stages=2):  # pyright: ignore[reportGeneralTypeIssues]
         row, batch, token = place_of(taken, length)
         at = heads_at(
             Q, K, V, batch, token, heads, q_batch, q_token, q_head, k_batch, k_token, k_head, v_batch, v_token, v_head,

@@ -113,7 +113,7 @@ class _AddReference(torch.autograd.Function):
     def backward(ctx, grad_NE: Tensor | None, grad_sum_NE: Tensor | None):  # pyright: ignore[reportIncompatibleMethodOverride]
         if grad_NE is None:
             return grad_sum_NE, grad_sum_NE, None, None
-        grad_x_NE, grad_weight_E = norm_gradients(grad_NE, *ctx.saved_tensors, grad_sum_NE)
+        grad_x_NE, grad_weight_E = norm_gradients(grad_NE, *ctx.saved_tensors, grad_sum_NE=grad_sum_NE)
         return grad_x_NE, grad_x_NE, grad_weight_E, None
 
 
@@ -144,7 +144,7 @@ def _backward(
     columns = tl.arange(0, BLOCK)
     weight = load_row(WEIGHT, columns, N, BLOCK)
     grad_weight = tl.zeros_like(weight)
-    for taken in tl.range(program, rows, programs, num_stages=2):
+    for taken in tl.range(program, rows, programs, num_stages=2):  # pyright: ignore[reportGeneralTypeIssues]
         row = taken.to(tl.int64)
         x = load_row(X + row * (x_stride * ALIGNMENT), columns, N, BLOCK)
         grad = load_row(GRAD + row * (grad_stride * ALIGNMENT), columns, N, BLOCK)

@@ -260,7 +260,7 @@ class Contract:
         """That of a sum, which has no strides, as autograd hands it over."""
         inputs = self.operation.inputs(self.operation.odd[0], torch.float32)
         results = several(self.operation.function(*inputs))
-        found = torch.autograd.grad(sum(x.sum() for x in results), wanting(inputs))
+        found = torch.autograd.grad(sum((x.sum() for x in results), start=torch.zeros(())), wanting(inputs))
         wanted = torch.autograd.grad(several(self.operation.function(*inputs)), wanting(inputs), _ones(results))
         for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
             torch.testing.assert_close(one, other, msg=f"gradient {number}")

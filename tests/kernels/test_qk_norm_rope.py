@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -63,9 +64,10 @@ def error_of_packed(part: int) -> Callable[[torch.dtype, Results, Results], floa
     return error
 
 
+@pytest.mark.slow
 class TestQKNormRope(Contract):
     operation = Operation(
-        function=lambda *tensors: qk_norm_rope(*tensors, EPS),
+        function=lambda *tensors: qk_norm_rope(*tensors, eps=EPS),
         formula=formula,
         make=make,
         without_gradient=(4, 5),
@@ -80,7 +82,7 @@ class TestQKNormRope(Contract):
 
 class TestPackedQKNormRope(Contract):
     operation = Operation(
-        function=lambda *tensors: packed_qk_norm_rope(*tensors, EPS, HEADS, SHARED),
+        function=lambda *tensors: packed_qk_norm_rope(*tensors, eps=EPS, heads=HEADS, shared=SHARED),
         formula=packed,
         make=make_packed,
         without_gradient=(3, 4),

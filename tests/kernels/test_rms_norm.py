@@ -81,4 +81,5 @@ def test_only_the_sum_may_be_used(implementation: str) -> None:
     """Of `add_rms_norm`: its gradient passes, and the weight has none."""
     x, residual, weight = torch.ones(2, 8, requires_grad=True), torch.ones(2, 8), torch.ones(8, requires_grad=True)
     total = add_rms_norm(x, residual, weight, EPS)[1]
-    assert torch.equal(*torch.autograd.grad(total, x, torch.full((2, 8), 3.0)), torch.full((2, 8), 3.0))
+    (grad,) = torch.autograd.grad(total, x, torch.full((2, 8), 3.0))
+    assert torch.equal(grad, torch.full((2, 8), 3.0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -66,7 +68,9 @@ def error_of_products(dtype: torch.dtype, inputs: Results, grads: Results) -> fl
     return 2.0**-24 * wholes if dtype == torch.float32 else 0.0
 
 
-UNFUSED = dict.fromkeys(("output 0", "output 1", "gradient 0", "gradient 1"), error_of_products)
+UNFUSED: dict[str, Callable[[torch.dtype, Results, Results], float]] = {
+    f"{kind} {number}": error_of_products for kind in ("output", "gradient") for number in (0, 1)
+}
 
 
 class TestRope(Contract):
@@ -81,6 +85,7 @@ class TestRope(Contract):
     )
 
 
+@pytest.mark.slow
 class TestHeadMajorRope(Contract):
     operation = Operation(
         function=lambda q, k, cos, sin: rope(q.transpose(1, 2), k.transpose(1, 2), cos, sin),
@@ -93,6 +98,7 @@ class TestHeadMajorRope(Contract):
     )
 
 
+@pytest.mark.slow
 class TestPackedRope(Contract):
     operation = Operation(
         function=lambda qkv, cos, sin: packed_rope(qkv, cos, sin, HEADS, SHARED),

@@ -25,7 +25,7 @@ def forward(tokens: int, heads: int, shared: int, head_dim: int) -> Launch:
     q, k = random(1, tokens, heads, head_dim), random(1, tokens, shared, head_dim)
     others = random(head_dim), random(head_dim), *(random(1, tokens, 1, head_dim // 2) for _ in range(2))
     minimal = ((2 * (heads + shared) + 1) * tokens + 2) * head_dim * BF16
-    return Launch(lambda: forward_triton(q, k, *others, EPS), (q, k, *others), minimal)
+    return Launch(lambda: forward_triton(q, k, *others, eps=EPS), (q, k, *others), minimal)
 
 
 @case("qk_norm_rope", "backward", SHAPES, ratio_at_most=1.02, occupancy_at_least=0.4, multiprocessors=1)
@@ -37,7 +37,8 @@ def backward(tokens: int, heads: int, shared: int, head_dim: int) -> Launch:
     q, k = (random(1, tokens, n, head_dim) for n in (heads, shared))
     others = random(head_dim), random(head_dim), *(random(1, tokens, 1, head_dim // 2) for _ in range(2))
     minimal = ((3 * (heads + shared) + 1) * tokens + 4) * head_dim * BF16
-    return Launch(lambda: backward_triton(*grads, q, k, *others, EPS), (*grads, q, k, *others), minimal)
+    inputs = [*grads, q, k, *others]
+    return Launch(lambda: backward_triton(*inputs, eps=EPS), inputs, minimal)
 
 
 @case("packed_qk_norm_rope", "forward", SHAPES, ratio_at_most=1.02, occupancy_at_least=0.5)
@@ -46,7 +47,9 @@ def packed_forward(tokens: int, heads: int, shared: int, head_dim: int) -> Launc
     qkv = random(1, tokens, (heads + 2 * shared) * head_dim)
     others = random(head_dim), random(head_dim), *(random(1, tokens, 1, head_dim // 2) for _ in range(2))
     minimal = ((2 * (heads + 2 * shared) + 1) * tokens + 2) * head_dim * BF16
-    return Launch(lambda: packed_forward_triton(qkv, *others, EPS, heads, shared), (qkv, *others), minimal)
+    return Launch(
+        lambda: packed_forward_triton(qkv, *others, eps=EPS, heads=heads, shared=shared), (qkv, *others), minimal
+    )
 
 
 @case("packed_qk_norm_rope", "backward", SHAPES, ratio_at_most=1.02, occupancy_at_least=0.3, multiprocessors=1)
@@ -56,4 +59,5 @@ def packed_backward(tokens: int, heads: int, shared: int, head_dim: int) -> Laun
     qkv = random(1, tokens, (heads + 2 * shared) * head_dim)
     others = random(head_dim), random(head_dim), *(random(1, tokens, 1, head_dim // 2) for _ in range(2))
     minimal = ((3 * heads + 5 * shared + 1) * tokens + 4) * head_dim * BF16
-    return Launch(lambda: packed_backward_triton(*grads, qkv, *others, EPS), (*grads, qkv, *others), minimal)
+    inputs = [*grads, qkv, *others]
+    return Launch(lambda: packed_backward_triton(*inputs, eps=EPS), inputs, minimal)
