@@ -24,7 +24,17 @@ from clapas.model.cache import KeyValueCache
 from clapas.model.config import ModelConfig
 from clapas.model.experts import MixtureOfExperts
 from clapas.model.rotary import rotary_angles
-from clapas_kernels import Documents, add_rms_norm, linear_cross_entropy, rms_norm, rope, swiglu, swiglu_linear
+from clapas_kernels import (
+    Documents,
+    add_rms_norm,
+    linear_cross_entropy,
+    qk_norm_rope,
+    rms_norm,
+    rope,
+    swiglu,
+    swiglu_linear,
+)
+from clapas_kernels.dispatch import runs_triton
 
 
 class Context(NamedTuple):
@@ -84,15 +94,22 @@ class Attention(nn.Module):
     def forward(self, x_BSE: Tensor, context: Context) -> Tensor:
         heads = (*x_BSE.shape[:2], -1, self.head_dim)  # -1: under tensor parallelism a rank holds some of the heads
         q_BSHD, k_BSKD, v_BSKD = (proj(x_BSE).view(heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
-        if self.q_norm is not None and self.k_norm is not None:
-            q_BSHD, k_BSKD = self.q_norm(q_BSHD), self.k_norm(k_BSKD)
-        q_BHSD, k_BKTD = rope(q_BSHD, k_BSKD, context.cos, context.sin)
+        q_BHSD, k_BKTD = self._turned(q_BSHD, k_BSKD, context.cos, context.sin)
         v_BKTD = v_BSKD.transpose(1, 2)
         if context.cache is not None:
             k_BKTD, v_BKTD = context.cache.extend(self.layer, k_BKTD, v_BKTD)
         attend = operations.attention if self.exchange is None else partial(self.exchange, operations.attention)
         mixed_BHSD = attend(q_BHSD, k_BKTD, v_BKTD, context.mask, context.is_causal, context.documents)
         return self.o_proj(mixed_BHSD.transpose(1, 2).flatten(2))
+
+    def _turned(self, q_BSHD: Tensor, k_BSKD: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys, normalised where the model does that, at the angles of their positions."""
+        if self.q_norm is None or self.k_norm is None:
+            return rope(q_BSHD, k_BSKD, cos, sin)
+        weights = self.q_norm.weight, self.k_norm.weight
+        if runs_triton(q_BSHD) and not hasattr(weights[0], "ds_id"):  # ZeRO-3 gathers what a module of its own reads
+            return qk_norm_rope(q_BSHD, k_BSKD, *weights, cos, sin, self.q_norm.eps)
+        return rope(self.q_norm(q_BSHD), self.k_norm(k_BSKD), cos, sin)
 
 
 class GatedProjection(nn.Linear):
