@@ -4,18 +4,24 @@ Usable alone: nothing here but torch, and triton where it is installed. `use` pi
 which one runs on this machine; `python -m clapas_kernels.proof` proves the kernels without a GPU.
 """
 
+from clapas_kernels.cross_entropy import cross_entropy, cross_entropy_with_gradient
 from clapas_kernels.dispatch import explain, use
 from clapas_kernels.linear_cross_entropy import linear_cross_entropy
+from clapas_kernels.qk_norm_rope import packed_qk_norm_rope, qk_norm_rope
 from clapas_kernels.rms_norm import add_rms_norm, rms_norm
 from clapas_kernels.rope import packed_rope, rope
 from clapas_kernels.swiglu import packed_swiglu, swiglu, swiglu_linear
 
 __all__ = [
     "add_rms_norm",
+    "cross_entropy",
+    "cross_entropy_with_gradient",
     "explain",
     "linear_cross_entropy",
+    "packed_qk_norm_rope",
     "packed_rope",
     "packed_swiglu",
+    "qk_norm_rope",
     "rms_norm",
     "rope",
     "swiglu",

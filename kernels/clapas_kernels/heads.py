@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from clapas_kernels.language import cdiv, jit, next_power_of_2, tl
 from clapas_kernels.rows import WIDEST_ACCESS, warps_for, wide
 
 LANES = 1024
-"""Pairs that a program turns at once: with 128 threads, 16 bytes of bf16 for each half."""
+"""Lanes of a program's tile: with 128 threads, 16 bytes of bf16 of each access."""
 
 
 def as_heads(x_BSHD: Tensor) -> Tensor:
@@ -39,38 +40,54 @@ def unpacked(qkv_BSF: Tensor, heads: int, shared: int) -> tuple[Tensor, Tensor, 
     return q, k, v
 
 
-def arguments(read: Sequence[Tensor], written: Sequence[Tensor], cos: Tensor, sin: Tensor) -> tuple[dict, int, int]:
+def arguments(
+    read: Sequence[Tensor],
+    written: Sequence[Tensor],
+    cos: Tensor,
+    sin: Tensor,
+    also: Sequence[Tensor] = (),
+    halves: int = 2,
+) -> tuple[dict[str, Any], int, int]:
     """What the kernels of heads are told: their arguments by name, tiles a token, and tokens.
 
     read: q, k and perhaps v, each (B, S, heads, D), of contiguous heads. written: the same, contiguous within a token.
-    cos, sin: (B or 1, S, 1, D/2).
+    cos, sin: (B or 1, S, 1, D/2). also: q and k that are read beside them, "Q_IN" and "K_IN".
+    halves: 2 where a lane holds a pair, 1 where it holds one element.
     """
     batch, length, heads, head_dim = read[0].shape
     shared = read[1].shape[2]
     half = next_power_of_2(head_dim // 2)
     total = heads + shared * (len(read) - 1)
-    tile = min(next_power_of_2(total), max(1, LANES // half))
+    lanes_of_head = 2 * half // halves
+    tile = min(next_power_of_2(total), max(1, LANES // lanes_of_head))
+    inputs = dict(zip("qkv", (*read, read[-1]), strict=False)) | dict(zip(("q_in", "k_in"), also, strict=False))
     strides = {
         f"{name}_{axis}": x.stride(number)
-        for name, x in zip("qkv", (*read, read[-1]), strict=False)
+        for name, x in inputs.items()
         for number, axis in enumerate(("batch", "token", "head"))
     }
     strides |= {f"{name}_out": x.stride(1) for name, x in zip("qkv", (*written, written[-1]), strict=False)}
     item = read[0].element_size()
-    places = (x.data_ptr() // item for x in (*read, *written))
+    places = (x.data_ptr() // item for x in (*read, *written, *also))
     unit = math.gcd(WIDEST_ACCESS // item, head_dim // 2, *strides.values(), *places)
     angles = {"COS": cos.contiguous(), "SIN": sin.contiguous(), "angle_batch": length if len(cos) > 1 else 0}
-    tensors = dict(zip(("Q", "K", "V"), (*read, read[-1]), strict=False))
+    tensors = {name.upper(): x for name, x in inputs.items()}
     tensors |= dict(zip(("Q_OUT", "K_OUT", "V_OUT"), (*written, written[-1]), strict=False))
     shape = {
         "length": length, "H": heads, "SHARED": shared, "D": head_dim, "HEADS": tile, "HALF": half,
-        "ALIGNMENT": unit, "COPIES": len(read) == 3, "num_warps": warps_for(tile * half, read[0]),
+        "ALIGNMENT": unit, "COPIES": len(read) == 3, "num_warps": warps_for(tile * lanes_of_head, read[0]),
     }  # fmt: skip
     return (
         tensors | angles | {name: x // unit for name, x in strides.items()} | shape,
         cdiv(total, tile),
         batch * length,
     )
+
+
+@jit
+def place_of(row, length):
+    """A token of the batch, its sample and its place in it, in int64: divided before, which takes fewer registers."""
+    return row.to(tl.int64), (row // length).to(tl.int64), (row % length).to(tl.int64)
 
 
 @jit

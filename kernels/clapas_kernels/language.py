@@ -11,6 +11,7 @@ from typing import Any
 
 try:
     import triton
+    import triton.knobs
     import triton.language as tl
 
     jit: Any = triton.jit

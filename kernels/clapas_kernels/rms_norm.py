@@ -60,13 +60,14 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(wide_dtype(x.dtype))
 
 
-def _normalise(wide_NE: Tensor, weight_E: Tensor, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """y in `dtype`, and r, (..., 1)."""
+def normalise(x_NE: Tensor, weight_E: Tensor, eps: float, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """y in `dtype`, by default that of x, and r, (..., 1)."""
+    wide_NE = _wide(x_NE)
     scale_N1 = torch.rsqrt(wide_NE.square().mean(-1, keepdim=True) + eps)
-    return (wide_NE * scale_N1).mul_(weight_E).to(dtype), scale_N1
+    return (wide_NE * scale_N1).mul_(weight_E).to(dtype or x_NE.dtype), scale_N1
 
 
-def _gradients(
+def norm_gradients(
     grad_NE: Tensor, x_NE: Tensor, weight_E: Tensor, scale_N1: Tensor, grad_sum_NE: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """dx and dweight; scale_N1: r. See the module."""
@@ -87,13 +88,13 @@ class _Reference(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-        y_NE, scale_N1 = _normalise(_wide(x_NE), weight_E, eps, x_NE.dtype)
+        y_NE, scale_N1 = normalise(x_NE, weight_E, eps)
         ctx.save_for_backward(x_NE, weight_E, scale_N1)
         return y_NE
 
     @staticmethod
     def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return *_gradients(grad_NE, *ctx.saved_tensors), None
+        return *norm_gradients(grad_NE, *ctx.saved_tensors), None
 
 
 class _AddReference(torch.autograd.Function):
@@ -102,7 +103,7 @@ class _AddReference(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         wide_NE = _wide(x_NE) + residual_NE
-        y_NE, scale_N1 = _normalise(wide_NE, weight_E, eps, x_NE.dtype)
+        y_NE, scale_N1 = normalise(wide_NE, weight_E, eps, x_NE.dtype)
         sum_NE = wide_NE.to(x_NE.dtype)
         ctx.save_for_backward(sum_NE, weight_E, scale_N1)
         ctx.set_materialize_grads(False)
@@ -112,7 +113,7 @@ class _AddReference(torch.autograd.Function):
     def backward(ctx, grad_NE: Tensor | None, grad_sum_NE: Tensor | None):  # pyright: ignore[reportIncompatibleMethodOverride]
         if grad_NE is None:
             return grad_sum_NE, grad_sum_NE, None, None
-        grad_x_NE, grad_weight_E = _gradients(grad_NE, *ctx.saved_tensors, grad_sum_NE)
+        grad_x_NE, grad_weight_E = norm_gradients(grad_NE, *ctx.saved_tensors, grad_sum_NE=grad_sum_NE)
         return grad_x_NE, grad_x_NE, grad_weight_E, None
 
 
@@ -143,7 +144,7 @@ def _backward(
     columns = tl.arange(0, BLOCK)
     weight = load_row(WEIGHT, columns, N, BLOCK)
     grad_weight = tl.zeros_like(weight)
-    for taken in tl.range(program, rows, programs, num_stages=2):
+    for taken in tl.range(program, rows, programs, num_stages=2):  # pyright: ignore[reportGeneralTypeIssues]
         row = taken.to(tl.int64)
         x = load_row(X + row * (x_stride * ALIGNMENT), columns, N, BLOCK)
         grad = load_row(GRAD + row * (grad_stride * ALIGNMENT), columns, N, BLOCK)
@@ -216,19 +217,19 @@ def backward_triton(
 
 
 def _forward_reference(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-    return _normalise(_wide(x_NE), weight_E, eps, x_NE.dtype)[0].contiguous()
+    return normalise(x_NE, weight_E, eps)[0].contiguous()
 
 
 def _add_forward_reference(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     wide_NE = _wide(x_NE) + residual_NE
-    return _normalise(wide_NE, weight_E, eps, x_NE.dtype)[0].contiguous(), wide_NE.to(x_NE.dtype).contiguous()
+    return normalise(wide_NE, weight_E, eps, x_NE.dtype)[0].contiguous(), wide_NE.to(x_NE.dtype).contiguous()
 
 
 def _backward_reference(
     grad_NE: Tensor, x_NE: Tensor, weight_E: Tensor, eps: float, grad_sum_NE: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    _, scale_N1 = _normalise(_wide(x_NE), weight_E, eps, x_NE.dtype)
-    grad_x_NE, grad_weight_E = _gradients(grad_NE, x_NE, weight_E, scale_N1, grad_sum_NE)
+    _, scale_N1 = normalise(x_NE, weight_E, eps)
+    grad_x_NE, grad_weight_E = norm_gradients(grad_NE, x_NE, weight_E, scale_N1, grad_sum_NE)
     return grad_x_NE.contiguous(), grad_weight_E
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from clapas_kernels.dispatch import register, runs_triton
-from clapas_kernels.heads import angles_at, arguments, as_heads, heads_at, load_pairs, store_pairs, unpacked
+from clapas_kernels.heads import angles_at, arguments, as_heads, heads_at, load_pairs, place_of, store_pairs, unpacked
 from clapas_kernels.language import jit, tl
 
 
@@ -53,10 +53,11 @@ def rotate(x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return _Rotate.apply(x_BSHD, cos, sin)  # pyright: ignore[reportReturnType] autograd.Function is untyped
 
 
-def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The formula, of any leading dimensions."""
     left, right = x.chunk(2, -1)
-    turned = torch.addcmul(left * cos, right, sin, value=-1), torch.addcmul(right * cos, left, sin)
-    return torch.cat(turned, -1)
+    halves = torch.addcmul(left * cos, right, sin, value=-1), torch.addcmul(right * cos, left, sin)
+    return torch.cat(halves, -1)
 
 
 class _Rotate(torch.autograd.Function):
@@ -66,7 +67,7 @@ class _Rotate(torch.autograd.Function):
     def forward(ctx, x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
         if torch.compiler.is_compiling():  # the compiler has no temporaries to save, and follows no `out=` into views
-            return _turned(x_BSHD, cos, sin).transpose(1, 2).contiguous()
+            return turned(x_BSHD, cos, sin).transpose(1, 2).contiguous()
         batch, length, heads, head_dim = x_BSHD.shape
         turned_BHSD = x_BSHD.new_empty(batch, heads, length, head_dim)
         _turn(x_BSHD, cos, sin, out=turned_BHSD.transpose(1, 2))
@@ -76,7 +77,7 @@ class _Rotate(torch.autograd.Function):
     def backward(ctx, grad_BHSD: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         cos, sin = ctx.saved_tensors
         if torch.compiler.is_compiling():
-            return _turned(grad_BHSD.transpose(1, 2), cos, -sin), None, None
+            return turned(grad_BHSD.transpose(1, 2), cos, -sin), None, None
         batch, heads, length, head_dim = grad_BHSD.shape
         turned_BSHD = grad_BHSD.new_empty(batch, length, heads, head_dim)
         _turn(grad_BHSD.transpose(1, 2), cos, -sin, out=turned_BSHD)
@@ -102,8 +103,7 @@ def _rope_kernel(
     in_all: tl.constexpr = H + SHARED + (SHARED if COPIES else 0)
     tiles: tl.constexpr = (in_all + HEADS - 1) // HEADS
     program = tl.program_id(0)
-    row = (program // tiles).to(tl.int64)
-    batch, token = row // length, row % length
+    row, batch, token = place_of(program // tiles, length)
     heads = program % tiles * HEADS + tl.arange(0, HEADS)
     cos, sin = angles_at(COS, SIN, batch, token, angle_batch, D, HALF)
     if not FORWARD:
@@ -168,18 +168,18 @@ def packed_like(parts_BSHD: list[Tensor]) -> Tensor:
 
 def _reference(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, forward: bool) -> tuple[Tensor, Tensor]:
     sin = sin if forward else -sin
-    return _turned(q, cos, sin), _turned(k, cos, sin)
+    return turned(q, cos, sin), turned(k, cos, sin)
 
 
 def _packed_reference(
     qkv_BSF: Tensor, cos: Tensor, sin: Tensor, heads: int, shared: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     q, k, v = unpacked(qkv_BSF, heads, shared)
-    return _turned(q, cos, sin), _turned(k, cos, sin), v.clone(memory_format=torch.contiguous_format)
+    return turned(q, cos, sin), turned(k, cos, sin), v.clone(memory_format=torch.contiguous_format)
 
 
 def _packed_backward_reference(q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    return torch.cat([_turned(q, cos, -sin), _turned(k, cos, -sin), v], 2).flatten(2)
+    return torch.cat([turned(q, cos, -sin), turned(k, cos, -sin), v], 2).flatten(2)
 
 
 def _save_angles(ctx, inputs, output) -> None:

@@ -46,6 +46,7 @@ class TestSwiglu(Contract):
     )
 
 
+@pytest.mark.slow
 class TestPackedSwiglu(Contract):
     operation = Operation(
         function=packed_swiglu,
