@@ -7,11 +7,11 @@ Rows, losses and gradients of logits: `cross_entropy_rows`. With g the gradient 
     d hidden = g weight;   d weight = g^T hidden
 
 A batch's logits are the largest tensor of training by far. A row's gradient needs that row's logits alone, so rows are
-taken in chunks: one product makes a chunk's logits, a kernel overwrites them with g, two products make the chunk's share
-of the gradients (as in Liger-Kernel, Hsu et al., 2024, arXiv:2410.10989). All of it in the forward pass; the backward
-pass multiplies by the upstream gradient, one number. Measured on a CPU (fp32, 1 thread, T = 8,192, V = 32,768, E = 512,
-oneDNN): 8.7 s, against 11.8 s where the backward pass makes the logits a second time (a fourth product), 11.3 s with
-`torch.nn.functional.linear_cross_entropy` and 11 to 14 s with plain logits.
+taken in chunks: one product makes a chunk's logits, a kernel overwrites them with g, two products make the chunk's
+share of the gradients (as in Liger-Kernel, Hsu et al., 2024, arXiv:2410.10989). All of it in the forward pass; the
+backward pass multiplies by the upstream gradient, one number. Measured on a CPU (fp32, 1 thread, T = 8,192, V = 32,768,
+E = 512, oneDNN): 8.7 s, against 11.8 s where the backward pass makes the logits a second time (a fourth product),
+11.3 s with `torch.nn.functional.linear_cross_entropy` and 11 to 14 s with plain logits.
 
 d weight is summed over chunks in fp32, or fp64 for fp64, and rounded once, after the upstream gradient. Logits are
 rounded to the dtype of hidden, as the product of a plain linear layer is.
@@ -24,8 +24,8 @@ Traffic, b = 2 bytes an element of bf16, T tokens, n = T / C chunks of C rows; e
     d weight, times the upstream gradient: read, written         (4 + b) V E
     hidden read twice, d hidden written, read, written           5 b T E
 
-At T = 16,384, E = 4,096, V = 128,256 and C = 4,096: 21.0 + 8.4 + 14.7 + 3.2 + 0.7 = 48.0 GB: 14 ms at the bandwidth of an
-H100, beside 75 ms of products. At C = 512, as Liger-Kernel chooses: 227 GB. At C = 8,192: 35.3 GB.
+At T = 16,384, E = 4,096, V = 128,256 and C = 4,096: 21.0 + 8.4 + 14.7 + 3.2 + 0.7 = 48.0 GB: 14 ms at the bandwidth of
+an H100, beside 75 ms of products. At C = 512, as Liger-Kernel chooses: 224 GB. At C = 8,192: 35 GB.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from clapas_kernels.rows import as_rows, warps_for, wide, wide_dtype
 LOGITS_ON_CPU = 2**22
 """Logits of a chunk on a CPU: 16 MiB in fp32, which stay in a processor's last cache."""
 ROWS_ON_CPU = 256
-"""Rows of a chunk on a CPU, at least: d weight is read and written once a chunk. Measured as above: 128 rows take 9.9 s,
-256 8.7 s, 512 9.0 s, 4,096 9.3 s."""
+"""Rows of a chunk on a CPU, at least: d weight is read and written once a chunk. Measured as above: 128 rows take
+9.9 s, 256 8.7 s, 512 9.0 s, 4,096 9.3 s."""
 ROWS = 4_096
 """Rows of a chunk on an accelerator, at least where they fit: see the traffic above."""
 ROWS_AT_LEAST = 128
@@ -107,8 +107,8 @@ def rows_of_chunk(hidden: Tensor, weight_VE: Tensor) -> int:
 def rows_that_fit(row_bytes: int, free: int, total: int) -> int:
     """`ROWS` or more on an accelerator with `total` bytes, unless those that are `free` are short.
 
-    The size of a chunk orders the sum of d weight, so it must not follow each byte that comes and goes: it is a power of
-    two, and what is free only matters where it is too little.
+    The size of a chunk orders the sum of d weight, so it must not follow each byte that comes and goes: it is a power
+    of two, and what is free only matters where it is too little.
     """
     rows = max(ROWS, next_power_of_2(total // SHARE_OF_MEMORY // row_bytes + 1) // 2)
     while rows > ROWS_AT_LEAST and rows * row_bytes > free // SHARE_OF_FREE_MEMORY:
@@ -137,7 +137,9 @@ def in_chunks(
         chunk = slice(start, start + rows)
         x_CE = hidden[chunk]
         logits_CV = torch.mm(x_CE, weight_VE.t(), out=held_CV[: len(x_CE)])
-        losses[chunk], normalisers[chunk] = losses_of_rows(logits_CV, targets[chunk], z_loss, wants_hidden or wants_weight)
+        losses[chunk], normalisers[chunk] = losses_of_rows(
+            logits_CV, targets[chunk], z_loss, wants_hidden or wants_weight
+        )
         if wants_hidden:
             torch.mm(logits_CV, weight_VE, out=grad_hidden[chunk])
         if wants_weight:

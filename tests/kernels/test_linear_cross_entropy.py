@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +17,8 @@ from torch.utils._pytree import tree_leaves
 from clapas_kernels import linear_cross_entropy
 from clapas_kernels.cross_entropy_rows import losses_reference, losses_triton, padded
 from clapas_kernels.dispatch import runs_triton
-from clapas_kernels.linear_cross_entropy import in_chunks, rows_that_fit
+from clapas_kernels.linear_cross_entropy import ROWS, in_chunks, rows_that_fit
+from clapas_kernels.proof.operations.linear_cross_entropy import backward_bytes, forward_bytes
 from kernels.contract import Contract, Operation, Results, Sizes
 
 Z_LOSS = 0.01
@@ -82,13 +85,13 @@ def error_of_weight(dtype: torch.dtype, inputs: Results, grads: Results) -> floa
 
 
 class LargestTensor(TorchDispatchMode):
-    """How many elements the largest result of any operator holds."""
+    """How many bytes the largest result of any operator holds."""
 
     largest = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         results = func(*args, **(kwargs or {}))
-        sizes = (x.untyped_storage().nbytes() // x.element_size() for x in tree_leaves(results) if isinstance(x, Tensor))
+        sizes = (x.untyped_storage().nbytes() for x in tree_leaves(results) if isinstance(x, Tensor))
         self.largest = max(self.largest, *sizes, 0)
         return results
 
@@ -135,12 +138,12 @@ def test_chunks_change_nothing(implementation: str) -> None:
 
 
 def test_the_gradient_of_the_weight_is_summed_in_fp32(implementation: str) -> None:
-    """Over 512 chunks of one row each, in bf16: a sum in bf16 would stop growing. Id 2 is never a target."""
-    hidden, weight = torch.ones(512, 4).bfloat16(), torch.zeros(3, 4).bfloat16()
-    targets = torch.randint(2, (512,), generator=torch.Generator().manual_seed(0))
+    """Over 256 chunks of one row each, in bf16: a sum in bf16 would stop growing. Id 2 is never a target."""
+    hidden, weight = torch.ones(256, 4).bfloat16(), torch.zeros(3, 4).bfloat16()
+    targets = torch.randint(2, (256,), generator=torch.Generator().manual_seed(0))
     *_, grad_weight = chunked(1, (hidden, weight, targets), z_loss=0.0)
     assert grad_weight.dtype == torch.float32
-    torch.testing.assert_close(grad_weight[2], torch.full((4,), 512 / 3), rtol=2**-8, atol=0)
+    torch.testing.assert_close(grad_weight[2], torch.full((4,), 256 / 3), rtol=2**-8, atol=0)
 
 
 def test_no_tensor_holds_all_logits(implementation: str) -> None:
@@ -148,7 +151,7 @@ def test_no_tensor_holds_all_logits(implementation: str) -> None:
     hidden, weight, targets = torch.randn(64, 4), torch.randn(300, 4), torch.zeros(64, dtype=torch.int64)
     with LargestTensor() as seen:
         chunked(8, (hidden, weight, targets))
-    assert seen.largest == 8 * padded(300)
+    assert seen.largest == 8 * padded(300) * 4
 
 
 def test_the_loss_of_each_row(implementation: str) -> None:
@@ -205,7 +208,7 @@ def test_a_second_derivative_is_refused(implementation: str) -> None:
     """The gradients are made in the forward pass: they have none of their own."""
     inputs = inputs_of()
     (grad,) = torch.autograd.grad(objective(*inputs), inputs[0], create_graph=True)
-    with pytest.raises(RuntimeError, match="does not require grad|not registered|no autograd"):
+    with pytest.raises(RuntimeError, match="does not require grad"):
         grad.sum().backward()
 
 
@@ -239,3 +242,39 @@ GB = 2**30
 def test_rows_of_a_chunk(vocabulary: int, free: int, total: int, rows: int) -> None:
     """At least 4,096 where they fit."""
     assert rows_that_fit(2 * vocabulary, free, total) == rows
+
+
+def test_the_modelled_traffic_of_a_large_vocabulary() -> None:
+    """16,384 tokens, E = 4,096, V = 128,256, bf16, chunks of 4,096 rows: at most 50 GB. The meter holds the same table
+    against what a chunked pass moves (the proof's case "linear_cross_entropy forward")."""
+    moved = forward_bytes(16_384, 4_096, 128_256, ROWS, 2) + backward_bytes(16_384, 4_096, 128_256, 2)
+    assert moved <= 50e9
+    assert moved == pytest.approx(47.95e9, rel=1e-3)
+
+
+class Kept:
+    """A saved tensor, which can be watched."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def test_a_graph_that_is_dropped_frees_its_gradients(implementation: str) -> None:
+    """Without a collector: what is saved for the backward pass, as large as the weight, is in no cycle."""
+    inputs = inputs_of()
+    watched: list[weakref.ref[Kept]] = []
+
+    def keep(tensor: Tensor) -> Kept:
+        kept = Kept(tensor)
+        watched.append(weakref.ref(kept))
+        return kept
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept.tensor):
+        found = objective(*inputs)
+    assert sorted(kept.tensor.numel() for kept in (ref() for ref in watched) if kept) == [37 * 12, 20 * 2 * 12]
+    gc.disable()
+    try:
+        del found
+        assert not any(ref() for ref in watched)
+    finally:
+        gc.enable()
