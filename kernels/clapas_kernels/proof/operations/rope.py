@@ -59,9 +59,9 @@ def packed_forward(tokens: int, heads: int, shared: int, head_dim: int) -> Launc
 def packed_backward(tokens: int, heads: int, shared: int, head_dim: int) -> Launch:
     """As forward: three gradients into one packed tensor, without `cat`."""
     grads = [random(1, tokens, n, head_dim) for n in (heads, shared, shared)]
-    cos, sin = (random(1, tokens, 1, head_dim // 2) for _ in range(2))
+    inputs = [*grads, *(random(1, tokens, 1, head_dim // 2) for _ in range(2))]
     return Launch(
-        lambda: packed_rope_backward_triton(*grads, cos=cos, sin=sin),
-        (*grads, cos, sin),
+        lambda: packed_rope_backward_triton(*inputs),
+        inputs,
         minimal_bytes(tokens, heads, shared, head_dim, copied=shared),
     )
