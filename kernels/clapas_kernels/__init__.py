@@ -4,6 +4,7 @@ Usable alone: nothing here but torch, and triton where it is installed. `use` pi
 which one runs on this machine; `python -m clapas_kernels.proof` proves the kernels without a GPU.
 """
 
+from clapas_kernels.adamw import adamw_step
 from clapas_kernels.cross_entropy import cross_entropy, cross_entropy_with_gradient
 from clapas_kernels.dispatch import explain, use
 from clapas_kernels.linear_cross_entropy import linear_cross_entropy
@@ -13,6 +14,7 @@ from clapas_kernels.rope import packed_rope, rope
 from clapas_kernels.swiglu import packed_swiglu, swiglu, swiglu_linear
 
 __all__ = [
+    "adamw_step",
     "add_rms_norm",
     "cross_entropy",
     "cross_entropy_with_gradient",
