@@ -8,6 +8,7 @@ from clapas_kernels.adamw import adamw_step
 from clapas_kernels.cross_entropy import cross_entropy, cross_entropy_with_gradient
 from clapas_kernels.dispatch import explain, use
 from clapas_kernels.linear_cross_entropy import linear_cross_entropy
+from clapas_kernels.newton_schulz import orthogonalise
 from clapas_kernels.qk_norm_rope import packed_qk_norm_rope, qk_norm_rope
 from clapas_kernels.rms_norm import add_rms_norm, rms_norm
 from clapas_kernels.rope import packed_rope, rope
@@ -20,6 +21,7 @@ __all__ = [
     "cross_entropy_with_gradient",
     "explain",
     "linear_cross_entropy",
+    "orthogonalise",
     "packed_qk_norm_rope",
     "packed_rope",
     "packed_swiglu",
