@@ -23,7 +23,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from clapas_kernels import use
 from clapas_kernels.dispatch import NAMESPACE
-from clapas_kernels.proof.interpreter import repaired
+from clapas_kernels.proof.interpreter import overflow_checked, repaired
 from clapas_kernels.proof.reserved import reserved
 from clapas_kernels.proof.traffic import Traffic
 from clapas_kernels.target import TARGETS, assume
@@ -33,7 +33,7 @@ Sizes = Mapping[str, int]
 
 ERROR_AT_MOST = 1.1
 """Relative to the error of the fp64 result rounded once (16 bits), or to the reference's error (fp32)."""
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+DTYPES = (torch.float32, torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow))
 MULTIPROCESSORS = 2
 """What launches see in these tests: few, so that a program has several rows."""
 
@@ -252,7 +252,8 @@ class Contract:
         results, _ = run(self.operation.function, inputs)
         grads = upstream(results)
         wanted = all_of(self.operation.function, inputs, grads)
-        found = all_of(self.operation.function, [far_apart(x) for x in inputs], [far_apart(g) for g in grads])
+        with overflow_checked():  # without, what overflows reads elsewhere, and this process ends
+            found = all_of(self.operation.function, [far_apart(x) for x in inputs], [far_apart(g) for g in grads])
         for name, tensor in wanted.items():
             torch.testing.assert_close(found[name], tensor, msg=name)
 
