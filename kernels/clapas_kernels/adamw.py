@@ -92,11 +92,11 @@ def _reference(
 
 
 def _store(stored: list[Tensor], values: tuple[Tensor, ...], seed: int | None, first: int, step: int) -> None:
-    is_rounded = seed is not None and any(x.dtype == torch.bfloat16 for x in stored)
-    words = random_words(seed, first, len(stored[0]), step) if is_rounded else (None,) * 4
-    for x, value, word in zip(stored, values, words, strict=False):
-        if x.dtype == torch.bfloat16:
-            x.copy_(value if word is None else round_stochastically(value, word.to(value.device)))
+    halves = [x.dtype == torch.bfloat16 for x in stored]
+    words = None if seed is None or not any(halves) else random_words(seed, first, len(stored[0]), step)
+    for number, (x, value) in enumerate(zip(stored, values, strict=True)):
+        if halves[number]:
+            x.copy_(value if words is None else round_stochastically(value, words[number].to(value.device)))
 
 
 # The kernel

@@ -118,7 +118,7 @@ def _symmetric_product(
     ROWS, COLUMNS = X + rows.to(tl.int64)[:, None] * stride, X + columns.to(tl.int64)[None, :] * stride
     is_row, is_column = (rows < size)[:, None], (columns < size)[None, :]
     total = tl.zeros((TILE, TILE), tl.float32)
-    for start in tl.range(0, depth, DEPTH, num_stages=STAGES):
+    for start in tl.range(0, depth, DEPTH, num_stages=STAGES):  # pyright: ignore[reportGeneralTypeIssues]
         places = start + inner
         one = tl.load(ROWS + places[None, :], mask=is_row & (places < depth)[None, :], other=0.0)
         other = tl.load(COLUMNS + places[:, None], mask=is_column & (places < depth)[:, None], other=0.0)

@@ -113,11 +113,12 @@ def test_shards_round_as_the_whole(implementation: str) -> None:
 
 def test_the_second_moment_falls_in_bf16_only_with_stochastic_rounding(implementation: str) -> None:
     """Where gradients vanish v = 0.999^t: rounded to the nearest it stays at 1 for ever."""
-    found = {}
+    found: dict[int | None, float] = {}
+    factors: dict[str, Any] = {**FACTORS, "betas": (0.9, 0.999)}
     for seed in (None, SEED):
         parameter, grad, first, second = (torch.full((1000,), x).bfloat16() for x in (0.0, 0.0, 0.0, 1.0))
         for step in range(1, 21):
-            adamw_step(parameter, grad, first, second, step=step, **FACTORS | {"betas": (0.9, 0.999)}, seed=seed)
+            adamw_step(parameter, grad, first, second, step=step, **factors, seed=seed)
         found[seed] = float(second.double().mean())
     assert found[None] == 1.0
     assert found[SEED] == pytest.approx(0.999**20, abs=0.001)

@@ -14,13 +14,12 @@ SHAPE = [{"elements": 65_536}]
 
 def launch(elements: int, seed: int | None, *dtypes: torch.dtype) -> Launch:
     """dtypes: of parameter, gradient and both moments."""
-    tensors = [random(elements, dtype=dtype) for dtype in dtypes]
-    parameter, grad, exp_avg, exp_avg_sq = tensors
+    tensors = parameter, grad, exp_avg, exp_avg_sq = [random(elements, dtype=dtype) for dtype in dtypes]
     exp_avg_sq.abs_()
     sizes = [x.dtype.itemsize for x in tensors]
     written: list[Tensor] = [parameter, exp_avg, exp_avg_sq]
     return Launch(
-        lambda: step_triton(*tensors, 2, 1e-3, 0.9, 0.95, 1e-8, 0.1, seed, 0),
+        lambda: step_triton(parameter, grad, exp_avg, exp_avg_sq, 2, 1e-3, 0.9, 0.95, 1e-8, 0.1, seed, 0),
         tensors,
         elements * (2 * sum(sizes) - grad.dtype.itemsize),
         written=written,
