@@ -41,7 +41,7 @@ from torch.torch_version import TorchVersion
 from clapas_kernels.cross_entropy_rows import losses_reference, losses_triton, padded
 from clapas_kernels.dispatch import register
 from clapas_kernels.language import cdiv, jit, next_power_of_2, tl
-from clapas_kernels.rows import as_rows, warps_for, wide, wide_dtype
+from clapas_kernels.rows import WIDEST_ACCESS, as_rows, warps_for, wide, wide_dtype
 
 LOGITS_ON_CPU = 2**22
 """Logits of a chunk on a CPU: 16 MiB in fp32, which stay in a processor's last cache."""
@@ -175,18 +175,26 @@ def _times_reference(factor: Tensor, grad_hidden_NE: Tensor, grad_weight_VE: Ten
 def times_triton(factor: Tensor, grad_hidden_NE: Tensor, grad_weight_VE: Tensor) -> tuple[Tensor, ...]:
     """d hidden and d weight times one number, both in the dtype of d hidden."""
     results = tuple(torch.empty_like(x, dtype=grad_hidden_NE.dtype) for x in (grad_hidden_NE, grad_weight_VE))
+    unit = WIDEST_ACCESS // grad_hidden_NE.element_size()
     for x, result in zip((grad_hidden_NE, grad_weight_VE), results, strict=True):
-        if x.numel():
-            grid = (cdiv(x.numel(), PIECE),)
-            _times[grid](factor, x, result, x.numel(), PIECE=PIECE, num_warps=warps_for(PIECE, result))
+        flat, flat_result = x.view(-1), result.view(-1)
+        body = x.numel() // unit * unit
+        for part, size in ((slice(0, body), unit), (slice(body, None), 1)):
+            if count := len(flat[part]):
+                _times[(cdiv(count, PIECE),)](
+                    factor, flat[part], flat_result[part], count // size,
+                    UNIT=size, PIECE=PIECE, num_warps=warps_for(PIECE, result),
+                )  # fmt: skip
     return results
 
 
 @jit
-def _times(FACTOR, X, RESULT, size, PIECE: tl.constexpr):
+def _times(FACTOR, X, RESULT, units, UNIT: tl.constexpr, PIECE: tl.constexpr):
+    """units: of UNIT elements, so that the compiler knows what it may load at once."""
     places = tl.program_id(0).to(tl.int64) * PIECE + tl.arange(0, PIECE)
-    product = wide(tl.load(X + places, mask=places < size)) * tl.load(FACTOR)
-    tl.store(RESULT + places, product.to(RESULT.dtype.element_ty), mask=places < size)
+    is_there = places < units * UNIT
+    product = wide(tl.load(X + places, mask=is_there)) * tl.load(FACTOR)
+    tl.store(RESULT + places, product.to(RESULT.dtype.element_ty), mask=is_there)
 
 
 # The operators

@@ -51,8 +51,8 @@ def losses(rows: int, vocabulary: int) -> Launch:
 
 @case("linear_cross_entropy", "forward", [SCALED], ratio_at_most=15.8)
 def forward(tokens: int, hidden: int, vocabulary: int, rows: int) -> Launch:
-    """In fp32, for a CPU adds no product of 16 bits to fp32. Reads hidden and weight, writes both gradients: 2 (T + V) E
-    elements, 1,179,648 bytes. The logits, which are not of the minimum, make it 15.7 times that: 18,546,688 bytes by
+    """In fp32, for a CPU adds no product of 16 bits to fp32. Reads hidden and weight, writes both gradients: 2 (T + V)
+    E elements, 1,179,648 bytes. The logits, which are not of the minimum, make it 15.7 times that: 18,546,688 bytes by
     `forward_bytes`, and the meter finds 0.1 % more, which are losses and targets."""
     x, weight, targets = (
         random(tokens, hidden, dtype=torch.float32),
