@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo demo-clean test test-slow test-all check format not-run reference clean
+.PHONY: help setup demo demo-clean test test-slow test-all check format not-run golden reference clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ check: $(READY) ## lint, format and types
 
 not-run: $(READY) ## write docs/not-run.md from the tests' markers
 	@$(BIN)/python -m pytest --collect-only -q --not-run docs/not-run.md tests/gpu >/dev/null
+
+golden: $(READY) ## write the kernels' figures, tests/kernels/golden.json; say in the commit why they moved
+	@$(BIN)/python -m clapas_kernels.proof --json > tests/kernels/golden.json
 
 reference: $(READY) ## write docs/recipe.md from the recipe's sections
 	@$(BIN)/python -m clapas.recipe.reference > docs/recipe.md

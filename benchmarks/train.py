@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from peers.job import SEQUENCE_LENGTH, Job, Shape
+from peers.job import Job, Shape
 from peers.race import Result, Side, race
 
 from clapas_data.manifest import open_manifest
@@ -157,7 +157,7 @@ def rows_of(figures: tuple[Figure, ...], results: list[Result]) -> list[dict[str
         ours, theirs = by_name[figure.ours], by_name[figure.theirs]
         ratios = [b / a for a, b in zip(ours.step_seconds, theirs.step_seconds, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
-        tokens = ours.side.job.batch * SEQUENCE_LENGTH
+        tokens = ours.side.job.batch * ours.side.job.sequence_length
         rates = (round(tokens / statistics.median(side.step_seconds)) for side in (ours, theirs))
         share = round(ours.facts["data_share"], 5)
         values = (figure.ours, figure.theirs, round(middle, 3), f"{low:.3f}-{high:.3f}", figure.reach, *rates, share)

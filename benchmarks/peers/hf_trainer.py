@@ -14,7 +14,7 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 import torch
 import transformers
 from deepspeed.ops import __compatible_ops__
-from job import SEQUENCE_LENGTH, Job, Samples
+from job import Job, Samples
 from job_recipe import BETAS, CLIPPING, LR, WEIGHT_DECAY, WITHOUT_END
 from turns import Turns
 
@@ -57,7 +57,7 @@ def model_of(job: Job) -> transformers.LlamaForCausalLM:
         num_attention_heads=shape.heads,
         intermediate_size=shape.intermediate_size,
         vocab_size=shape.vocab_size,
-        max_position_embeddings=SEQUENCE_LENGTH,
+        max_position_embeddings=job.sequence_length,
         tie_word_embeddings=True,
     )
     return transformers.LlamaForCausalLM(config)

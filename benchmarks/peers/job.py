@@ -12,8 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-SEQUENCE_LENGTH = 256
-
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -41,7 +39,7 @@ class Job:
 
     tokens: the `.bin` of a Megatron shard, of `dtype`, in a folder of its own. batch: samples a step, over all ranks.
     threads: of each rank. cpu_settings: whether `clapas.model.cpu.prepare_cpu` is applied where it is not by itself.
-    scratch: a folder for what the side writes.
+    scratch: a folder for what the side writes. sequence_length: tokens of a sample.
     """
 
     shape: Shape
@@ -49,6 +47,7 @@ class Job:
     dtype: str
     scratch: str = ""
     batch: int = 8
+    sequence_length: int = 256
     threads: int = 2
     rank: int = 0
     ranks: int = 1
@@ -69,21 +68,22 @@ class Job:
 
 
 class Samples:
-    """The shard cut into samples of `SEQUENCE_LENGTH` + 1 tokens: inputs, and the last one's target. Memory-mapped."""
+    """The shard cut into samples of `sequence_length` + 1 tokens: inputs, and the last one's target. Memory-mapped."""
 
     def __init__(self, job: Job) -> None:
         self._tokens = np.memmap(Path(job.tokens), dtype=job.dtype, mode="r")
+        self._length = job.sequence_length
 
     def __len__(self) -> int:
-        return (len(self._tokens) - 1) // SEQUENCE_LENGTH
+        return (len(self._tokens) - 1) // self._length
 
     def __getitem__(self, index: int) -> np.ndarray:
-        start = index * SEQUENCE_LENGTH
-        return self._tokens[start : start + SEQUENCE_LENGTH + 1].astype(np.int64)
+        start = index * self._length
+        return self._tokens[start : start + self._length + 1].astype(np.int64)
 
 
 def batches(job: Job) -> Iterator[np.ndarray]:
-    """This rank's part of each step's samples, in order and without end, (B, SEQUENCE_LENGTH + 1) int64."""
+    """This rank's part of each step's samples, in order and without end, (B, sequence_length + 1) int64."""
     samples = Samples(job)
     share = job.batch // job.ranks
     for step in count():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from job import SEQUENCE_LENGTH, Job
+from job import Job
 
 from clapas.recipe.recipe import Recipe
 
@@ -25,10 +25,10 @@ def recipe_of(job: Job) -> Recipe:
             "num_attention_heads": shape.heads,
             "intermediate_size": shape.intermediate_size,
             "vocab_size": shape.vocab_size,
-            "max_position_embeddings": SEQUENCE_LENGTH,
+            "max_position_embeddings": job.sequence_length,
             "tie_word_embeddings": True,
         },
-        "data": {"path": str(Path(job.tokens).parent), "sequence_length": SEQUENCE_LENGTH},
+        "data": {"path": str(Path(job.tokens).parent), "sequence_length": job.sequence_length},
         "optimizer": {"lr": LR, "betas": BETAS, "weight_decay": WEIGHT_DECAY, "gradient_clipping": CLIPPING},
         "schedule": {"name": "constant"},
         "train": {"steps": WITHOUT_END, "global_batch_size": job.batch, "threads": job.threads},

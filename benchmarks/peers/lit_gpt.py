@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from job import SEQUENCE_LENGTH, Job, Samples, batches
+from job import Job, Samples, batches
 from litgpt import Config
 from litgpt.args import EvalArgs, TrainArgs
 from litgpt.data import DataModule
@@ -63,7 +63,7 @@ def config_of(job: Job) -> Config:
     shape = job.shape
     return Config(
         name="benchmark",
-        block_size=SEQUENCE_LENGTH,
+        block_size=job.sequence_length,
         padded_vocab_size=shape.vocab_size,
         vocab_size=shape.vocab_size,
         n_layer=shape.layers,
@@ -98,7 +98,7 @@ def main() -> None:
             global_batch_size=job.batch,
             micro_batch_size=job.batch,
             max_tokens=WITHOUT_END,
-            max_seq_length=SEQUENCE_LENGTH,
+            max_seq_length=job.sequence_length,
             lr_warmup_steps=1,
             max_norm=1.0,
             tie_embeddings=True,

@@ -20,7 +20,7 @@ from typing import Any
 from peers.job import Job
 
 HERE = Path(__file__).resolve().parent
-SOURCES = HERE.parents[1] / "src"
+SOURCES = os.pathsep.join(str(HERE.parents[1] / folder) for folder in ("src", "kernels", "data_tools"))
 PROBE_STEPS = 2
 """After the warm-up: to see how long a step takes."""
 
@@ -77,6 +77,11 @@ class Racer:
         seconds = max(answer.pop("seconds") for answer in answers)
         return seconds, answers[0]
 
+    def peak_memory(self) -> int:
+        """The most bytes that a process of this side has held (VmHWM)."""
+        statuses = (Path(f"/proc/{process.pid}/status").read_text() for process in self._processes)
+        return max(1024 * int(status.partition("VmHWM:")[2].split()[0]) for status in statuses)
+
     def close(self) -> None:
         """End the processes, and remove what they wrote."""
         for process in self._processes:
@@ -93,7 +98,7 @@ class Racer:
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(job.ranks),
             "OMP_NUM_THREADS": str(job.threads),
-            "PYTHONPATH": str(SOURCES),  # an interpreter of its own has no Clapas, whose CPU settings it may take
+            "PYTHONPATH": SOURCES,  # an interpreter of its own has no Clapas, whose CPU settings it may take
         }
         python = self.side.python or sys.executable
         return subprocess.Popen(

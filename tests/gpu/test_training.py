@@ -79,3 +79,13 @@ def test_offload(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
     assert clapas(*common, "run_dir=device", cwd=tmp_path).returncode == 0
     assert clapas(*common, "parallel.offload=cpu", "run_dir=host", cwd=tmp_path).returncode == 0
     assert losses(tmp_path / "host") == pytest.approx(losses(tmp_path / "device"), rel=1e-5)
+
+
+@pytest.mark.needs_gpus(1, proves="training with the fused kernels is training without them, to bf16's rounding")
+@pytest.mark.parametrize("documents", ["true", "false"])
+def test_kernels_on_a_gpu(clapas: Clapas, test_data: Path, tmp_path: Path, documents: str) -> None:
+    """The same losses with `compute.kernels: auto` and `reference`, with and without a document mask."""
+    common = ("train", "test", f"data.path={test_data}", *SMALL, "precision=bf16", f"data.document_mask={documents}")
+    for kernels in ("auto", "reference"):
+        assert clapas(*common, f"run_dir={kernels}", f"compute.kernels={kernels}", cwd=tmp_path).returncode == 0
+    assert losses(tmp_path / "auto") == pytest.approx(losses(tmp_path / "reference"), rel=1e-2)

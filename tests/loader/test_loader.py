@@ -120,6 +120,10 @@ def test_a_document_mask_knows_every_boundary(manifest: Manifest, lists: list[li
     for batch in batches(plan_of(manifest, length, document_mask=True), 24):
         assert batch.positions is not None
         assert batch.document_ids is not None
+        assert batch.document_starts is not None
+        ids = batch.document_ids
+        begins = torch.cat([torch.ones(len(ids), 1, dtype=torch.bool), ids[:, 1:] != ids[:, :-1]], 1).flatten()
+        assert {*begins.nonzero().flatten().tolist(), ids.numel()} == set(batch.document_starts.tolist())
         for tokens, targets, positions, ids in zip(
             batch.tokens.tolist(),
             batch.targets.tolist(),

@@ -52,7 +52,8 @@ def test_checkpointing_changes_no_bit(shape: str, kind: Kind) -> None:
 def test_checkpointing_holds_less() -> None:
     """Bytes that the forward pass holds for the backward pass, weights apart: none > selective > full."""
     held = {kind: held_bytes(computed("long", ComputeConfig(activation_checkpointing=kind))) for kind in KINDS}
-    assert held["none"] > 1.4 * held["selective"] > 1.4 * 2 * held["full"]
+    assert held["none"] > 1.1 * held["selective"]  # the gated product is not held in any case
+    assert held["selective"] > 2 * held["full"]
 
 
 def held_bytes(model: CausalLM) -> int:

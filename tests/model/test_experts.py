@@ -7,7 +7,8 @@ import torch
 
 from clapas.model import operations
 from clapas.model.experts import ExpertWeights, MixtureOfExperts, balance_term
-from clapas.model.operations import IGNORED, swiglu
+from clapas.model.operations import IGNORED
+from clapas_kernels import swiglu
 from model.shapes import config_of, model_of, tokens_of
 
 

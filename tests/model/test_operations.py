@@ -8,41 +8,8 @@ import pytest
 import torch
 
 from clapas.model import operations
-from clapas.model.operations import IGNORED
 from clapas.model.rotary import rotary_angles
 from model.shapes import config_of
-
-
-def test_rotate_turns_pairs_of_halves() -> None:
-    """Pair (i, i + D/2) of position p turns by p * theta^(-2i/D); the gradient is exact."""
-    x_BSHD = torch.randn(2, 5, 3, 8, dtype=torch.float64, requires_grad=True)
-    config = config_of(head_dim=8, rope_theta=100.0)
-    cos, sin = rotary_angles(torch.arange(5)[None], config, torch.float64)
-    turned_BHSD = operations.rotate(x_BSHD, cos, sin)
-    for place in range(5):
-        for pair in range(4):
-            turn = complex(math.cos(angle := place * 100.0 ** (-2 * pair / 8)), math.sin(angle))
-            want = torch.complex(x_BSHD[:, place, :, pair], x_BSHD[:, place, :, pair + 4]) * turn
-            found = torch.complex(turned_BHSD[:, :, place, pair], turned_BHSD[:, :, place, pair + 4])
-            torch.testing.assert_close(found, want, rtol=1e-6, atol=1e-6)
-    assert torch.autograd.gradcheck(operations.rotate, (x_BSHD, cos, sin))
-
-
-def test_rms_norm_is_its_formula() -> None:
-    """Value and both gradients, in fp32 to its rounding, against the formula in fp64."""
-    generator = torch.Generator().manual_seed(0)
-    x, grad = (torch.randn(2, 5, 3, 16, generator=generator) for _ in range(2))
-    weight = torch.rand(16, generator=generator)
-    results: list[tuple[torch.Tensor, ...]] = []
-    for dtype in (torch.float32, torch.float64):
-        inputs = [tensor.to(dtype, copy=True).requires_grad_() for tensor in (x, weight)]
-        if dtype == torch.float32:
-            normed = operations.rms_norm(inputs[0], inputs[1], 1e-3)
-        else:
-            normed = inputs[0] / (inputs[0].square().mean(-1, keepdim=True) + 1e-3).sqrt() * inputs[1]
-        results.append((normed, *torch.autograd.grad(normed, inputs, grad.to(dtype))))
-    for found, want in zip(*results, strict=True):
-        torch.testing.assert_close(found, want.float(), rtol=1e-5, atol=1e-5)
 
 
 def test_far_angles_keep_their_precision_in_bf16() -> None:
@@ -68,34 +35,3 @@ def test_attention_is_its_formula(length: int, heads: int, shared: int, masked: 
     scores = q.double() @ k.double().repeat_interleave(heads // shared, 1).mT / 4
     want = scores.masked_fill(~seen, -math.inf).softmax(-1) @ v.double().repeat_interleave(heads // shared, 1)
     torch.testing.assert_close(found, want.float(), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("scale", [1.0, 300.0])
-def test_the_loss_of_the_head_in_pieces(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces that do not divide the batch, ignored targets, and logits so far apart that a probability is 0 in fp32."""
-    monkeypatch.setattr(operations, "ROWS_AT_LEAST", 16)
-    monkeypatch.setitem(operations.LOGITS_AT_ONCE, "cpu", 1)
-    generator = torch.Generator().manual_seed(1)
-    x = (scale * torch.randn(50, 12, generator=generator)).requires_grad_()
-    head = torch.randn(37, 12, generator=generator, requires_grad=True)
-    targets = torch.randint(37, (50,), generator=generator)
-    targets[[0, 20, 49]] = IGNORED
-    loss, losses_B = operations.summed_loss_of_head(x.view(5, 10, 12), head, targets.view(5, 10))
-    logits = x.double() @ head.double().t()
-    want = operations.summed_loss(logits, targets)
-    assert math.isfinite(loss.item())
-    torch.testing.assert_close(loss, want, rtol=1e-5, atol=0)
-    each = [operations.summed_loss(*sample) for sample in zip(logits.split(10), targets.split(10), strict=True)]
-    torch.testing.assert_close(losses_B, torch.stack(each), rtol=1e-5, atol=0)
-    assert not losses_B.requires_grad
-    found = torch.autograd.grad(loss * 0.3, (x, head))
-    for grad, expected in zip(found, torch.autograd.grad(want * 0.3, (x, head)), strict=True):
-        torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
-
-
-def test_no_target_no_loss_and_no_gradient() -> None:
-    """A batch of ignored targets, as a rank may hold at the end of the data, sums to 0 with gradients of 0."""
-    x, head = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
-    loss, _ = operations.summed_loss_of_head(x[None], head, torch.full((1, 4), IGNORED))
-    assert loss.item() == 0
-    assert all(not grad.any() for grad in torch.autograd.grad(loss, (x, head)))

@@ -29,15 +29,13 @@ class Exchange:
     def __init__(self, group: dist.ProcessGroup) -> None:
         self._group = group
 
-    def __call__(
-        self, attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool
-    ) -> Tensor:
-        """attention(q, k, v, mask, is_causal) with this rank's heads, (B, H/n, S, D), from its tokens', (B, H, S/n, D).
+    def __call__(self, attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, *sight: Any) -> Tensor:
+        """attention(q, k, v, *sight) with this rank's heads, (B, H/n, S, D), from its tokens', (B, H, S/n, D).
 
-        mask: over the whole text, (B or 1, 1, S, S). Returns (B, H, S/n, D).
+        sight: who looks at whom, over the whole text. Returns (B, H, S/n, D).
         """
         q, k, v = (_Trade.apply(x, self._group, _to_heads, _to_tokens) for x in (q, k, v))
-        mixed = attention(q, k, v, mask, is_causal)
+        mixed = attention(q, k, v, *sight)
         return _Trade.apply(mixed, self._group, _to_tokens, _to_heads)  # pyright: ignore[reportReturnType] untyped
 
 

@@ -15,6 +15,7 @@ import torch
 from clapas.loader.shard_pool import ShardPool
 from clapas.loader.stream import Span
 from clapas_data.manifest import Manifest
+from clapas_kernels.attention import document_starts
 
 NO_TARGET = -100
 """What `torch.nn.functional.cross_entropy` ignores by default."""
@@ -27,6 +28,8 @@ class Batch:
     targets: the token that each position predicts, or -100. target_count: those that are not -100.
     positions: each token's place in its document's part of the sample, or None without a document mask: 0 .. S - 1.
     document_ids: equal for tokens of one document, rising along a sample, or None without a document mask.
+    document_starts: of shape (documents + 1,), int32, where each begins among the B S tokens, padded with B S (see
+    `clapas_kernels.attention`); also of the whole samples. None without a document mask.
     source_ids: of shape (B,), where each sample is from: a place in the `sources` of what made the batch.
     target_counts_B: of shape (B,), the target_count of each sample.
     """
@@ -35,6 +38,7 @@ class Batch:
     targets: torch.Tensor
     positions: torch.Tensor | None
     document_ids: torch.Tensor | None
+    document_starts: torch.Tensor | None
     target_count: int
     source_ids: torch.Tensor
     target_counts_B: torch.Tensor
@@ -92,11 +96,11 @@ def pad_token(manifest: Manifest) -> int:
     return tokenizer.eos if tokenizer.pad is None else tokenizer.pad
 
 
-def read_sample(pool: ShardPool, spans: Sequence[Span], document_starts: bool = False, source: int = 0) -> Sample:
+def read_sample(pool: ShardPool, spans: Sequence[Span], with_starts: bool = False, source: int = 0) -> Sample:
     """Read a sample. Raises UserError where a block that holds any of it was altered."""
     pieces = [pool[span.shard].read(span.start, span.stop) for span in spans]
     tokens = np.concatenate(pieces).astype(np.int64)
-    if not document_starts:
+    if not with_starts:
         return Sample(tokens, source=source)
     starts = np.zeros(len(tokens), dtype=bool)
     at = 0
@@ -122,11 +126,13 @@ def collate(samples: Sequence[Sample], sequence_length: int, pad: int) -> Batch:
         places = np.broadcast_to(np.arange(sequence_length), document_ids.shape)
         positions = places - np.maximum.accumulate(np.where(starts[:, :-1], places, 0), axis=1)
     counts = (targets != NO_TARGET).sum(axis=1)
+    ids_BS = None if document_ids is None else torch.from_numpy(document_ids)
     return Batch(
         tokens=torch.from_numpy(rows)[:, :-1].contiguous(),
         targets=torch.from_numpy(targets),
         positions=None if positions is None else torch.from_numpy(positions),
-        document_ids=None if document_ids is None else torch.from_numpy(document_ids),
+        document_ids=ids_BS,
+        document_starts=None if ids_BS is None else document_starts(ids_BS),
         target_count=int(counts.sum()),
         source_ids=torch.tensor([sample.source for sample in samples]),
         target_counts_B=torch.from_numpy(counts),

@@ -11,6 +11,7 @@ checkpointing is inside, where the compiler sees what it may keep.
 from __future__ import annotations
 
 import functools
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from clapas.model.config import ComputeConfig
 from clapas.model.decoder import MLP, CausalLM, Context, RunLayer, run_layer
+from clapas_kernels import use
 
 ATEN = torch.ops.aten
 DEAR = frozenset(
@@ -43,6 +45,11 @@ def apply_compute(model: CausalLM, compute: ComputeConfig) -> None:
     for module in model.modules():
         if isinstance(module, MLP):
             module.tile = compute.tiled_mlp
+
+
+def kernels(compute: ComputeConfig) -> AbstractContextManager[None]:
+    """Within, the operations run as the recipe's section says."""
+    return use("reference") if compute.kernels == "reference" else nullcontext()
 
 
 def _runner(kind: Literal["none", "selective", "full"]) -> RunLayer:

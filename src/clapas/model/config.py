@@ -212,6 +212,8 @@ class ComputeConfig(Section):
     where its activations are the largest left. By default all at once.
     compile: layers are compiled when training begins (torch.compile), which takes up to a minute; by default on GPUs,
     but not at ZeRO-3, which gathers parameters between the operations of a layer.
+    kernels: fused kernels where the device has them (auto), or plain PyTorch everywhere (reference): to find out
+    whether a kernel is to blame. On a CPU both are the same.
     """
 
     also_called: ClassVar[dict[str, str]] = {
@@ -223,6 +225,7 @@ class ComputeConfig(Section):
     activation_checkpointing: Literal["none", "selective", "full"] = "none"
     tiled_mlp: PositiveInt | None = None
     compile: bool | None = None
+    kernels: Literal["auto", "reference"] = "auto"
 
     def on(self, device_type: str, zero_stage: int) -> ComputeConfig:
         """This section with `compile` said, where it was left open."""

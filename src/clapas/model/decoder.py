@@ -2,7 +2,8 @@
 
 Pre-norm transformer (Touvron et al., 2023): RMSNorm, rotary positions, grouped-query attention, SwiGLU, no biases.
 Qwen3 also normalises queries and keys, head by head, before they turn; its experts are in `experts`.
-Modules carry Hugging Face's names, so a state dict is a Hugging Face state dict. The arithmetic is in `operations`.
+Modules carry Hugging Face's names, so a state dict is a Hugging Face state dict. The arithmetic is in `clapas_kernels`,
+and in `operations` what no kernel is written for.
 
 Shapes: B batch, S new tokens, T all tokens so far, H heads, K key-value heads, D head_dim, E hidden, V vocabulary.
 """
@@ -23,20 +24,32 @@ from clapas.model.cache import KeyValueCache
 from clapas.model.config import ModelConfig
 from clapas.model.experts import MixtureOfExperts
 from clapas.model.rotary import rotary_angles
+from clapas_kernels import (
+    Documents,
+    add_rms_norm,
+    linear_cross_entropy,
+    qk_norm_rope,
+    rms_norm,
+    rope,
+    swiglu,
+    swiglu_linear,
+)
+from clapas_kernels.dispatch import runs_triton
 
 
 class Context(NamedTuple):
     """What all layers of one forward pass share: where the tokens stand, and which tokens each may look at.
 
     cos, sin: the rotary angles of the tokens' positions. mask: True where a query may look, (B or 1, 1, S, T); None:
-    everywhere, or at itself and before where `is_causal`. is_target: (B, S), where there is a
-    target, in training.
+    everywhere, or at itself and before where `is_causal`. documents: which tokens belong together, where a kernel asks
+    for that instead of a mask. is_target: (B, S), where there is a target, in training.
     """
 
     cos: Tensor
     sin: Tensor
     mask: Tensor | None
     is_causal: bool
+    documents: Documents | None
     cache: KeyValueCache | None
     is_target: Tensor | None
 
@@ -49,15 +62,18 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
         self.eps = eps
 
-    def forward(self, x_BSE: Tensor) -> Tensor:
-        return operations.rms_norm(x_BSE, self.weight, self.eps)
+    def forward(self, x_BSE: Tensor, residual_BSE: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """x normalised; or, given a residual, (their sum normalised, their sum)."""
+        if residual_BSE is None:
+            return rms_norm(x_BSE, self.weight, self.eps)
+        return add_rms_norm(x_BSE, residual_BSE, self.weight, self.eps)
 
 
 class Attention(nn.Module):
     """Causal self-attention, in which each key-value head serves a group of query heads.
 
     exchange: None, or what computes attention where a rank holds only some tokens of each text: called as
-    exchange(operations.attention, q, k, v, mask, is_causal), it trades tokens for heads between ranks around it.
+    exchange(operations.attention, q, k, v, mask, is_causal, documents), it trades tokens for heads between ranks.
     """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
@@ -78,15 +94,29 @@ class Attention(nn.Module):
     def forward(self, x_BSE: Tensor, context: Context) -> Tensor:
         heads = (*x_BSE.shape[:2], -1, self.head_dim)  # -1: under tensor parallelism a rank holds some of the heads
         q_BSHD, k_BSKD, v_BSKD = (proj(x_BSE).view(heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
-        if self.q_norm is not None and self.k_norm is not None:
-            q_BSHD, k_BSKD = self.q_norm(q_BSHD), self.k_norm(k_BSKD)
-        q_BHSD = operations.rotate(q_BSHD, context.cos, context.sin)
-        k_BKTD, v_BKTD = operations.rotate(k_BSKD, context.cos, context.sin), v_BSKD.transpose(1, 2)
+        q_BHSD, k_BKTD = self._turned(q_BSHD, k_BSKD, context.cos, context.sin)
+        v_BKTD = v_BSKD.transpose(1, 2)
         if context.cache is not None:
             k_BKTD, v_BKTD = context.cache.extend(self.layer, k_BKTD, v_BKTD)
         attend = operations.attention if self.exchange is None else partial(self.exchange, operations.attention)
-        mixed_BHSD = attend(q_BHSD, k_BKTD, v_BKTD, context.mask, context.is_causal)
+        mixed_BHSD = attend(q_BHSD, k_BKTD, v_BKTD, context.mask, context.is_causal, context.documents)
         return self.o_proj(mixed_BHSD.transpose(1, 2).flatten(2))
+
+    def _turned(self, q_BSHD: Tensor, k_BSKD: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys, normalised where the model does that, at the angles of their positions."""
+        if self.q_norm is None or self.k_norm is None:
+            return rope(q_BSHD, k_BSKD, cos, sin)
+        weights = self.q_norm.weight, self.k_norm.weight
+        if runs_triton(q_BSHD) and not hasattr(weights[0], "ds_id"):  # ZeRO-3 gathers what a module of its own reads
+            return qk_norm_rope(q_BSHD, k_BSKD, *weights, cos, sin, self.q_norm.eps)
+        return rope(self.q_norm(q_BSHD), self.k_norm(k_BSKD), cos, sin)
+
+
+class GatedProjection(nn.Linear):
+    """The projection of silu(gate) * up, which is not held between the passes."""
+
+    def forward(self, gate_NF: Tensor, up_NF: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] nn.Linear takes one
+        return swiglu_linear(gate_NF, up_NF, self.weight)
 
 
 class MLP(nn.Module):
@@ -100,7 +130,7 @@ class MLP(nn.Module):
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.down_proj: nn.Module = GatedProjection(config.intermediate_size, config.hidden_size, bias=False)
         self.tile: int | None = None
 
     def forward(self, x_BSE: Tensor, is_target_BS: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -111,7 +141,10 @@ class MLP(nn.Module):
         return torch.cat([run(x_NE) for x_NE in x_BSE.flatten(0, 1).split(self.tile)]).view_as(x_BSE), None
 
     def _whole(self, x_NE: Tensor) -> Tensor:
-        return self.down_proj(operations.swiglu(self.gate_proj(x_NE), self.up_proj(x_NE)))
+        gate_NF, up_NF = self.gate_proj(x_NE), self.up_proj(x_NE)
+        if isinstance(self.down_proj, GatedProjection):
+            return self.down_proj(gate_NF, up_NF)
+        return self.down_proj(swiglu(gate_NF, up_NF))  # under tensor parallelism it is DeepSpeed's
 
 
 class DecoderLayer(nn.Module):
@@ -126,8 +159,9 @@ class DecoderLayer(nn.Module):
 
     def forward(self, x_BSE: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
         """The residual stream, and the experts' balance term, where there is one."""
-        x_BSE = x_BSE + self.self_attn(self.input_layernorm(x_BSE), context)
-        mixed_BSE, balance = self.mlp(self.post_attention_layernorm(x_BSE), context.is_target)
+        attended_BSE = self.self_attn(self.input_layernorm(x_BSE), context)
+        normed_BSE, x_BSE = self.post_attention_layernorm(x_BSE, attended_BSE)
+        mixed_BSE, balance = self.mlp(normed_BSE, context.is_target)
         return x_BSE + mixed_BSE, balance
 
 
@@ -167,7 +201,8 @@ class Head(nn.Linear):
     def forward(self, x_BSE: Tensor, targets_BS: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride] nn.Linear takes one
         if targets_BS is None:
             return F.linear(x_BSE, self.weight)
-        return operations.summed_loss_of_head(x_BSE, self.weight, targets_BS)
+        loss, losses_BS = linear_cross_entropy(x_BSE, self.weight, targets_BS)
+        return loss, losses_BS.sum(-1)
 
 
 class CausalLM(nn.Module):
@@ -193,6 +228,7 @@ class CausalLM(nn.Module):
         cache: KeyValueCache | None = None,
         targets_BS: Tensor | None = None,
         last_only: bool = False,
+        document_starts: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The logits (B, S, V); or, where targets are given, what training minimises and each sample's loss, in nats.
 
@@ -206,8 +242,9 @@ class CausalLM(nn.Module):
         cache: read, and extended by the new tokens.
         targets_BS: the token to foretell at each place, `operations.IGNORED` for none.
         last_only: the logits of the last place only, (B, 1, V).
+        document_starts: as a `loader.batch.Batch` has it: with it an accelerator masks documents by its own kernels.
         """
-        context = self._context(tokens_BS, positions_BS, document_ids_BS, cache)
+        context = self._context(tokens_BS, positions_BS, document_ids_BS, cache, document_starts)
         if targets_BS is not None:
             context = context._replace(is_target=targets_BS != operations.IGNORED)
         x_BSE, balance = self.model(tokens_BS, context)
@@ -224,18 +261,22 @@ class CausalLM(nn.Module):
         positions_BS: Tensor | None,
         document_ids_BS: Tensor | None,
         cache: KeyValueCache | None,
+        document_starts: Tensor | None,
     ) -> Context:
         past, new = cache.length if cache is not None else 0, tokens_BS.shape[1]
         if positions_BS is None:
             positions_BS = torch.arange(past, past + new, device=tokens_BS.device)[None]
         cos, sin = rotary_angles(positions_BS, self.config, dtype=self.model.norm.weight.dtype)
-        mask = None
-        if document_ids_BS is not None:
+        mask = documents = None
+        if document_ids_BS is not None and document_starts is not None and tokens_BS.is_cuda and cache is None:
+            documents = Documents(document_ids_BS, document_starts)
+        elif document_ids_BS is not None:
             seen_BT = document_ids_BS if cache is None else cache.extend_documents(document_ids_BS)
             mask = document_mask(document_ids_BS, seen_BT, past)
         elif past > 0 and new > 1:
             mask = _causal(past, new, tokens_BS.device)[None, None]
-        return Context(cos, sin, mask, is_causal=mask is None and past == 0, cache=cache, is_target=None)
+        is_causal = mask is None and documents is None and past == 0
+        return Context(cos, sin, mask, is_causal, documents, cache=cache, is_target=None)
 
 
 def document_mask(document_ids_BS: Tensor, seen_BT: Tensor, past: int = 0) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 torch's own name
 
 from clapas.model import operations
 from clapas.model.config import ModelConfig
+from clapas_kernels import swiglu
 
 
 class ExpertWeights(nn.Module):
@@ -32,12 +33,12 @@ class ExpertWeights(nn.Module):
         if operations.multiplies_in_groups(x_RE):
             ends_X = rows_X.cumsum(0).to(torch.int32)
             gate_RF, up_RF = (F.grouped_mm(x_RE, w.mT, offs=ends_X) for w in (self.gate_proj, self.up_proj))
-            return F.grouped_mm(operations.swiglu(gate_RF, up_RF), self.down_proj.mT, offs=ends_X)
+            return F.grouped_mm(swiglu(gate_RF, up_RF), self.down_proj.mT, offs=ends_X)
         # unbind: the gradient is stacked once; of an indexed expert it would be as large as all of them
         weights = zip(self.gate_proj.unbind(), self.up_proj.unbind(), self.down_proj.unbind(), strict=True)
         return torch.cat(
             [
-                F.linear(operations.swiglu(F.linear(x_PE, gate), F.linear(x_PE, up)), down)
+                F.linear(swiglu(F.linear(x_PE, gate), F.linear(x_PE, up)), down)
                 for x_PE, (gate, up, down) in zip(x_RE.split(rows_X.tolist()), weights, strict=True)
             ]
         )

@@ -1,4 +1,4 @@
-"""The decoder's arithmetic, as plain functions of tensors: what a fused kernel may later stand in for.
+"""The decoder's arithmetic that has no kernel of our own, as plain functions of tensors. The rest is `clapas_kernels`.
 
 Each says its formula and source. Sums and exponentials are in fp32 whatever the precision of the tensors.
 Shapes: B batch, S sequence, T keys, H heads, K key-value heads, D head_dim, E hidden, F intermediate, V vocabulary,
@@ -11,100 +11,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 torch's own name
 
+from clapas_kernels import Documents
+from clapas_kernels import attention as document_attention
+
 IGNORED = -100
 """A target that is not one: a masked position. PyTorch's and Hugging Face's convention."""
-
-LOGITS_AT_ONCE = {"cpu": 2**22}
-"""Logits that `summed_loss_of_head` holds at a time: 16 MiB in fp32, which fit a processor's last cache."""
-LOGITS_AT_ONCE_ELSEWHERE = 2**27
-"""The same on an accelerator, which has room (512 MiB) and wants large products. Not yet measured on one."""
-ROWS_AT_LEAST = 256
-"""Rows of logits at a time where the vocabulary is large: fewer would waste the matrix products."""
 
 SHORT_ATTENTION = 512
 """Sequence length up to which attention on a CPU is quicker by plain matrix products (see benchmarks/model.py)."""
 
 
-def rms_norm(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) * weight over the last dimension (Zhang & Sennrich, 2019), in fp32 inside."""
-    if torch.compiler.is_compiling():  # the compiler finds out by itself what need not be held
-        return weight_E * (x_NE.float() * _inverse_rms(x_NE.float(), eps)).to(x_NE.dtype)
-    return _RMSNorm.apply(x_NE, weight_E, eps)  # pyright: ignore[reportReturnType] autograd.Function is untyped
-
-
-def _inverse_rms(wide_NE: Tensor, eps: float) -> Tensor:
-    return torch.rsqrt(wide_NE.square().mean(-1, keepdim=True) + eps)
-
-
-class _RMSNorm(torch.autograd.Function):
-    """By hand because autograd would hold the normalised x beside x, in fp32; it is one product to make again."""
-
-    @staticmethod
-    def forward(ctx, x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-        wide_NE = x_NE.float()
-        scale_N1 = _inverse_rms(wide_NE, eps)
-        ctx.save_for_backward(x_NE, weight_E, scale_N1)
-        return weight_E * (wide_NE * scale_N1).to(x_NE.dtype)
-
-    @staticmethod
-    def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """With n = x * scale and g = grad * weight: d x = scale * (g - n * mean(g n)); d weight = sum(grad n)."""
-        x_NE, weight_E, scale_N1 = ctx.saved_tensors
-        normed_NE, wide_grad_NE = x_NE.float() * scale_N1, grad_NE.float()
-        product_NE = wide_grad_NE * normed_NE
-        mean_N1 = product_NE @ (weight_E.float() / len(weight_E))[:, None]
-        grad_x_NE = (wide_grad_NE * weight_E).addcmul_(normed_NE, mean_N1, value=-1).mul_(scale_N1)
-        return grad_x_NE.to(x_NE.dtype), product_NE.flatten(0, -2).sum(0).to(weight_E.dtype), None
-
-
-def rotate(x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (x_i, x_{i + D/2}) by their angles; the result is (B, H, S, D), contiguous.
-
-    Hugging Face's layout of the pairs: halves, not neighbours. cos, sin: from `rotary.rotary_angles`.
-    """
-    if torch.compiler.is_compiling():  # the compiler has no temporaries to save, and does not follow `out=` into views
-        left, right = x_BSHD.chunk(2, -1)
-        return torch.cat([left * cos - right * sin, right * cos + left * sin], -1).transpose(1, 2).contiguous()
-    return _Rotate.apply(x_BSHD, cos, sin)  # pyright: ignore[reportReturnType] autograd.Function is untyped
-
-
-class _Rotate(torch.autograd.Function):
-    """By hand because autograd would hold and copy six temporaries the size of x; the gradient turns backwards."""
-
-    @staticmethod
-    def forward(ctx, x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        batch, length, heads, head_dim = x_BSHD.shape
-        turned_BHSD = x_BSHD.new_empty(batch, heads, length, head_dim)
-        _turn(x_BSHD, cos, sin, out=turned_BHSD.transpose(1, 2))
-        return turned_BHSD
-
-    @staticmethod
-    def backward(ctx, grad_BHSD: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        cos, sin = ctx.saved_tensors
-        batch, heads, length, head_dim = grad_BHSD.shape
-        turned_BSHD = grad_BHSD.new_empty(batch, length, heads, head_dim)
-        _turn(grad_BHSD.transpose(1, 2), cos, -sin, out=turned_BSHD)
-        return turned_BSHD, None, None
-
-
-def _turn(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
-    (left, right), (out_left, out_right) = x.chunk(2, -1), out.chunk(2, -1)
-    torch.mul(left, cos, out=out_left).addcmul_(right, sin, value=-1)
-    torch.mul(right, cos, out=out_right).addcmul_(left, sin)
-
-
-def swiglu(gate_NF: Tensor, up_NF: Tensor) -> Tensor:
-    """silu(gate) * up (Shazeer, 2020)."""
-    return F.silu(gate_NF) * up_NF
-
-
-def attention(q_BHSD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+def attention(
+    q_BHSD: Tensor,
+    k_BKTD: Tensor,
+    v_BKTD: Tensor,
+    mask: Tensor | None,
+    is_causal: bool,
+    documents: Documents | None = None,
+) -> Tensor:
     """softmax(q k^T / sqrt(D)) v, each of K key-value heads shared by H / K query heads (Ainslie et al., 2023).
 
     mask: True where a query may look, broadcast to (B, H, S, T); or None.
-    is_causal: query s looks at keys 0 to s; S = T.
+    is_causal: query s looks at keys 0 to s; S = T. documents: the same, within the document of each; then no mask.
     """
+    if documents is not None:
+        return document_attention(q_BHSD, k_BKTD, v_BKTD, documents)
     on_cpu, is_wide = q_BHSD.device.type == "cpu", q_BHSD.dtype == torch.float32
     if on_cpu and is_wide and q_BHSD.shape[2] > 1 and k_BKTD.shape[2] <= SHORT_ATTENTION:
         return _attention_by_matrices(q_BHSD, k_BKTD, v_BKTD, mask, is_causal)
@@ -143,47 +74,3 @@ def summed_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """
     flat_NV = logits_NV.reshape(-1, logits_NV.shape[-1]).float()
     return F.cross_entropy(flat_NV, targets_N.reshape(-1), ignore_index=IGNORED, reduction="sum")
-
-
-def summed_loss_of_head(x_BSE: Tensor, head_VE: Tensor, targets_BS: Tensor) -> tuple[Tensor, Tensor]:
-    """`summed_loss(x @ head^T, targets)` without ever holding the logits: a few rows at a time, gradients at once.
-
-    A batch's logits are the largest tensor of training by far, and the loss reads them four times. The gradient of a
-    row needs that row's logits only, so it is taken while they are in the cache (as in Liger-Kernel, Hsu et al., 2024).
-    Returns the loss, a scalar, and each sample's share of it, (B,), which carries no gradient; both fp32.
-    """
-    wants_gradient = torch.is_grad_enabled() and (x_BSE.requires_grad or head_VE.requires_grad)
-    return _SummedLossOfHead.apply(x_BSE.flatten(0, -2), head_VE, targets_BS, wants_gradient)  # pyright: ignore[reportReturnType] untyped
-
-
-class _SummedLossOfHead(torch.autograd.Function):
-    """P: the rows of one piece of the batch."""
-
-    @staticmethod
-    def forward(ctx, x_NE: Tensor, head_VE: Tensor, targets_BS: Tensor, wants_gradient: bool) -> tuple[Tensor, Tensor]:
-        targets_N1 = targets_BS.reshape(-1, 1)
-        is_target_N1, column_N1 = targets_N1 != IGNORED, targets_N1.clamp(min=0)
-        losses_N1 = torch.empty_like(targets_N1, dtype=torch.float32)
-        if wants_gradient:
-            ctx.grads = torch.empty_like(x_NE), torch.zeros_like(head_VE, dtype=torch.float32)
-        rows = max(ROWS_AT_LEAST, LOGITS_AT_ONCE.get(x_NE.device.type, LOGITS_AT_ONCE_ELSEWHERE) // len(head_VE))
-        for piece in (slice(start, start + rows) for start in range(0, len(x_NE), rows)):
-            x_PE, is_target_P1, column_P1 = x_NE[piece], is_target_N1[piece], column_N1[piece]
-            logits_PV = (x_PE @ head_VE.t()).float()
-            p_PV = logits_PV.softmax(-1)
-            # log sum exp, from the largest logit and its probability: exact, and quicker than logsumexp
-            normaliser_P1 = logits_PV.amax(-1, keepdim=True) - p_PV.amax(-1, keepdim=True).log()
-            torch.mul(normaliser_P1 - logits_PV.gather(1, column_P1), is_target_P1, out=losses_N1[piece])
-            if wants_gradient:
-                grad_x_NE, grad_head_VE = ctx.grads
-                grad_PV = p_PV.scatter_add_(1, column_P1, torch.full_like(normaliser_P1, -1.0)).to(x_NE.dtype)
-                torch.mul(grad_PV @ head_VE, is_target_P1, out=grad_x_NE[piece])
-                grad_head_VE += grad_PV.t() @ (x_PE * is_target_P1)
-        losses_B = losses_N1.view_as(targets_BS).sum(-1)
-        ctx.mark_non_differentiable(losses_B)
-        return losses_B.sum(), losses_B
-
-    @staticmethod
-    def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        grad_x_NE, grad_head_VE = ctx.grads
-        return (grad_x_NE * grad).to(grad_x_NE.dtype), (grad_head_VE * grad).to(grad_x_NE.dtype), None, None

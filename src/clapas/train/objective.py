@@ -17,4 +17,10 @@ ranks."""
 
 def language_modelling(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """The cross-entropies in nats of each next token, summed; with experts also what balances their load."""
-    return model(batch.tokens, batch.positions, batch.document_ids, targets_BS=batch.targets)
+    return model(
+        batch.tokens,
+        batch.positions,
+        batch.document_ids,
+        document_starts=batch.document_starts,
+        targets_BS=batch.targets,
+    )

@@ -21,6 +21,7 @@ from clapas.engine.slots import slots
 from clapas.engine.state import seed_random_states
 from clapas.loader.plan import DataPlan
 from clapas.model.build import build_model
+from clapas.model.compute import kernels
 from clapas.model.cpu import prepare_cpu
 from clapas.model.init import initialise
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
@@ -72,8 +73,9 @@ def train(
             ranks = ranks.arranged(layout_of(recipe, ranks.size))
             folder = _open_folder(recipe, ranks)
         try:
-            run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model, strict)
-            return EXIT_DONE if run is None else run_loop(run, objective)
+            with kernels(recipe.compute):
+                run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model, strict)
+                return EXIT_DONE if run is None else run_loop(run, objective)
         except ClapasError as error:
             if folder and not folder.has_ended:  # it failed before the run began
                 folder.ledger.append("failed", segment=folder.segment, error=str(error))

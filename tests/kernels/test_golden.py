@@ -1,0 +1,31 @@
+"""The kernels move, occupy and spill what the golden file says, and that bears out every claim."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clapas_kernels.proof.cases import all_cases, quick_cases
+from clapas_kernels.proof.golden import differences
+from clapas_kernels.proof.table import broken_claims, measured
+from clapas_kernels.target import TARGETS
+
+GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
+"""Written by `python -m clapas_kernels.proof --json > tests/kernels/golden.json`; its commit says why."""
+
+
+def test_the_golden_file_holds_every_case_and_bears_out_every_claim() -> None:
+    assert [case.name for case in all_cases()] == sorted(GOLDEN)
+    assert all(parts["static"].keys() == TARGETS.keys() for parts in GOLDEN.values())
+    assert list(broken_claims(all_cases(), GOLDEN)) == []
+
+
+def test_the_first_case_of_each_operation_is_as_the_golden_file_says() -> None:
+    assert list(differences(GOLDEN, measured(quick_cases(), ["sm_90"]))) == []
+
+
+@pytest.mark.slow
+def test_every_case_on_every_target_is_as_the_golden_file_says() -> None:
+    assert list(differences(GOLDEN, measured(all_cases(), list(TARGETS)))) == []
