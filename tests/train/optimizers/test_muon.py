@@ -11,7 +11,7 @@ import torch
 from clapas.engine.slots import Slot
 from clapas.train.optimizers.exchange import Exchange, Matrix, Piece, pieces_of, share_out
 from clapas.train.optimizers.muon import Muon
-from clapas.train.optimizers.newton_schulz import orthogonalise
+from clapas_kernels import orthogonalise
 
 CPU = torch.device("cpu")
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from clapas.engine.slots import Slot
 from clapas.train.optimizers.exchange import Exchange, Matrix, pieces_of, share_out
-from clapas.train.optimizers.newton_schulz import orthogonalise
+from clapas_kernels import orthogonalise
 
 RMS = 0.2
 """The size of AdamW's updates, as Liu et al. measured it: root mean square, in learning rates."""
