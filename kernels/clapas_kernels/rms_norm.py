@@ -26,7 +26,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from clapas_kernels.dispatch import register, runs_triton
+from clapas_kernels.dispatch import forced, register, runs_triton
 from clapas_kernels.language import jit, next_power_of_2, tl
 from clapas_kernels.rows import alignment, as_rows, load_row, store_row, sum_rows, warps_for, wide_dtype
 from clapas_kernels.target import target_of
@@ -39,18 +39,23 @@ PROGRAMS_PER_MULTIPROCESSOR = 2
 def rms_norm(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last dimension, in the dtype of x.
 
-    x_NE: (..., E), any strides. weight_E: (E,). The Triton kernels take E up to `LARGEST` and raise ValueError beyond.
+    x_NE: (..., E), any strides. weight_E: (E,). The Triton kernels take E up to `LARGEST`; beyond, the reference runs,
+    or ValueError is raised where `use` asks for Triton.
     """
-    if runs_triton(x_NE):
+    if _takes_triton(x_NE):
         return _rms_norm(x_NE, weight_E, eps)
     return _Reference.apply(x_NE, weight_E, eps)  # pyright: ignore[reportReturnType] autograd.Function is untyped
 
 
 def add_rms_norm(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """(rms_norm(x + residual), x + residual), in the dtype of x. Arguments as `rms_norm`; residual is like x."""
-    if runs_triton(x_NE):
+    if _takes_triton(x_NE):
         return _add_rms_norm(x_NE, residual_NE, weight_E, eps)
     return _AddReference.apply(x_NE, residual_NE, weight_E, eps)  # pyright: ignore[reportReturnType] untyped
+
+
+def _takes_triton(x_NE: Tensor) -> bool:
+    return runs_triton(x_NE) and (x_NE.shape[-1] <= LARGEST or forced() == "triton")
 
 
 # The reference
