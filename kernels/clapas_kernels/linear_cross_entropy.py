@@ -192,7 +192,7 @@ def times_triton(factor: Tensor, grad_hidden_NE: Tensor, grad_weight_VE: Tensor)
 def _times(FACTOR, X, RESULT, units, UNIT: tl.constexpr, PIECE: tl.constexpr):
     """units: of UNIT elements, so that the compiler knows what it may load at once."""
     places = tl.program_id(0).to(tl.int64) * PIECE + tl.arange(0, PIECE)
-    is_there = places < units * UNIT
+    is_there = places // UNIT < units
     product = wide(tl.load(X + places, mask=is_there)) * tl.load(FACTOR)
     tl.store(RESULT + places, product.to(RESULT.dtype.element_ty), mask=is_there)
 

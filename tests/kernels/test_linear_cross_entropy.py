@@ -18,8 +18,10 @@ from torch.utils._pytree import tree_leaves
 from clapas_kernels import linear_cross_entropy
 from clapas_kernels.cross_entropy_rows import losses_reference, losses_triton, padded
 from clapas_kernels.dispatch import runs_triton
-from clapas_kernels.linear_cross_entropy import ROWS, in_chunks, rows_that_fit
+from clapas_kernels.linear_cross_entropy import ROWS, in_chunks, rows_that_fit, times_triton
+from clapas_kernels.proof.interpreter import only_programs, repaired
 from clapas_kernels.proof.operations.linear_cross_entropy import backward_bytes, forward_bytes
+from clapas_kernels.proof.reserved import reserved
 from kernels.contract import Contract, Operation, Results, Sizes
 
 Z_LOSS = 0.01
@@ -300,3 +302,13 @@ def test_a_graph_that_is_dropped_frees_its_gradients(implementation: str) -> Non
         assert not any(ref() for ref in watched)
     finally:
         gc.enable()
+
+
+def test_a_weight_past_two_billion_elements() -> None:
+    """Its gradient times the upstream one, at the last program."""
+    size, last = 2**31 + 2_048, 1_024
+    grad_weight = reserved(size, dtype=torch.float32)
+    grad_weight[-last:] = torch.arange(last)
+    with repaired(), only_programs(-1):
+        _, found = times_triton(torch.tensor(2.0), torch.empty(0).bfloat16(), grad_weight)
+    assert torch.equal(found[-last:], (2.0 * torch.arange(last)).bfloat16())
