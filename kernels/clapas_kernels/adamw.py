@@ -109,7 +109,7 @@ def _step(
 ):  # fmt: skip
     """units: of UNIT elements. root: 1 / sqrt(1 - beta2^t). rate: lr / (1 - beta1^t). *_rest: 1 - beta."""
     places = tl.program_id(0).to(tl.int64) * PIECE + tl.arange(0, PIECE)
-    is_there = places < units * UNIT
+    is_there = places // UNIT < units
     p, g = wide(tl.load(P + places, mask=is_there)), wide(tl.load(G + places, mask=is_there))
     m, v = wide(tl.load(M + places, mask=is_there)), wide(tl.load(V + places, mask=is_there))
     m += beta1_rest * (g - m)

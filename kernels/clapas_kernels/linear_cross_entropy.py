@@ -153,7 +153,7 @@ def in_chunks(
 def _add_product(sum_VE: Tensor, left_VC: Tensor, right_CE: Tensor, is_first: bool) -> None:
     """sum += left right, where sum may be fp32 and left and right of 16 bits; the first product becomes the sum."""
     mixed: dict[str, Any] = {} if sum_VE.dtype == left_VC.dtype else {"out_dtype": sum_VE.dtype}
-    if mixed and not sum_VE.is_cuda:  # a CPU's product is rounded to its factors' dtype
+    if mixed and sum_VE.device.type == "cpu":  # whose product has its factors' dtype
         product_VE = left_VC @ right_CE
         sum_VE.copy_(product_VE) if is_first else sum_VE.add_(product_VE)
     elif is_first:
@@ -192,7 +192,7 @@ def times_triton(factor: Tensor, grad_hidden_NE: Tensor, grad_weight_VE: Tensor)
 def _times(FACTOR, X, RESULT, units, UNIT: tl.constexpr, PIECE: tl.constexpr):
     """units: of UNIT elements, so that the compiler knows what it may load at once."""
     places = tl.program_id(0).to(tl.int64) * PIECE + tl.arange(0, PIECE)
-    is_there = places < units * UNIT
+    is_there = places // UNIT < units
     product = wide(tl.load(X + places, mask=is_there)) * tl.load(FACTOR)
     tl.store(RESULT + places, product.to(RESULT.dtype.element_ty), mask=is_there)
 

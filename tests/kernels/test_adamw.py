@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from clapas_kernels import adamw_step, use
-from clapas_kernels.proof.interpreter import repaired
+from clapas_kernels.proof.interpreter import only_programs, repaired
+from clapas_kernels.proof.reserved import reserved
 from clapas_kernels.proof.traffic import Traffic
 from clapas_kernels.stochastic_rounding import random_words, round_stochastically
 
@@ -201,3 +202,19 @@ def test_what_bf16_holds_is_not_moved() -> None:
     x = torch.tensor([0.0, -0.0, 1.0, -2.5, torch.inf, -torch.inf, torch.nan])
     ones = torch.full((7,), 0xFFFFFFFF)
     assert torch.equal(round_stochastically(x, ones).view(torch.int16), x.bfloat16().view(torch.int16))
+
+
+def test_shards_past_two_billion_elements() -> None:
+    """The last program's elements are where they are, and rounded as these places are."""
+    size, last = 2**31 + 2_048, 1_024
+    tensors = [reserved(size, dtype=torch.bfloat16) for _ in range(4)]
+    for x, values in zip(tensors, states(last, ALL_BF16), strict=True):
+        x[-last:] = values
+    alone = [x[-last:].clone() for x in tensors]
+    with repaired(), use("triton"):
+        with only_programs(-1):
+            adamw_step(*tensors, step=2, **FACTORS, seed=SEED)
+        adamw_step(*alone, step=2, **FACTORS, seed=SEED, first=size - last)
+    for x, wanted in zip(tensors, alone, strict=True):
+        assert torch.equal(x[-last:], wanted)
+    assert alone[0].any()

@@ -11,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812 torch's own name
 
 from clapas_kernels import cross_entropy_rows as rows
 from clapas_kernels.cross_entropy_rows import IGNORED, losses_reference, losses_triton, padded
-from clapas_kernels.proof.interpreter import repaired
+from clapas_kernels.proof.interpreter import only_programs, repaired
+from clapas_kernels.proof.reserved import reserved
 from clapas_kernels.proof.traffic import Traffic
 from clapas_kernels.target import TARGETS, assume
 
@@ -107,3 +108,19 @@ def test_ignored_rows_are_not_read(losses_of_rows: LossesOfRows) -> None:
     losses_N, _ = losses_of_rows(logits_held, targets_N, Z_LOSS, True)
     assert losses_N.isfinite().all()
     assert logits_held.isfinite().all()
+
+
+@pytest.mark.parametrize("losses_of_rows", ["once", "twice"], indirect=True)
+def test_logits_past_two_billion_elements(losses_of_rows: LossesOfRows) -> None:
+    """The last row of a chunk that large is read and overwritten where it is."""
+    width = padded(VOCABULARY)
+    count = 2**31 // width + 8
+    logits_NV = reserved(count, width)[:, :VOCABULARY]
+    targets_N = torch.full((count,), 7)
+    row_NV, _ = made(torch.bfloat16)
+    logits_NV[-1] = row_NV[1]
+    with only_programs(-1):
+        losses_N, _ = losses_of_rows(logits_NV, targets_N, 0.0, True)
+    alone = held(row_NV[1:2])
+    assert torch.equal(losses_N[-1:], losses_of_rows(alone, targets_N[:1], 0.0, True)[0])
+    assert torch.equal(logits_NV[-1], alone[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,10 @@ from torch.utils._pytree import tree_leaves
 from clapas_kernels import linear_cross_entropy
 from clapas_kernels.cross_entropy_rows import losses_reference, losses_triton, padded
 from clapas_kernels.dispatch import runs_triton
-from clapas_kernels.linear_cross_entropy import ROWS, in_chunks, rows_that_fit
+from clapas_kernels.linear_cross_entropy import ROWS, in_chunks, rows_that_fit, times_triton
+from clapas_kernels.proof.interpreter import only_programs, repaired
 from clapas_kernels.proof.operations.linear_cross_entropy import backward_bytes, forward_bytes
+from clapas_kernels.proof.reserved import reserved
 from kernels.contract import Contract, Operation, Results, Sizes
 
 Z_LOSS = 0.01
@@ -84,13 +87,17 @@ def error_of_weight(dtype: torch.dtype, inputs: Results, grads: Results) -> floa
     return errors.of_gradient(grads[0], errors.hidden, transposed=True)
 
 
-class LargestTensor(TorchDispatchMode):
-    """How many bytes the largest result of any operator holds."""
+class Watched(TorchDispatchMode):
+    """How many bytes the largest result of any operator holds, and the operators' names."""
 
-    largest = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
+        self.called: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         results = func(*args, **(kwargs or {}))
+        self.called.append(func._schema.name.removeprefix("aten::") + f".{func._overloadname}")
         sizes = (x.untyped_storage().nbytes() for x in tree_leaves(results) if isinstance(x, Tensor))
         self.largest = max(self.largest, *sizes, 0)
         return results
@@ -146,10 +153,27 @@ def test_the_gradient_of_the_weight_is_summed_in_fp32(implementation: str) -> No
     torch.testing.assert_close(grad_weight[2], torch.full((4,), 256 / 3), rtol=2**-8, atol=0)
 
 
+def test_an_accelerator_adds_products_of_16_bits_to_fp32_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without another tensor of the weight's size: PyTorch's overloads for it exist, as its meta device knows them.
+    Before PyTorch 2.10 the product stands beside the sum."""
+    module = sys.modules["clapas_kernels.linear_cross_entropy"]
+    total = torch.empty(6, 4, device="meta")
+    left, right = (torch.empty(shape, device="meta", dtype=torch.bfloat16) for shape in ((6, 8), (8, 4)))
+    for adds, called in (
+        (True, ["mm.dtype_out", "addmm.dtype_out"]),
+        (False, ["mm.dtype_out", "mm.dtype", "add_.Tensor"]),
+    ):
+        monkeypatch.setattr(module, "ADDS_TO_FP32", adds)
+        with Watched() as seen:
+            module._add_product(total, left, right, is_first=True)
+            module._add_product(total, left, right, is_first=False)
+        assert seen.called == called
+
+
 def test_no_tensor_holds_all_logits(implementation: str) -> None:
     """The largest is a chunk of them."""
     hidden, weight, targets = torch.randn(64, 4), torch.randn(300, 4), torch.zeros(64, dtype=torch.int64)
-    with LargestTensor() as seen:
+    with Watched() as seen:
         chunked(8, (hidden, weight, targets))
     assert seen.largest == 8 * padded(300) * 4
 
@@ -278,3 +302,13 @@ def test_a_graph_that_is_dropped_frees_its_gradients(implementation: str) -> Non
         assert not any(ref() for ref in watched)
     finally:
         gc.enable()
+
+
+def test_a_weight_past_two_billion_elements() -> None:
+    """Its gradient times the upstream one, at the last program."""
+    size, last = 2**31 + 2_048, 1_024
+    grad_weight = reserved(size, dtype=torch.float32)
+    grad_weight[-last:] = torch.arange(last)
+    with repaired(), only_programs(-1):
+        _, found = times_triton(torch.tensor(2.0), torch.empty(0).bfloat16(), grad_weight)
+    assert torch.equal(found[-last:], (2.0 * torch.arange(last)).bfloat16())
