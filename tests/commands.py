@@ -13,8 +13,16 @@ Clapas = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def clapas_environment() -> dict[str, str]:
-    """The environment of a rank on its own: nothing of a launcher's."""
-    launcher = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CLAPAS_RENDEZVOUS")
+    """The environment of a rank on its own: nothing of a launcher's, nor of these tests'."""
+    launcher = (
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "CLAPAS_RENDEZVOUS",
+        "TRITON_INTERPRET",
+    )
     return {name: value for name, value in os.environ.items() if name not in launcher and "SLURM" not in name}
 
 

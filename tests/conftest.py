@@ -12,6 +12,8 @@ import pytest
 from commands import Clapas, clapas_environment
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two cores, several processes: threads would fight
+if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # for tests/kernels, before anything imports triton; not for GPUs
 
 
 @pytest.fixture(scope="session")

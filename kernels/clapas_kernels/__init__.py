@@ -6,7 +6,7 @@ which one runs on this machine; `python -m clapas_kernels.proof` proves the kern
 
 from clapas_kernels.adamw import adamw_step
 from clapas_kernels.attention import Documents, attention
-from clapas_kernels.cross_entropy import cross_entropy, cross_entropy_with_gradient
+from clapas_kernels.cross_entropy import cross_entropy
 from clapas_kernels.dispatch import explain, use
 from clapas_kernels.linear_cross_entropy import linear_cross_entropy
 from clapas_kernels.newton_schulz import orthogonalise
@@ -21,7 +21,6 @@ __all__ = [
     "add_rms_norm",
     "attention",
     "cross_entropy",
-    "cross_entropy_with_gradient",
     "explain",
     "linear_cross_entropy",
     "orthogonalise",

@@ -3,19 +3,15 @@
     loss = lse - x_target + z lse^2,   lse = log sum exp x      over the vocabulary, V; 0 where the target is ignored
     dx_i = g ((1 + 2 z lse) exp(x_i - lse) - [i = target])      g: the loss's gradient; 0 where the target is ignored
 
-All in fp32, or fp64 for fp64; the gradient is rounded once. Two forms:
-
-- `cross_entropy` for autograd. Forward reads the logits once, with a running maximum; backward reads them once more and
-  writes their gradient, with whatever gradient comes from above: three passes over (N, V).
-- `cross_entropy_with_gradient`, where the gradient from above is known beforehand, as in a loss that holds a few rows
-  of logits at a time: reads the logits, writes their gradient. A row of up to `LARGEST_ROW` logits stands in registers
-  and is read once; a larger one is read twice by its program, the second time mostly from the cache.
+All in fp32, or fp64 for fp64; the gradient is rounded once. Forward reads the logits once, with a running maximum;
+backward reads them once more and writes their gradient, with whatever gradient comes from above: three passes over
+(N, V). Where the logits are made by a projection, `linear_cross_entropy` never holds them all.
 
 Rows that do not begin at multiples of 16 bytes (V = 50,257) are split: the accesses of what lies between the first and
 the last such place are 16 bytes wide, the few logits before and behind have one narrow access. The gradient's rows are
 laid out with the same distance to those places, so the same split serves both. No value is read back to the host.
 
-Traffic, bf16, N rows, in bytes: forward 2 NV + 16 N; backward 4 NV + 16 N; with gradient 4 NV + 12 N.
+Traffic, bf16, N rows, in bytes: forward 2 NV + 16 N; backward 4 NV + 16 N.
 """
 
 # pyright: reportPossiblyUnboundVariable=false
@@ -35,10 +31,8 @@ from clapas_kernels.rows import WIDEST_ACCESS, warps_for, wide, wide_dtype
 IGNORED = -100
 """A target that is not one. PyTorch's and Hugging Face's convention."""
 
-LARGEST_ROW = 32_768
-"""Logits that stand in a program's registers without a spill, 32 in each of 1,024 threads."""
 PIECE = 4_096
-"""Logits of a row that are looked at together where it does not, or need not, stand in registers."""
+"""Logits of a row that are looked at together."""
 
 
 def cross_entropy(
@@ -60,20 +54,6 @@ def cross_entropy(
         return losses_R.sum() if reduction == "sum" else losses_R.view(targets_N.shape)
     losses = _reference(logits_RV, targets_R, z_loss, ignore_index, reduction)
     return losses if reduction == "sum" else losses.view(targets_N.shape)
-
-
-def cross_entropy_with_gradient(
-    logits_NV: Tensor, targets_N: Tensor, scale: Tensor, z_loss: float = 0.0, ignore_index: int = IGNORED
-) -> tuple[Tensor, Tensor]:
-    """Each loss, (N,), as `cross_entropy` gives it, and the gradient of `scale` times their sum, like the logits.
-
-    logits_NV: (N, V). targets_N: (N,). scale: one number on the logits' device, in fp32 (fp64 for fp64). Neither result
-    carries a gradient; the gradient's rows may stand apart.
-    """
-    logits_NV = _as_matrix(logits_NV.detach())
-    if runs_triton(logits_NV):
-        return _cross_entropy_with_gradient(logits_NV, targets_N, scale, z_loss, ignore_index)
-    return _with_gradient_reference(logits_NV, targets_N, scale, z_loss, ignore_index)
 
 
 def _as_matrix(logits_NV: Tensor) -> Tensor:
@@ -108,14 +88,6 @@ def _backward_reference(
     grad_NV.scatter_add_(1, column_N1, torch.full_like(grad_NV[:, :1], -1.0))
     grad_NV *= (grad_N * is_target_N)[:, None]
     return _empty_gradient(logits_NV).copy_(grad_NV.masked_fill_(~is_target_N[:, None], 0.0))
-
-
-def _with_gradient_reference(
-    logits_NV: Tensor, targets_N: Tensor, scale: Tensor, z_loss: float, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    losses_N, normaliser_N = _forward_reference(logits_NV, targets_N, z_loss, ignore_index)
-    grad_N = scale.expand(len(targets_N))
-    return losses_N, _backward_reference(grad_N, logits_NV, targets_N, normaliser_N, z_loss, ignore_index)
 
 
 # The kernels
@@ -235,71 +207,6 @@ def _backward(
     )  # fmt: skip
 
 
-@jit
-def _with_gradient(
-    X, TARGETS, SCALE, LOSSES, GRAD_X, stride, grad_stride, ignored, z_loss,
-    V: tl.constexpr, PIECE: tl.constexpr, UNIT: tl.constexpr, IS_ALIGNED: tl.constexpr, HAS_EDGES: tl.constexpr,
-):  # fmt: skip
-    """PIECE: of the whole row where V is at most `LARGEST_ROW`: it is then read once."""
-    row = tl.program_id(0).to(tl.int64)
-    target = tl.load(TARGETS + row)
-    is_target = target != ignored
-    begin, before, body = _split(row, stride * (UNIT if IS_ALIGNED else 1), V, UNIT, IS_ALIGNED)
-    grad_begin = row * (grad_stride * (UNIT if IS_ALIGNED else 1))
-    grad = tl.where(is_target, tl.load(SCALE), 0.0)
-    normaliser = tl.zeros_like(grad)
-    loss = tl.zeros_like(grad)
-    if PIECE >= V:
-        _whole_row(
-            X, LOSSES, GRAD_X, row, begin, grad_begin, before, body, target, is_target, grad, z_loss,
-            V, PIECE, UNIT, HAS_EDGES,
-        )  # fmt: skip
-    else:
-        if is_target:
-            normaliser = _normaliser(X, begin, before, body, V, PIECE, UNIT, HAS_EDGES)
-            loss = _loss(X, begin, target, normaliser, z_loss, V)
-        tl.store(LOSSES + row, loss)
-        for start in tl.range(0, tl.maximum(body, 1), PIECE):  # pyright: ignore[reportGeneralTypeIssues]
-            _store_gradients(
-                X, GRAD_X, begin, grad_begin, before, body, target, is_target, normaliser, grad, z_loss, start,
-                V, PIECE, UNIT, HAS_EDGES,
-            )  # fmt: skip
-
-
-@jit
-def _whole_row(
-    X, LOSSES, GRAD_X, row, begin, grad_begin, before, body, target, is_target, grad, z_loss,
-    V: tl.constexpr, BLOCK: tl.constexpr, UNIT: tl.constexpr, HAS_EDGES: tl.constexpr,
-):  # fmt: skip
-    """Loss and gradient of a row that is read once; of an ignored one nothing is read, and zeros are stored."""
-    lanes = tl.arange(0, BLOCK)
-    first, grad_first = tl.multiple_of(begin + before, UNIT), tl.multiple_of(grad_begin + before, UNIT)
-    x = wide(tl.load(X + first + lanes, mask=lanes < tl.where(is_target, body, 0), other=float("-inf")))
-    largest = tl.max(x, 0)
-    if HAS_EDGES:
-        columns, is_there = _edges(before, body, V, UNIT)
-        edge = wide(
-            tl.load(X + begin + columns, mask=is_there & (columns < tl.where(is_target, V, 0)), other=float("-inf"))
-        )
-        largest = tl.maximum(largest, tl.max(edge, 0))
-    largest = _finite(largest)
-    x = tl.exp(x - largest)
-    total = tl.sum(x, 0)
-    if HAS_EDGES:
-        edge = tl.exp(edge - largest)
-        total += tl.sum(edge, 0)
-    total = tl.where(is_target, total, 1.0)
-    normaliser = largest + tl.log(total)
-    loss = _loss(X, begin, target, normaliser, z_loss, V)
-    tl.store(LOSSES + row, tl.where(is_target, loss, 0.0))
-    share = (1 + 2 * z_loss * normaliser) / total
-    grad_x = (x * share - tl.where(before + lanes == target, 1.0, 0.0)) * grad
-    tl.store(GRAD_X + grad_first + lanes, grad_x.to(GRAD_X.dtype.element_ty), mask=lanes < body)
-    if HAS_EDGES:
-        grad_edge = (edge * share - tl.where(columns == target, 1.0, 0.0)) * grad
-        tl.store(GRAD_X + grad_begin + columns, grad_edge.to(GRAD_X.dtype.element_ty), mask=is_there)
-
-
 def _unit(logits_NV: Tensor) -> int:
     return WIDEST_ACCESS // logits_NV.element_size()
 
@@ -357,23 +264,6 @@ def backward_triton(
     return grad_NV
 
 
-def with_gradient_triton(
-    logits_NV: Tensor, targets_N: Tensor, scale: Tensor, z_loss: float, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    """`cross_entropy_with_gradient` by its kernel."""
-    grad_NV, logits_NV = _empty_gradient(logits_NV), _begun_at_16_bytes(logits_NV)
-    rows, size = logits_NV.shape
-    losses_N = logits_NV.new_empty(rows, dtype=wide_dtype(logits_NV.dtype))
-    if rows:
-        named, strides = _layout(logits_NV, grad_NV)
-        piece = next_power_of_2(size) if size <= LARGEST_ROW else PIECE
-        _with_gradient[(rows,)](
-            logits_NV, targets_N.contiguous(), scale, losses_N, grad_NV, *strides, ignore_index, z_loss,
-            PIECE=piece, num_warps=warps_for(piece, logits_NV), **named,
-        )  # fmt: skip
-    return losses_N, grad_NV
-
-
 # The operators
 
 
@@ -405,10 +295,4 @@ _cross_entropy = register(
     fake=lambda logits, *_: (_empty_losses(logits), _empty_losses(logits)),
     backward=_autograd,
     setup_context=_setup_context,
-)
-_cross_entropy_with_gradient = register(
-    f"cross_entropy_with_gradient(Tensor logits, Tensor targets, Tensor scale, {_OTHERS}) -> (Tensor, Tensor)",
-    reference=_with_gradient_reference,
-    triton=with_gradient_triton,
-    fake=lambda logits, *_: (_empty_losses(logits), _empty_gradient(logits)),
 )

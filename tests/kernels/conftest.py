@@ -1,24 +1,19 @@
 """The tests of the kernels run in triton's interpreter; what compiles does so in a process of its own.
 
 Without triton (it is for Linux only) there is nothing to test here but that the references run, which tests/model does.
+tests/conftest.py turns the interpreter on, but not beside a GPU: there `TRITON_INTERPRET=1 pytest tests/kernels`.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
 
-INTERPRET = "TRITON_INTERPRET"
-
-if "triton" in sys.modules and os.environ.get(INTERPRET) != "1":
-    raise RuntimeError(f"triton was imported before tests/kernels could set {INTERPRET}=1: who imports it?")
-os.environ[INTERPRET] = "1"
-
-collect_ignore_glob = [] if find_spec("triton") else ["*"]
+is_ready = find_spec("triton") and os.environ.get("TRITON_INTERPRET") == "1"
+collect_ignore_glob = [] if is_ready else ["*"]
 
 
 @pytest.fixture(params=["reference", "triton"])

@@ -1,15 +1,14 @@
-"""Cross-entropy: forward, backward, and both at once; the vocabularies of Llama-2, GPT-2, a power of two, Llama-3."""
+"""Cross-entropy: forward and backward; the vocabularies of Llama-2, GPT-2, a power of two, Llama-3."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from clapas_kernels.cross_entropy import backward_triton, forward_triton, with_gradient_triton
+from clapas_kernels.cross_entropy import backward_triton, forward_triton
 from clapas_kernels.proof.cases import Launch, case, random
 
 SHAPES = [{"rows": 4, "vocabulary": size} for size in (32_000, 50_257, 65_536, 128_256)]
-IN_REGISTERS, LARGER = SHAPES[:1], SHAPES[1:]
 BF16, FP32, INT64 = torch.bfloat16.itemsize, torch.float32.itemsize, torch.int64.itemsize
 Z_LOSS, IGNORED = 1e-4, -100
 
@@ -40,18 +39,3 @@ def backward(rows: int, vocabulary: int) -> Launch:
         (grad, logits, targets, normaliser),
         rows * (2 * vocabulary * BF16 + INT64 + 2 * FP32),
     )
-
-
-def with_gradient(rows: int, vocabulary: int) -> Launch:
-    """Reads logits and targets, writes losses and the logits' gradient: beyond the registers it reads them twice, which
-    the model of the memory, a perfect cache within a launch, counts once."""
-    logits, targets, scale = random(rows, vocabulary), targets_of(rows, vocabulary), torch.ones(())
-    return Launch(
-        lambda: with_gradient_triton(logits, targets, scale, Z_LOSS, IGNORED),
-        (logits, targets, scale),
-        rows * (2 * vocabulary * BF16 + INT64 + FP32) + FP32,
-    )
-
-
-case("cross_entropy_with_gradient", "in registers", IN_REGISTERS, 1.02, occupancy_at_least=0.5)(with_gradient)
-case("cross_entropy_with_gradient", "in two passes", LARGER, 1.02, occupancy_at_least=0.5)(with_gradient)
