@@ -7,6 +7,8 @@ which one runs on this machine; `python -m clapas_kernels.proof` proves the kern
 from clapas_kernels.attention import Documents, attention
 from clapas_kernels.cross_entropy import cross_entropy, cross_entropy_with_gradient
 from clapas_kernels.dispatch import explain, use
+from clapas_kernels.fp8 import dequantise, fp8_quantise, fp8_quantise_rows, fp8_quantise_tiles
+from clapas_kernels.fp8_linear import AmaxHistory, LinearAmax, fp8_linear
 from clapas_kernels.linear_cross_entropy import linear_cross_entropy
 from clapas_kernels.qk_norm_rope import packed_qk_norm_rope, qk_norm_rope
 from clapas_kernels.rms_norm import add_rms_norm, rms_norm
@@ -14,12 +16,19 @@ from clapas_kernels.rope import packed_rope, rope
 from clapas_kernels.swiglu import packed_swiglu, swiglu, swiglu_linear
 
 __all__ = [
+    "AmaxHistory",
     "Documents",
+    "LinearAmax",
     "add_rms_norm",
     "attention",
     "cross_entropy",
     "cross_entropy_with_gradient",
+    "dequantise",
     "explain",
+    "fp8_linear",
+    "fp8_quantise",
+    "fp8_quantise_rows",
+    "fp8_quantise_tiles",
     "linear_cross_entropy",
     "packed_qk_norm_rope",
     "packed_rope",

@@ -30,11 +30,13 @@ and 8 bytes for each 2,048 numbers, of which each program keeps its amax; of its
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from clapas_kernels.dispatch import register, runs_triton
-from clapas_kernels.fp8_formats import NoFp8Error, forward_format, why_no_fp8
+from clapas_kernels.dispatch import explained_by, register, runs_triton
+from clapas_kernels.fp8_formats import NoFp8Error, forward_format, why_no_fp8_on
 from clapas_kernels.language import cdiv, jit, next_power_of_2, tl
 from clapas_kernels.rows import MOST_THREADS, WIDEST_ACCESS, alignment, as_rows, load_row, piece_of_row, store_row
 from clapas_kernels.target import target_of
@@ -98,9 +100,15 @@ def dequantise(q_NE: Tensor, scales: Tensor, block: tuple[int, int] = (1, BLOCK)
 
 
 def _checked(x: Tensor, dtype: torch.dtype | None) -> torch.dtype:
-    if reason := why_no_fp8(target_of(x.device)):
+    if reason := why_no_fp8_on(x.device):
         raise NoFp8Error(f"fp8_quantise: {reason}")
     return dtype or forward_format(x.device)
+
+
+@explained_by("fp8_quantise", "fp8_quantise_rows", "fp8_quantise_tiles")
+def _explain(device: str) -> tuple[str, str] | None:
+    reason = why_no_fp8_on(torch.device(device))
+    return ("refused", reason) if reason else None
 
 
 # The reference
@@ -133,7 +141,7 @@ def quantise_reference(
 
 def quantise_rows_reference(x_NE: Tensor, dtype: torch.dtype, power_of_two: bool) -> tuple[Tensor, Tensor]:
     """`fp8_quantise_rows` in PyTorch; scales: (ceil(E / 128), T)."""
-    q, scales = _quantise_blocks_reference(x_NE.reshape(-1, x_NE.shape[-1]), 1, dtype, power_of_two)
+    q, scales = _quantise_blocks_reference(as_rows(x_NE), 1, dtype, power_of_two)
     return q.view(x_NE.shape), scales.t().contiguous()
 
 
@@ -311,8 +319,8 @@ def _fake(x_NE: Tensor, amax: Tensor | None, dtype: torch.dtype, power_of_two: b
 
 
 def _fake_rows(x_NE: Tensor, dtype: torch.dtype, power_of_two: bool) -> tuple[Tensor, Tensor]:
-    rows = x_NE.reshape(-1, x_NE.shape[-1]).shape[0]
-    scales_BT = x_NE.new_empty(cdiv(x_NE.shape[-1], BLOCK), rows, dtype=torch.float32)
+    sizes = cdiv(x_NE.shape[-1], BLOCK), math.prod(x_NE.shape[:-1])
+    scales_BT = x_NE.new_empty(sizes, dtype=torch.float32)
     return x_NE.new_empty(x_NE.shape, dtype=dtype), scales_BT
 
 

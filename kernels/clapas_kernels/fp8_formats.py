@@ -36,17 +36,27 @@ def why_no_fp8(target: Target) -> str | None:
     """Why this accelerator has no fp8, or None where it has."""
     if target.backend == "hip":
         return None if target.name in _AMD else f"{target.name} has no fp8; of AMD, {', '.join(_AMD)} have"
-    capability = int(target.name.removeprefix("sm_"))
-    return (
-        None if capability >= _NVIDIA_SINCE else f"{target.name} has no fp8; NVIDIA has it from sm_{_NVIDIA_SINCE} on"
-    )
+    if int(target.name.removeprefix("sm_")) < _NVIDIA_SINCE:
+        return f"{target.name} has no fp8; of NVIDIA, sm_{_NVIDIA_SINCE} and later have"
+    return None
 
 
+# What is asked of a device stands in a compiled graph as a constant: the compiler cannot look into `target_of`.
+
+
+@torch.compiler.assume_constant_result
+def why_no_fp8_on(device: torch.device) -> str | None:
+    """`why_no_fp8` of the accelerator behind this device."""
+    return why_no_fp8(target_of(device))
+
+
+@torch.compiler.assume_constant_result
 def forward_format(device: torch.device) -> torch.dtype:
     """E4M3 as this device has it; a CPU, which emulates, OCP's. Raises NoFp8Error (A100: sm_80, MI250X: gfx90a)."""
     return _formats(target_of(device))[0]
 
 
+@torch.compiler.assume_constant_result
 def backward_format(device: torch.device) -> torch.dtype:
     """E5M2, likewise."""
     return _formats(target_of(device))[1]
