@@ -57,7 +57,7 @@ class AmaxHistory(nn.Module):
         if length < 1:
             raise ValueError(f"AmaxHistory: found length {length}; must be at least 1")
         self.register_buffer("history", torch.zeros(length + 1, device=device))
-        self._is_known = False
+        self._is_known = self._has_recorded = False
         self.register_load_state_dict_post_hook(_after_loading)
 
     @property
@@ -67,6 +67,7 @@ class AmaxHistory(nn.Module):
 
     def record(self, amax: Tensor) -> None:
         """Take the amax of a tensor of this step, ()."""
+        self._has_recorded = True
         self.history[0] = torch.where(amax.isfinite(), torch.maximum(self.history[0], amax), self.history[0])
 
     def advance(self) -> None:
@@ -74,7 +75,7 @@ class AmaxHistory(nn.Module):
         rolled = self.history.roll(1)
         rolled[0] = 0
         self.history.copy_(torch.where(self.history[0] > 0, rolled, self.history))
-        self._is_known = True
+        self._is_known |= self._has_recorded
 
 
 def _after_loading(module: nn.Module, _: Any) -> None:
