@@ -62,7 +62,7 @@ def fp8_quantise(
     which the scale is made, of steps before; that of x where None. Raises NoFp8Error. Has no gradient.
     """
     with torch.no_grad():
-        dtype = _checked(x_NE, dtype)
+        dtype = checked_format(x_NE, dtype)
         return (_quantise if runs_triton(x_NE) else quantise_reference)(x_NE, amax, dtype, power_of_two)
 
 
@@ -74,10 +74,10 @@ def fp8_quantise_rows(
     That is the order in which a matrix product reads them. Arguments and errors as `fp8_quantise`.
     """
     with torch.no_grad():
-        dtype = _checked(x_NE, dtype)
+        dtype = checked_format(x_NE, dtype)
         quantise = _quantise_rows if runs_triton(x_NE) else quantise_rows_reference
         q_NE, scales_BT = quantise(x_NE, dtype, power_of_two)
-        return q_NE, scales_BT.t().view(*x_NE.shape[:-1], len(scales_BT))
+        return q_NE, in_order_of_rows(scales_BT, x_NE)
 
 
 def fp8_quantise_tiles(
@@ -85,7 +85,7 @@ def fp8_quantise_tiles(
 ) -> tuple[Tensor, Tensor]:
     """(q, s) with a scale for each 128 x 128 of a matrix: s: (ceil(F / 128), ceil(E / 128)), fp32."""
     with torch.no_grad():
-        dtype = _checked(weight_FE, dtype)
+        dtype = checked_format(weight_FE, dtype)
         quantise = _quantise_tiles if runs_triton(weight_FE) else quantise_tiles_reference
         return quantise(weight_FE, dtype, power_of_two)
 
@@ -99,14 +99,26 @@ def dequantise(q_NE: Tensor, scales: Tensor, block: tuple[int, int] = (1, BLOCK)
     return q_NE.float() * (wide if block[0] == 1 else wide.repeat_interleave(block[0], -2)[..., :rows, :])
 
 
-def _checked(x: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+def in_order_of_rows(scales_BT: Tensor, x_NE: Tensor) -> Tensor:
+    """Scales as x is arranged, (..., B), where they lie."""
+    return scales_BT.t().view(*x_NE.shape[:-1], len(scales_BT))
+
+
+def scales_of_rows(x_NE: Tensor) -> Tensor:
+    """Room for a scale of each 128 of a row, (ceil(E / 128), T)."""
+    return x_NE.new_empty(cdiv(x_NE.shape[-1], BLOCK), math.prod(x_NE.shape[:-1]), dtype=torch.float32)
+
+
+def checked_format(x: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    """`dtype`, or E4M3 as the device has it. Raises NoFp8Error."""
     if reason := why_no_fp8_on(x.device):
         raise NoFp8Error(f"fp8_quantise: {reason}")
     return dtype or forward_format(x.device)
 
 
 @explained_by("fp8_quantise", "fp8_quantise_rows", "fp8_quantise_tiles")
-def _explain(device: str) -> tuple[str, str] | None:
+def explain_refusal(device: str) -> tuple[str, str] | None:
+    """What `explain` says of quantisation where there is no fp8."""
     reason = why_no_fp8_on(torch.device(device))
     return ("refused", reason) if reason else None
 
@@ -250,7 +262,7 @@ def _quantise_blocks(
     tl.store(Q + taken[:, None] * N + columns[None, :], q, mask=inside)
 
 
-def _warps(elements: int, device: torch.device) -> int:
+def warps_for_bytes(elements: int, device: torch.device) -> int:
     """With which each lane stores `WIDEST_ACCESS` bytes of fp8, or the most that a program may have."""
     warp_size = target_of(device).warp_size
     return max(1, min(elements // WIDEST_ACCESS, MOST_THREADS) // warp_size)
@@ -268,7 +280,7 @@ def quantise_triton(
         return q_NE, make_scale(own if amax is None else amax, dtype, power_of_two), own
     piece, unit = min(PIECE, next_power_of_2(size)), alignment(size, x)
     programs = rows * cdiv(size, piece)
-    stride, warps = x.stride(0) // unit, _warps(piece, x.device)
+    stride, warps = x.stride(0) // unit, warps_for_bytes(piece, x.device)
     partial = x.new_empty(programs, dtype=torch.float32)
     if amax is None:
         _amax[(programs,)](x, partial, stride, N=size, PIECE=piece, ALIGNMENT=unit, num_warps=warps)
@@ -285,7 +297,7 @@ def quantise_triton(
 def quantise_rows_triton(x_NE: Tensor, dtype: torch.dtype, power_of_two: bool) -> tuple[Tensor, Tensor]:
     """`fp8_quantise_rows` by its kernel; scales: (ceil(E / 128), T)."""
     x, q_NE = as_rows(x_NE), x_NE.new_empty(x_NE.shape, dtype=dtype)
-    scales_BT = x.new_empty(cdiv(x.shape[1], BLOCK), x.shape[0], dtype=torch.float32)
+    scales_BT = scales_of_rows(x_NE)
     _launch_blocks(x, q_NE, scales_BT, ROWS, power_of_two, is_tile=False)
     return q_NE, scales_BT
 
@@ -306,7 +318,7 @@ def _launch_blocks(x: Tensor, q: Tensor, scales: Tensor, taken: int, power_of_tw
     _quantise_blocks[(cdiv(rows, taken) * cdiv(size, BLOCK),)](
         x, q, scales, x.stride(0) // unit, rows, N=size, ROWS=taken, BLOCK=BLOCK, ALIGNMENT=unit,
         M=torch.finfo(q.dtype).max, LEAST=LEAST_SCALE, POWER_OF_TWO=power_of_two, IS_TILE=is_tile,
-        num_warps=_warps(taken * BLOCK, x.device),
+        num_warps=warps_for_bytes(taken * BLOCK, x.device),
     )  # fmt: skip
 
 
@@ -319,9 +331,7 @@ def _fake(x_NE: Tensor, amax: Tensor | None, dtype: torch.dtype, power_of_two: b
 
 
 def _fake_rows(x_NE: Tensor, dtype: torch.dtype, power_of_two: bool) -> tuple[Tensor, Tensor]:
-    sizes = cdiv(x_NE.shape[-1], BLOCK), math.prod(x_NE.shape[:-1])
-    scales_BT = x_NE.new_empty(sizes, dtype=torch.float32)
-    return x_NE.new_empty(x_NE.shape, dtype=dtype), scales_BT
+    return x_NE.new_empty(x_NE.shape, dtype=dtype), scales_of_rows(x_NE)
 
 
 def _fake_tiles(weight_FE: Tensor, dtype: torch.dtype, power_of_two: bool) -> tuple[Tensor, Tensor]:
