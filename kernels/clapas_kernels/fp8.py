@@ -186,11 +186,17 @@ def magnitude(x):
 
 
 @jit
+def number(bits):
+    """Of which these are the bits."""
+    return bits.to(tl.float32, bitcast=True)
+
+
+@jit
 def scale_of(bits, M: tl.constexpr, LEAST: tl.constexpr, POWER_OF_TWO: tl.constexpr):
     """`make_scale` of the bits of amax."""
-    scale = tl.maximum(tl.div_rn(bits.to(tl.float32, bitcast=True), M), LEAST)
+    scale = tl.maximum(tl.div_rn(number(bits), M), LEAST)
     if POWER_OF_TWO:
-        scale = ((scale.to(tl.int32, bitcast=True) + _MANTISSA) & _INFINITY).to(tl.float32, bitcast=True)
+        scale = number((scale.to(tl.int32, bitcast=True) + _MANTISSA) & _INFINITY)
     return tl.where(bits < _INFINITY, tl.where(bits == 0, 1.0, scale), float("nan"))
 
 
@@ -206,7 +212,7 @@ def to_fp8(x, inverse, M: tl.constexpr, dtype: tl.constexpr):
 def _amax(X, AMAX, x_stride, N: tl.constexpr, PIECE: tl.constexpr, ALIGNMENT: tl.constexpr):
     row, columns = piece_of_row(N, PIECE)
     x = load_row(X + row * (x_stride * ALIGNMENT), columns, N, PIECE).to(tl.float32)
-    tl.store(AMAX + tl.program_id(0), tl.max(magnitude(x), 0).to(tl.float32, bitcast=True))
+    tl.store(AMAX + tl.program_id(0), number(tl.max(magnitude(x), 0)))
 
 
 @jit
@@ -217,7 +223,7 @@ def _largest(AMAX, LARGEST, programs, BLOCK: tl.constexpr):
         places = start + tl.arange(0, BLOCK)
         amax = tl.load(AMAX + places, mask=places < programs, other=0.0)
         largest = tl.maximum(largest, magnitude(amax))
-    tl.store(LARGEST, tl.max(largest, 0).to(tl.float32, bitcast=True))
+    tl.store(LARGEST, number(tl.max(largest, 0)))
 
 
 @jit
@@ -231,7 +237,7 @@ def _quantise_kernel(
         tl.store(SCALE, scale)
     x = load_row(X + row * (x_stride * ALIGNMENT), columns, N, PIECE).to(tl.float32)
     if FINDS:
-        tl.store(OWN + tl.program_id(0), tl.max(magnitude(x), 0).to(tl.float32, bitcast=True))
+        tl.store(OWN + tl.program_id(0), number(tl.max(magnitude(x), 0)))
     store_row(Q + row * N, columns, to_fp8(x, tl.div_rn(1.0, scale), M, Q.dtype.element_ty), N, PIECE)
 
 

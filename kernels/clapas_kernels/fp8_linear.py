@@ -188,5 +188,5 @@ def product(a: Quantised, b: Quantised, dtype: torch.dtype, is_fused: bool) -> T
     `_scaled_mm` sums in fp32 (no `use_fast_accum`, which on Hopper keeps 14 bits of a sum: arXiv:2412.19437, 3.3.2).
     """
     if is_fused:
-        return torch._scaled_mm(a[0], b[0].t(), scale_a=a[1], scale_b=b[1], out_dtype=dtype)
+        return torch.ops.aten._scaled_mm(a[0], b[0].t(), a[1], b[1], out_dtype=dtype)
     return (a[0].float() @ b[0].float().t()).mul_(a[1]).mul_(b[1]).to(dtype)
