@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +14,12 @@ from torch.nn import functional as F  # noqa: N812 torch's own name
 from torch.utils.checkpoint import checkpoint
 
 from clapas_kernels import AmaxHistory, LinearAmax, explain, fp8_linear, fp8_quantise, use
-from clapas_kernels.fp8_formats import OCP, ROUNDOFF
+from clapas_kernels.fp8_formats import FNUZ, OCP, ROUNDOFF
 from clapas_kernels.fp8_linear import _Linear, _say_once, choose, product
 from clapas_kernels.proof.interpreter import repaired
 from clapas_kernels.target import TARGETS, Target, assume
 
+fp8_linear_module = sys.modules["clapas_kernels.fp8_linear"]  # the package's name is the function
 TOKENS, INPUTS, OUTPUTS = (2, 16), 64, 48
 
 
@@ -98,6 +101,24 @@ def test_what_is_saved_is_fp8() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
         fp8_linear(x, weight)
     assert sum(tensor.nbytes for tensor in saved) == x.numel() + weight.numel() + 2 * 4
+
+
+@pytest.mark.parametrize(("target", "formats"), [("sm_90", OCP), ("gfx942", FNUZ)])
+def test_gradients_have_the_wider_format(
+    monkeypatch: pytest.MonkeyPatch, target: str, formats: tuple[torch.dtype, torch.dtype]
+) -> None:
+    """E5M2; input and weight E4M3; as the accelerator has them."""
+    made: list[torch.dtype] = []
+
+    def watched(*arguments: Any) -> tuple[Tensor, ...]:
+        quantised = fp8_quantise(*arguments)
+        made.append(quantised[0].dtype)
+        return quantised
+
+    monkeypatch.setattr(fp8_linear_module, "fp8_quantise", watched)
+    with assume(TARGETS[target]):
+        results()
+    assert made == [formats[0], formats[0], formats[1]]
 
 
 def test_each_gradient_alone() -> None:
