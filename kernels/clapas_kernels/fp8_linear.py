@@ -9,8 +9,8 @@ so the gradients transpose the quantised tensors: 2 bytes a number of x, W and d
 With errors e of x and f of W, y errs by the sum over E of e W + x f + e f. Errors that are independent add up as their
 squares do: with |e| <= r |x| and |f| <= r |W|, r = 2^-4, the norm of the error is at most r sqrt(2 + r^2) = 8.9 % of
 the root of the sum of all squared products, which for independent numbers is the norm of y; normal numbers, whose e is
-mostly far below its bound, come to 3.7 %. A gradient, of dy with r = 2^-3: at most 14 %, and 5.9 %. Outliers cost more: what is
-below amax / (M 2^6) in E4M3 loses bits.
+mostly far below its bound, come to 3.7 %. A gradient, of dy with r = 2^-3: at most 14 %, and 5.9 %. Outliers cost
+more: what is below amax / (M 2^6) in E4M3 loses bits.
 
 `choose` says which of three runs, and the first call of each is logged:
 
