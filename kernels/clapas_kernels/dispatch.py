@@ -28,7 +28,8 @@ Implementation = Literal["reference", "triton"]
 NAMESPACE = "clapas"
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")
 _operations: list[str] = []
-_others: dict[str, Callable[[str], tuple[str, str]]] = {}
+_Tell = Callable[[str], tuple[str, str] | None]
+_others: dict[str, _Tell] = {}
 _forced: Implementation | None = None
 """A global and not a context variable: a backward pass on an accelerator runs in threads of PyTorch's own."""
 
@@ -80,17 +81,17 @@ def explain() -> None:
     else:
         choice, reason = "reference", _why_not_triton(device)
     told = dict.fromkeys(_operations, (choice, reason))
-    told |= {name: tell(device) for name, tell in _others.items()}
+    told |= {name: said for name, tell in _others.items() if (said := tell(device))}
     width = max(map(len, told))
     for name, (choice, reason) in told.items():
         print(f"{name:{width}}  {choice:9}  {reason}")
 
 
-def explained_by(name: str) -> Callable[[Callable[[str], tuple[str, str]]], Callable[[str], tuple[str, str]]]:
-    """Have `explain` tell of an operation that is not registered here: (device) -> (implementation, why)."""
+def explained_by(*names: str) -> Callable[[_Tell], _Tell]:
+    """Have `explain` tell of these what is not so of all: (device) -> (implementation, why), or None where it is."""
 
-    def register_other(tell: Callable[[str], tuple[str, str]]) -> Callable[[str], tuple[str, str]]:
-        _others[name] = tell
+    def register_other(tell: _Tell) -> _Tell:
+        _others.update(dict.fromkeys(names, tell))
         return tell
 
     return register_other

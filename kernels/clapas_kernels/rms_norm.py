@@ -164,7 +164,8 @@ def _backward(
     store_row(PARTIAL + program.to(tl.int64) * N, columns, grad_weight, N, BLOCK)
 
 
-def _block_of(size: int) -> int:
+def block_of(size: int) -> int:
+    """Lanes for a row; ValueError beyond `LARGEST`."""
     if size > LARGEST:
         way_out = 'under clapas_kernels.use("reference") any size runs'
         raise ValueError(f"rms_norm: found rows of {size} elements; the kernels take {LARGEST} at most; {way_out}")
@@ -191,7 +192,7 @@ def _launch_forward(
     rows, size = x.shape
     if rows == 0:
         return
-    block, unit = _block_of(size), alignment(size, x, residual)
+    block, unit = block_of(size), alignment(size, x, residual)
     _forward[(rows,)](
         x, residual, weight_E.contiguous(), y_NE, sum_NE, x.stride(0) // unit, residual.stride(0) // unit, eps,
         N=size, BLOCK=block, ALIGNMENT=unit, ADDS=adds, num_warps=warps_for(block, x),
@@ -207,7 +208,7 @@ def backward_triton(
     if rows == 0:
         return grad_x_NE, torch.zeros_like(weight_E)
     grad_sum = grad if grad_sum_NE is None else as_rows(grad_sum_NE)
-    block, unit = _block_of(size), alignment(size, grad, grad_sum, x)
+    block, unit = block_of(size), alignment(size, grad, grad_sum, x)
     programs = min(rows, PROGRAMS_PER_MULTIPROCESSOR * target_of(x.device).multiprocessors)
     partial_PE = x.new_empty(programs, size, dtype=wide_dtype(x.dtype))
     _backward[(programs,)](

@@ -36,6 +36,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clapas_kernels.target import TARGETS
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -62,6 +64,7 @@ class Case:
     occupancy_at_least: the share of a multiprocessor's threads that can be resident, of every kernel on every target.
     wide_at_least: the share of a lane's bytes that accesses of 128 bits move, of every kernel on every target.
     multiprocessors: how many the launch is to see in the interpreter; None: as many as the target has.
+    targets: names of those that have the operation.
     """
 
     operation: str
@@ -72,6 +75,7 @@ class Case:
     occupancy_at_least: float
     wide_at_least: float
     multiprocessors: int | None
+    targets: tuple[str, ...] = tuple(TARGETS)
 
     @property
     def name(self) -> str:
@@ -91,6 +95,7 @@ def case(
     occupancy_at_least: float = 0.0,
     wide_at_least: float = 0.0,
     multiprocessors: int | None = None,
+    targets: Sequence[str] = tuple(TARGETS),
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register a case for each shape: the decorated function takes the shape's sizes by name and returns a `Launch`."""
 
@@ -105,6 +110,7 @@ def case(
                 occupancy_at_least,
                 wide_at_least,
                 multiprocessors,
+                tuple(targets),
             )
             if made.name in _cases:
                 raise ValueError(f"two cases are named {made.name!r}: give one another shape")

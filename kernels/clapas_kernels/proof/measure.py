@@ -93,7 +93,10 @@ def main() -> None:
         found: dict[str, Any] = {case.name: dataclasses.asdict(traffic_of(case)) for case in chosen}
     else:
         targets = asked.target.split(",")
-        found = {case.name: {target: static_of(case, target) for target in targets} for case in chosen}
+        found = {
+            case.name: {target: static_of(case, target) for target in targets if target in case.targets}
+            for case in chosen
+        }
     json.dump(found, sys.stdout)
 
 

@@ -81,7 +81,7 @@ COLUMN_WIDTH = 22
 
 def as_text(report: Report) -> str:
     """A line of traffic for each case, and below it a line for each kernel with a column for each target."""
-    targets = next(iter(report.values())).get("static", {}) if report else {}
+    targets = list(dict.fromkeys(target for parts in report.values() for target in parts.get("static", {})))
     width = 2 + max(map(len, ("case", *report)))
     head = f"{'case':{width}}{'launches':>9}{'ATen':>6}{'issued':>8}{'sectors':>9}{'DRAM':>7}"
     below = f"{'  kernel':{width}}" + "".join(f"{target:>{COLUMN_WIDTH}}" for target in targets)
@@ -89,7 +89,7 @@ def as_text(report: Report) -> str:
     lines = [head, below, units] if targets else [head]
     for name, parts in report.items():
         lines.append(f"{name:{width}}{_traffic_line(parts['traffic'])}")
-        lines += (f"  {line}" for line in _static_lines(parts.get("static", {}), width - 2))
+        lines += (f"  {line}" for line in _static_lines(parts.get("static", {}), targets, width - 2))
     return "\n".join(lines)
 
 
@@ -99,10 +99,10 @@ def _traffic_line(row: dict[str, Any]) -> str:
     return f"{line}  {row['fault']}" if row["fault"] else line
 
 
-def _static_lines(static: dict[str, dict[str, Any]], width: int) -> Iterator[str]:
+def _static_lines(static: dict[str, dict[str, Any]], targets: Sequence[str], width: int) -> Iterator[str]:
     kernels = dict.fromkeys(kernel for rows in static.values() for kernel in rows)
     for kernel in kernels:
-        cells = (_cell(rows.get(kernel)) for rows in static.values())
+        cells = (_cell(static.get(target, {}).get(kernel)) for target in targets)
         yield f"{kernel:{width}}" + "".join(f"{cell:>{COLUMN_WIDTH}}" for cell in cells)
 
 

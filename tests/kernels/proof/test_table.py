@@ -108,6 +108,15 @@ def test_the_table_names_each_figure() -> None:
     assert text[4].split() == ["_kernel", "40", "0", "50%", "1.00"]
 
 
+def test_a_target_without_the_operation_has_an_empty_column() -> None:
+    """The figures of the others stand under their own names, whichever case comes first."""
+    everywhere = report() | {"other": {"traffic": TRAFFIC, "static": {"sm_80": {"_other": KERNEL}, "sm_90": {}}}}
+    text = as_text(everywhere).splitlines()
+    assert text[1].split() == ["kernel", "sm_90", "sm_80"]
+    assert text[4].split() == ["_kernel", "40", "0", "50%", "1.00", "-"]
+    assert text[6].split() == ["_other", "-", "40", "0", "50%", "1.00"]
+
+
 @jit
 def square(X, n):
     tl.store(X, n * n)
