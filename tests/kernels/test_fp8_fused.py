@@ -20,6 +20,8 @@ from clapas_kernels.target import TARGETS, assume
 from kernels.contract import Operators, apart, far_apart, poisoned
 from kernels.test_fp8 import assert_same, numbers
 
+pytestmark = pytest.mark.slow
+
 EPS = 1e-3
 IN_FP32 = 2.0**-18
 """Of |y|: what y errs by in fp32, generously; fp8 rounds 2^14 times as much."""

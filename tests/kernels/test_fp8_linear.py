@@ -19,6 +19,8 @@ from clapas_kernels.fp8_linear import _Linear, _say_once, choose, product
 from clapas_kernels.proof.interpreter import repaired
 from clapas_kernels.target import TARGETS, Target, assume
 
+pytestmark = pytest.mark.slow
+
 fp8_linear_module = sys.modules["clapas_kernels.fp8_linear"]  # the package's name is the function
 TOKENS, INPUTS, OUTPUTS = (2, 16), 64, 48
 

@@ -68,10 +68,10 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize(
     ("optimizer", "zero_stage", "precision", "nproc"),
     [
-        ("lion", 3, "fp32", 2),
+        pytest.param("lion", 3, "fp32", 2, marks=pytest.mark.slow),
         ("muon", 1, "bf16", 2),
         ("schedule_free", 2, "bf16", 2),
-        ("averaged muP", 3, "bf16", 1),
+        pytest.param("averaged muP", 3, "bf16", 1, marks=pytest.mark.slow),
         pytest.param("averaged muP", 1, "fp32", 2, marks=pytest.mark.slow),
     ],
 )
@@ -128,6 +128,7 @@ def test_clipping_acts_on_the_true_gradient(train: Any, tmp_path: Path, clipping
     assert seen.norm().item() == pytest.approx(clipping or row["grad_norm"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_validation_and_evaluation_take_the_average(train: Any, tmp_path: Path, clapas: Clapas) -> None:
     """What the run logs is what `clapas eval` measures of its checkpoint; the weights as they train are another model.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from wandb.proto import wandb_internal_pb2
 
 from clapas.ledger.ledger import read_json_lines
@@ -75,6 +76,7 @@ def test_an_offline_run_holds_the_recipe(told_run: Path) -> None:
     assert config["train"]["global_batch_size"] == 8
 
 
+@pytest.mark.slow
 def test_a_later_segment_is_the_same_run(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
     """A resume writes a file of its own under the same id, from the step after its checkpoint on."""
     overrides = (f"data.path={test_data}", "run_dir=run", "schedule.warmup_steps=1", "telemetry.wandb=offline")
