@@ -116,14 +116,13 @@ def slow(*cell: object) -> Any:
     [
         (1, "parallel.zero_stage=1", LARGE),
         *(slow(1, f"parallel.zero_stage={stage}", LARGE) for stage in (0, 2, 3)),
-        *(slow(2, f"parallel.zero_stage={stage} precision=bf16", LARGE) for stage in range(4)),
+        *(slow(2, f"parallel.zero_stage={stage} precision=bf16", LARGE) for stage in (0, 3)),
         slow(2, "parallel.zero_stage=3 parallel.offload=cpu", LARGE),
         slow(2, "parallel.zero_stage=2 optimizer.name=muon train.micro_batch_size=2", LARGE),
         slow(1, "parallel.zero_stage=1 optimizer.ema_decay=0.9", LARGE),
         *(slow(1, f"parallel.zero_stage={stage} precision=fp16", LARGE) for stage in (0, 1)),
-        *(slow(1, f"parallel.zero_stage={stage}", NAN) for stage in (0, 1)),
-        *(slow(1, f"parallel.zero_stage={stage} precision=bf16", NAN) for stage in (0, 3)),
-        slow(1, "parallel.zero_stage=1 precision=fp16", NAN),
+        slow(1, "parallel.zero_stage=0", NAN),
+        slow(1, "parallel.zero_stage=3 precision=bf16", NAN),
     ],
 )
 def test_a_skipped_update_changes_nothing(
@@ -150,8 +149,8 @@ def test_a_skipped_update_changes_nothing(
     [
         (1, "parallel.zero_stage=1"),
         slow(2, "parallel.zero_stage=1"),
-        *(slow(1, f"parallel.zero_stage={stage}") for stage in (0, 2)),
-        *(slow(2, f"parallel.zero_stage={stage} precision=bf16") for stage in (0, 3)),
+        slow(1, "parallel.zero_stage=0"),
+        slow(2, "parallel.zero_stage=3 precision=bf16"),
         slow(2, "parallel.zero_stage=3 parallel.offload=cpu"),
         slow(2, "parallel.zero_stage=2 optimizer.name=muon train.micro_batch_size=2"),
         slow(1, "parallel.zero_stage=1 optimizer.ema_decay=0.9"),
