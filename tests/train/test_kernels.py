@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from clapas.ledger.ledger import read_json_lines
-from commands import Clapas
+from commands import Clapas, clapas_environment
 
 
 @pytest.mark.slow
@@ -24,3 +26,21 @@ def test_on_a_cpu_kernels_change_nothing(clapas: Clapas, test_data: Path, tmp_pa
     assert runs["auto"] == runs["reference"]
     result = clapas(*arguments, "run_dir=auto", "compute.kernels=reference", cwd=tmp_path)
     assert "trained already" in result.stderr
+
+
+def test_the_choice_of_a_kernel_is_shown() -> None:
+    """What an operation logs reaches stderr, once, in a process of its own."""
+    code = (
+        "import torch\n"
+        "from clapas.model.compute import show_chosen_kernels\n"
+        "from clapas_kernels import Documents, attention\n"
+        "show_chosen_kernels()\n"
+        "show_chosen_kernels()\n"
+        "x = torch.zeros(1, 1, 4, 8)\n"
+        "for _ in range(2):\n"
+        "    attention(x, x, x, Documents(torch.zeros(1, 4, dtype=torch.long)))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=clapas_environment(), check=True
+    )
+    assert run.stderr.count("document-masked attention: sdpa") == 1

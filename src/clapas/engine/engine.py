@@ -120,15 +120,15 @@ class Engine:
         if norm is None:
             norm = float(self.deepspeed.get_global_grad_norm()) / left_scale
             self.was_skipped = not self.deepspeed.was_step_applied()
-            if self._guard and self._guard.refused:
-                self.was_skipped = True
-                self.deepspeed.skipped_steps += 1
         if self.was_skipped and self.loss_scale and scale <= LOWEST:
             raise ClapasError(
                 "gradients overflow fp16 even at a loss scale of 1",
                 found=f"{self.deepspeed.skipped_steps} skipped steps",
                 way_out="lower optimizer.lr, or precision=bf16 where the hardware has it",
             )
+        if self._guard and self._guard.refused:  # no overflow: the scale stays as it is
+            self.was_skipped = True
+            self.deepspeed.skipped_steps += 1
         return norm
 
     def averaged(self) -> AbstractContextManager[None]:

@@ -11,6 +11,7 @@ checkpointing is inside, where the compiler sees what it may keep.
 from __future__ import annotations
 
 import functools
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -50,6 +51,14 @@ def apply_compute(model: CausalLM, compute: ComputeConfig) -> None:
 def kernels(compute: ComputeConfig) -> AbstractContextManager[None]:
     """Within, the operations run as the recipe's section says."""
     return use("reference") if compute.kernels == "reference" else nullcontext()
+
+
+def show_chosen_kernels() -> None:
+    """Have stderr say, once each, which of several kernels an operation has chosen and why (document masks, fp8)."""
+    log = logging.getLogger("clapas_kernels")
+    log.setLevel(logging.INFO)
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())
 
 
 def _runner(kind: Literal["none", "selective", "full"]) -> RunLayer:

@@ -21,7 +21,7 @@ from clapas.engine.slots import slots
 from clapas.engine.state import seed_random_states
 from clapas.loader.plan import DataPlan
 from clapas.model.build import build_model
-from clapas.model.compute import kernels
+from clapas.model.compute import kernels, show_chosen_kernels
 from clapas.model.cpu import prepare_cpu
 from clapas.model.init import initialise
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
@@ -67,6 +67,8 @@ def train(
             torch.set_num_threads(_threads(recipe))
             prepare_cpu()
         import_deepspeed()
+        if ranks.rank == 0:
+            show_chosen_kernels()
         with ranks.said_once():
             recipe = with_seal(recipe)
             plan = preflight(recipe, ranks.size)
