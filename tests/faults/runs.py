@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from clapas.ledger.ledger import read_json_lines
@@ -38,14 +38,14 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         raise AssertionError(f"it ended first: {process.stderr.read() if process.stderr else ''}")
 
 
-def wait_for_line(words: str, process: subprocess.Popen[str]) -> str:
-    """Until it says so on stderr; returns what it said up to there. Fails where the process ends before."""
+def wait_for_lines(awaited: Collection[str], process: subprocess.Popen[str]) -> None:
+    """Until it has said all of them on stderr, in whatever order. Fails where the process ends before."""
     assert process.stderr
     said = ""
     for line in process.stderr:
         said += line
-        if words in line:
-            return said
+        if all(words in said for words in awaited):
+            return
     raise AssertionError(f"it ended first: {said}")
 
 
