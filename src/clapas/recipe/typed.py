@@ -131,11 +131,13 @@ def _through_lists(path: KeyPath, values: Any) -> KeyPath:
     """A path whose parts inside lists are numbers: `("stages", "0")` as `("stages", 0)`."""
     parts: list[str | int] = []
     for part in path:
-        if isinstance(values, list) and isinstance(part, str) and _is_item(part, values):
-            part = int(part)
+        if isinstance(values, list):
+            if isinstance(part, str) and _is_item(part, values):
+                part = int(part)
+            values = values[part] if isinstance(part, int) else None
+        else:
+            values = values.get(part) if isinstance(values, dict) else None
         parts.append(part)
-        inside = isinstance(values, dict) or (isinstance(values, list) and isinstance(part, int))
-        values = values[part] if inside and (isinstance(part, int) or part in values) else None
     return tuple(parts)
 
 
