@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from clapas.ledger.ledger import read_json_lines
 from clapas.recipe.recipe import Recipe, read_recipe
 from clapas.recipe.shipped import shipped_folder, shipped_names
 from clapas_data.corpus import read_corpus
-from commands import Clapas, clapas_environment
+from commands import Clapas, clapas_environment, python
 
 RECIPES = [name for name in shipped_names("recipes") if name.startswith("pretrain/")]
 SCALED_DOWN = "pretrain/_scaled-down.yaml"
@@ -46,7 +45,7 @@ def french(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas, test_data: 
 
 def test_each_recipe_trains_scaled_down(french: Path, tmp_path: Path) -> None:
     """Through both stages, their mixtures, a checkpoint and an evaluation; the rate ends at nothing."""
-    command = [sys.executable, "-c", TRAIN_ALL, str(french), SCALED_DOWN, *RECIPES]
+    command = [python(), "-c", TRAIN_ALL, str(french), SCALED_DOWN, *RECIPES]
     ended = subprocess.run(command, cwd=tmp_path, env=clapas_environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     for name in RECIPES:
