@@ -61,7 +61,8 @@ with socket.socket(socket.AF_UNIX) as server:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDED_ON)
     status = read(server)
 if os.WIFSIGNALED(status):
-    signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+    if os.WTERMSIG(status) != signal.SIGKILL:
+        signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
     os.kill(os.getpid(), os.WTERMSIG(status))
 os._exit(os.WEXITSTATUS(status))
 '''

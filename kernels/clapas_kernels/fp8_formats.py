@@ -7,9 +7,6 @@ negative zero, an exponent bias of one more), whose bytes mean other numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import torch
 
 from clapas_kernels.target import Target, target_of
@@ -25,8 +22,6 @@ HALF_SUBNORMAL = {
 """Half the least number above 0: the largest error of a number that is too small for the full mantissa."""
 ROUNDOFF = {dtype: 2.0**-4 if dtype in (OCP[0], FNUZ[0]) else 2.0**-3 for dtype in (*OCP, *FNUZ)}
 """The largest relative error of all others: half a unit of the last place of 1."""
-
-Question = TypeVar("Question", bound=Callable[..., Any])
 
 _AMD = {"gfx942": FNUZ, "gfx950": OCP, "gfx1200": OCP, "gfx1201": OCP}
 _NVIDIA_SINCE = 89
@@ -46,28 +41,22 @@ def why_no_fp8(target: Target) -> str | None:
     return None
 
 
-def _constant_when_compiled(question: Question) -> Question:
-    """What is asked of a device stands in a compiled graph as a constant: the compiler cannot look into `target_of`.
-
-    As `torch.compiler.assume_constant_result`, which would load the compiler at every start, 1.3 s.
-    """
-    question._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return question
+# What is asked of a device stands in a compiled graph as a constant: the compiler cannot look into `target_of`.
 
 
-@_constant_when_compiled
+@torch.compiler.assume_constant_result
 def why_no_fp8_on(device: torch.device) -> str | None:
     """`why_no_fp8` of the accelerator behind this device."""
     return why_no_fp8(target_of(device))
 
 
-@_constant_when_compiled
+@torch.compiler.assume_constant_result
 def forward_format(device: torch.device) -> torch.dtype:
     """E4M3 as this device has it; a CPU, which emulates, OCP's. Raises NoFp8Error (A100: sm_80, MI250X: gfx90a)."""
     return _formats(target_of(device))[0]
 
 
-@_constant_when_compiled
+@torch.compiler.assume_constant_result
 def backward_format(device: torch.device) -> torch.dtype:
     """E5M2, likewise."""
     return _formats(target_of(device))[1]
