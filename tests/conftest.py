@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from commands import Clapas, clapas_environment
+from commands import Clapas, clapas_environment, python
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two cores, several processes: threads would fight
 if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
@@ -26,7 +25,7 @@ def clapas() -> Clapas:
     """Run `clapas ARGUMENTS` in a folder; returns the finished process with its output as text."""
 
     def run(*arguments: object, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "clapas", *map(str, arguments)]
+        command = [python(), "-m", "clapas", *map(str, arguments)]
         return subprocess.run(
             command, cwd=cwd, env=clapas_environment(), capture_output=True, text=True, timeout=timeout, check=False
         )

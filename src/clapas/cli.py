@@ -13,6 +13,7 @@ from typing import Any
 
 from clapas import __version__
 from clapas.recipe.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ClapasError
+from clapas.recipe.shipped import names_a_file
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -200,10 +201,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
     if rest:
-        if not hasattr(options, "overrides") or any(word.startswith("-") or "=" not in word for word in rest):
+        if not hasattr(options, "overrides") or not all(map(_is_override, rest)):
             options.parser.error(f"not understood: {' '.join(rest)}")
         options.overrides += rest
     return options
+
+
+def _is_override(word: str) -> bool:
+    return not word.startswith("-") and ("=" in word or names_a_file(word))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -275,7 +280,9 @@ def _run_verbs(verbs: Any) -> None:
     example = "clapas train demo --nproc 2 train.steps=100"
     verb = _verb(verbs, "train", "train a recipe, or go on where its run stopped", example, _train)
     verb.add_argument("recipe", help="a recipe, or the name of a shipped one")
-    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    verb.add_argument(
+        "overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe, or files of them"
+    )
     verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
     does = "do not go on from an older checkpoint where the newest is damaged"
     verb.add_argument("--strict", action="store_true", help=does)

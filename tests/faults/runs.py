@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from clapas.ledger.ledger import read_json_lines
-from commands import clapas_environment
+from commands import clapas_environment, python
 
 SMALL = ("schedule.warmup_steps=1", "evaluation.every=100", "train.threads=1")
 
@@ -18,7 +18,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """`clapas train test` in `folder`, its run in folder/run. before: what it is started by, as `prlimit`."""
     arguments = ["train", "test", f"data.path={data}", "run_dir=run", *SMALL, *overrides, "--nproc", str(nproc)]
-    command = [*before, sys.executable, "-m", "clapas", *arguments]
+    command = [*before, sys.executable if before else python(), "-m", "clapas", *arguments]
     return subprocess.Popen(command, cwd=folder, env=clapas_environment(), stderr=subprocess.PIPE, text=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -173,10 +174,12 @@ def start_ranks() -> Ranks:
 
 
 def stop_ranks() -> None:
-    """Leave the process group."""
+    """Leave the process group. DeepSpeed forgets its own, so that this process may train again."""
     if dist.is_initialized():
         with contextlib.suppress(RuntimeError):  # a peer that is gone cannot say goodbye
-            dist.destroy_process_group()
+            comm = sys.modules.get("deepspeed.comm")
+            leave = comm.destroy_process_group if comm and comm.is_initialized() else dist.destroy_process_group
+            leave()
         _await_gloo()
 
 
