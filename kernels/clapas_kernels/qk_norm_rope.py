@@ -179,11 +179,12 @@ def _backward(
             HEADS, ALIGNMENT,
         )  # fmt: skip
         tl.store(at[:, None] + lanes, grad_x.to(Q_OUT.dtype.element_ty), mask=is_there)
-    lanes = tl.arange(0, 2 * HALF)
-    places = PARTIAL + program.to(tl.int64) * (2 * D) + lanes
-    sums = tl.sum(grad_weight, 0)
-    tl.store(places, tl.where(is_query, sums, 0.0), mask=lanes < D)
-    tl.store(places + D, tl.where(is_query, 0.0, sums), mask=lanes < D)
+    # one row of a tile, for the sake of wide stores
+    sums = tl.sum(grad_weight, 0)[None, :] + tile
+    places = PARTIAL + program.to(tl.int64) * (2 * D) + lanes + tile
+    is_first = (tl.arange(0, HEADS) == 0)[:, None] & (lanes < D)
+    tl.store(places, tl.where(is_query, sums, 0.0), mask=is_first)
+    tl.store(places + D, tl.where(is_query, 0.0, sums), mask=is_first)
 
 
 def _launch_forward(

@@ -22,7 +22,7 @@ def weights_and_angles(tokens: int, head_dim: int) -> list[Tensor]:
     return [*(random(head_dim) for _ in range(2)), *(random(1, tokens, 1, head_dim // 2) for _ in range(2))]
 
 
-@case("qk_norm_rope", "forward", SHAPES, ratio_at_most=1.02, occupancy_at_least=0.5, wide_at_least=1.0)
+@case("qk_norm_rope", "forward", SHAPES, ratio_at_most=1.02, occupancy_at_least=0.5)
 def forward(tokens: int, heads: int, shared: int, head_dim: int) -> Launch:
     """All heads read and written, D / 2 cosines and sines a token, two weights: (2 (H + K) + 1) T D + 2 D elements.
 
@@ -45,7 +45,7 @@ def backward(tokens: int, heads: int, shared: int, head_dim: int) -> Launch:
     return Launch(lambda: backward_triton(*inputs, eps=EPS), inputs, minimal)
 
 
-@case("packed_qk_norm_rope", "forward", SHAPES, ratio_at_most=1.02, occupancy_at_least=0.5, wide_at_least=1.0)
+@case("packed_qk_norm_rope", "forward", SHAPES, ratio_at_most=1.02, occupancy_at_least=0.5)
 def packed_forward(tokens: int, heads: int, shared: int, head_dim: int) -> Launch:
     """The values come along: (2 (H + 2 K) + 1) T D + 2 D elements."""
     qkv = random(1, tokens, (heads + 2 * shared) * head_dim)
