@@ -169,6 +169,8 @@ class Recipe(TypedFile):
             changes["stages"] = [s.model_dump(mode="json", exclude={"name", "micro_batch_size"}) for s in self.stages]
         if self.train.freeze:
             changes["freeze"] = list(self.train.freeze)
+        if self.train.z_loss:
+            changes["z_loss"] = self.train.z_loss
         if self.branch is not None:
             changes["branch"] = {"seal": self.branch.seal}
         return {

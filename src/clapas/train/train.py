@@ -31,7 +31,7 @@ from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.crash_loop import refuse_crash_loop
 from clapas.train.loop import run_loop
-from clapas.train.objective import Objective, language_modelling
+from clapas.train.objective import Objective, language_modelling, objective_of, refuse_z_loss
 from clapas.train.optimizers.build import build_optimizer
 from clapas.train.optimizers.muon import Muon
 from clapas.train.optimizers.mup import std_scale, width_ratio
@@ -71,6 +71,7 @@ def train(
             show_chosen_kernels()
         with ranks.said_once():
             recipe = with_seal(recipe)
+            objective = objective_of(recipe, objective)
             plan = preflight(recipe, ranks.size)
             ranks = ranks.arranged(layout_of(recipe, ranks.size))
             folder = _open_folder(recipe, ranks)
@@ -150,6 +151,7 @@ def build_engine(
     seed_random_states(recipe.seed, 0, ranks.rank)
     model = build(recipe)
     with ranks.said_once():
+        refuse_z_loss(recipe, model)
         for callback in callbacks:
             callback.on_build(model)
     model.to(ranks.device)

@@ -63,6 +63,12 @@ def binary(X, Z, Y, OP: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @jit
+def copy_where(X, Y, n, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(Y + at, tl.load(X + at, mask=(at < BLOCK // 2) & (n > 2), other=0.0), mask=at < BLOCK)
+
+
+@jit
 def negate(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, -tl.load(X + at))
@@ -210,6 +216,15 @@ def test_bf16_arithmetic_is_of_numbers(op: str, truth: Tensor) -> None:
         return y
 
     agrees_only_repaired(compute, truth)
+
+
+def test_a_comparison_of_scalars_is_a_mask() -> None:
+    def compute() -> Tensor:
+        y = torch.zeros(BLOCK)
+        copy_where[(1,)](NUMBERS, y, 3, BLOCK=BLOCK)
+        return y
+
+    agrees_only_repaired(compute, torch.where(torch.arange(BLOCK) < BLOCK // 2, NUMBERS, 0))
 
 
 def into(kernel: Any, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
