@@ -83,13 +83,14 @@ for case in cases:
     parameters = [getattr(p, "ds_tensor", p.data) for p in module.parameters()]
     own = {t.untyped_storage().data_ptr() for t in parameters}
     masters = [s.owner for s in slots(engine.deepspeed) if s.owner.untyped_storage().data_ptr() not in own]
-    moments = [t for state in engine.base_optimizer.state.values() for t in state.values() if torch.is_tensor(t) and t.numel() > 1]
+    states = engine.base_optimizer.state.values()
+    moments = [t for state in states for t in state.values() if torch.is_tensor(t) and t.numel() > 1]
     measured.append({
         "parameters": size(parameters), "master": size(masters), "moments": size(moments),
         "between": between, "at_step": max(at_step),
     })
     engine.deepspeed.destroy()
-    del engine, module, parameters, masters, moments, before
+    del engine, module, states, parameters, masters, moments, before
 torch.distributed.barrier()
 print(json.dumps(measured))
 stop_ranks()
