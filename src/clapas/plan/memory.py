@@ -1,4 +1,4 @@
-"""The memory of a rank by component, at the two moments that matter: a micro-batch's backward, and the step. No torch."""
+"""The memory of a rank by component, at the fuller of two moments: a micro-batch's backward, and the step."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """How long a step takes: products, attention, what only moves memory, and collectives, some of them hidden.
 
-Each part is counted (operations, bytes) and divided by what the hardware sheet says. What the sheet cannot say, how much
-of it training code reaches, is a handful of constants, fitted to published runs (`clapas.plan.published`): no constant is
-of one device, one model or one source. Knows no torch.
+Each part is counted (operations, bytes) and divided by what the hardware sheet says. What the sheet cannot say, how
+much of it training code reaches, is a handful of constants, fitted to published runs (`clapas.plan.published`): no
+constant is of one device, one model or one source. Knows no torch.
 """
 
 from __future__ import annotations
