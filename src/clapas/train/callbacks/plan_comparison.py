@@ -59,8 +59,7 @@ class PlanComparison(Callback):
         if peak is None:
             return
         mfu = (run.work.flops - warm.flops) / seconds / run.ranks.size / peak
-        per_node = int(os.environ.get("LOCAL_WORLD_SIZE", run.ranks.size))
-        foretold = foretell(run.recipe, run.ranks.size, min(per_node, run.ranks.size), device)
+        foretold = foretell(run.recipe, run.ranks.size, ranks_per_node(run), device)
         memory = None if self._row is None else self._row.get("memory_peak_bytes")
         run.record(
             "plan",
@@ -80,6 +79,13 @@ class PlanComparison(Callback):
         if self._row is not None and self._row.get("mfu") is not None:
             found = causes(gather_facts(run, self._row, self._low_mfu.sharing))
         print(f"{far}. Likely: {because(found)}", file=sys.stderr)
+
+
+def ranks_per_node(run: Run) -> int:
+    """As torchrun or Slurm says; else one for each GPU here, or all of them on a CPU."""
+    told = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or ""
+    here = torch.cuda.device_count() if run.ranks.device.type == "cuda" else run.ranks.size
+    return min(run.ranks.size, int(told) if told.isdigit() else max(1, here))
 
 
 def device_of(run: Run) -> Device | None:
