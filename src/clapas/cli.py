@@ -192,7 +192,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from clapas.launch.doctor.finding import case_of, exit_code, findings_json, findings_table
 
     named = {name: getattr(options, name) for name in ("site", "partition", "nodes", "hours")}
-    findings = doctor(case_of(options.recipe, options.overrides, **named))
+    findings = doctor(case_of(options.recipe, options.overrides, **named), probe=options.probe)
     _print(findings_json(findings), options.json, findings_table)
     return exit_code(findings)
 
@@ -356,5 +356,7 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("--site", help="where: a site's file, or the name of a shipped one")
     verb.add_argument("--partition", help="the site's partition (default: the site's own default)")
     verb.add_argument("--nodes", type=int, default=1, metavar="N", help="of the site")
+    does = "also start a job of two nodes or more: clocks, ports, all-reduce bandwidth (with --site, or in a job)"
+    verb.add_argument("--probe", action="store_true", help=does)
     verb.add_argument("--hours", type=float, help="how long the run takes (default: as its own steps were measured)")
     _json(verb)

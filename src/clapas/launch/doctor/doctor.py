@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from clapas.launch.doctor import accelerator, clock, limits, packages, recipe_fit, storage, variables
+from clapas.launch.doctor import accelerator, clock, limits, network, packages, recipe_fit, storage, variables
 from clapas.launch.doctor.finding import Case, Check, Finding
 
 DEADLINE_SECONDS = 60.0
@@ -37,8 +37,11 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 """Name -> check, in the order in which findings are told."""
 
 
-def doctor(case: Case | None = None, deadline: float = DEADLINE_SECONDS) -> list[Finding]:
-    """All findings. A check that has not answered within `deadline` seconds is itself a failure."""
+def doctor(case: Case | None = None, deadline: float = DEADLINE_SECONDS, *, probe: bool = False) -> list[Finding]:
+    """All findings. A check that has not answered within `deadline` seconds is itself a failure.
+
+    probe: also start a small job on the nodes, which has time-outs of its own.
+    """
     chosen = case or Case()
     found: dict[str, list[Finding]] = {}
     threads = [
@@ -49,7 +52,8 @@ def doctor(case: Case | None = None, deadline: float = DEADLINE_SECONDS) -> list
         thread.start()
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
-    return [finding for name, _ in CHECKS for finding in found.get(name, [_silent(name, deadline)])]
+    findings = [finding for name, _ in CHECKS for finding in found.get(name, [_silent(name, deadline)])]
+    return [*findings, *network.probe(chosen)] if probe else findings
 
 
 def _answer(name: str, check: Check, case: Case, found: dict[str, list[Finding]]) -> None:

@@ -60,17 +60,18 @@ def precision(case: Case) -> Iterator[Finding]:
     """A precision that the site's device has no arithmetic for."""
     if case.recipe is None or case.partition is None or case.partition.device.startswith("CPU"):
         return
-    from clapas.plan.hardware import peak_flops
+    from clapas.plan.hardware import read_hardware
 
-    device, wanted = case.partition.device, case.recipe.precision
-    if peak_flops(device, "fp32") is None:
-        yield Finding("precision", "skipped", f"{device} is not in slurm/hardware.yaml")
-    elif peak_flops(device, wanted) is None:
-        why = f"{device} has no {wanted}: torch computes it by way of fp32, many times slower, or fails"
+    name, wanted = case.partition.device, case.recipe.precision
+    device = next((known for known in read_hardware() if known.name == name), None)
+    if device is None:
+        yield Finding("precision", "skipped", f"{name} is not in slurm/hardware.yaml")
+    elif device.peak_flops(wanted) is None:
+        why = f"{name} has no {wanted}: torch computes it by way of fp32, many times slower, or fails"
         mend = "precision=fp16" if wanted == "bf16" else "precision=bf16, or another partition"
-        yield Finding("precision", "failure", f"{wanted} on {device}", why, mend)
+        yield Finding("precision", "failure", f"{wanted} on {name}", why, mend)
     else:
-        yield Finding("precision", "ok", f"{wanted} on {device}")
+        yield Finding("precision", "ok", f"{wanted} on {name}")
 
 
 def queues(case: Case) -> Iterator[Finding]:
