@@ -92,9 +92,9 @@ def test_a_quota_that_is_full_or_nearly_so() -> None:
 
 def test_the_file_system_of_a_folder() -> None:
     """The longest mount point above it, by whole names."""
-    assert file_system(Path("/scratch/me/run"), MOUNTS) == ("lustre", "mds@o2ib:/scratch")
-    assert file_system(Path("/scratch2/me"), MOUNTS) == ("nfs4", "server:/export")
-    assert file_system(Path("/scratch3"), MOUNTS) == ("ext4", "/dev/sda1")
+    assert file_system(Path("/scratch/me/run"), MOUNTS) == ("lustre", "mds@o2ib:/scratch", "/scratch")
+    assert file_system(Path("/scratch2/me"), MOUNTS) == ("nfs4", "server:/export", "/scratch2")
+    assert file_system(Path("/scratch3"), MOUNTS) == ("ext4", "/dev/sda1", "/")
 
 
 def test_what_a_scratch_deletes_before_the_run_ends(scratch_site: Path, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from clapas.launch.doctor.vendor import vendor_here
 
 ECC_FIELD = "ecc.errors.uncorrected.volatile.total"
 THROTTLES = {
-    "clocks_throttle_reasons.hw_thermal_slowdown": "too hot, by the hardware",
-    "clocks_throttle_reasons.sw_thermal_slowdown": "too hot, by the driver",
-    "clocks_throttle_reasons.hw_power_brake_slowdown": "held by the node's power supply",
+    "hw_thermal_slowdown": "too hot, by the hardware",
+    "sw_thermal_slowdown": "too hot, by the driver",
+    "hw_power_brake_slowdown": "held by the node's power supply",
 }
-"""Fields of `nvidia-smi --help-query-gpu` that say "Active" while they lower the clocks. A power cap is none of them:
-reaching it under load is normal."""
+"""What `nvidia-smi` says to be "Active" while it lowers the clocks. A power cap is none of them: under load it is
+reached as a rule."""
+THROTTLE_FIELDS = ("clocks_event_reasons", "clocks_throttle_reasons")
+"""What these fields' names begin with in `nvidia-smi --help-query-gpu`: today, and with drivers before 535."""
 REMAPPED = ("remapped_rows.pending", "remapped_rows.failure")
 """Of `--query-remapped-rows`: since Ampere, rows of memory that failed are exchanged at the next reset."""
 
@@ -77,11 +79,17 @@ def _nvidia_rows() -> Finding:
 
 
 def _nvidia_throttle() -> Finding:
-    answer = ask("nvidia-smi", f"--query-gpu=index,{','.join(THROTTLES)}", "--format=csv,noheader")
-    if answer.output is None:
-        return Finding("GPU clocks", "skipped", answer.reason)
+    for prefix in THROTTLE_FIELDS:
+        fields = ",".join(f"{prefix}.{reason}" for reason in THROTTLES)
+        answer = ask("nvidia-smi", f"--query-gpu=index,{fields}", "--format=csv,noheader")
+        if answer.output is not None:
+            return _throttle_finding(answer.output)
+    return Finding("GPU clocks", "skipped", "nvidia-smi does not know the fields that say what holds them back")
+
+
+def _throttle_finding(output: str) -> Finding:
     held = []
-    for line in answer.output.strip().splitlines():
+    for line in output.strip().splitlines():
         gpu, *states = [cell.strip() for cell in line.split(",")]
         held += [
             f"GPU {gpu}: {reason}"

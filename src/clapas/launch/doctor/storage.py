@@ -67,17 +67,17 @@ def free_bytes(case: Case, folder: Path, free: float) -> Finding:
 def quota(case: Case) -> Iterator[Finding]:
     """The user's and group's quota where the file system tells one: Lustre by `lfs`, others by `quota`."""
     folder = existing(case.run_folder).resolve()
-    kind, device = file_system(folder, MOUNTS.read_text())
+    kind, device, point = file_system(folder, MOUNTS.read_text())
     owners = [("user", "-u", os.getuid()), ("group", "-g", folder.stat().st_gid)]
     for owner, flag, number in owners:
         if kind == "lustre":
-            answer = ask("lfs", "quota", "-q", flag, str(number), str(folder))
+            answer = ask("lfs", "quota", "-q", flag, str(number), point)
         else:
             answer = ask("quota", "-w", "-p", flag, *([str(number)] if flag == "-g" else []))
         if answer.output is None:
             yield Finding("quota", "skipped", f"of {folder} ({kind}): {answer.reason}")
             return
-        used = parse_quota(answer.output, str(folder) if kind == "lustre" else device)
+        used = parse_quota(answer.output, point if kind == "lustre" else device)
         if used is None:
             yield Finding(f"quota of the {owner}", "skipped", f"none told for {folder} ({kind})")
         else:
@@ -128,16 +128,16 @@ def quota_finding(owner: str, folder: Path, quota: Quota) -> Finding:
     return Finding(check, status, f"{told} in {folder}", why, "remove or archive files, or run_dir=… elsewhere")
 
 
-def file_system(folder: Path, mounts: str) -> tuple[str, str]:
-    """The (type, device) of the file system that holds a folder. mounts: the text of /proc/self/mountinfo."""
-    best, found = "", ("unknown", "unknown")
+def file_system(folder: Path, mounts: str) -> tuple[str, str, str]:
+    """The (type, device, mount point) of what holds a folder. mounts: the text of /proc/self/mountinfo."""
+    best, found = "", ("unknown", "unknown", "/")
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         point = before.split()[4].replace("\\040", " ")
         holds = folder.is_relative_to(point)
         if holds and len(point) >= len(best):
             kind, device, *_ = after.split()
-            best, found = point, (kind, device)
+            best, found = point, (kind, device, point)
     return found
 
 
