@@ -63,6 +63,7 @@ def first_step_seconds(recipe: str, data: Path) -> float:
 def after_imports(recipe: str, data: Path) -> None:
     """In a process of its own: import all, train one step, print its seconds without the imports, and end."""
     import torch
+    import torch._dynamo  # the first update imports it, whether anything is compiled or not
 
     from clapas.engine.engine import import_deepspeed
     from clapas.recipe.recipe import read_recipe

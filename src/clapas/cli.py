@@ -106,6 +106,16 @@ def _train(options: argparse.Namespace) -> int:
     return train(recipe, strict=options.strict)
 
 
+def _plan(options: argparse.Namespace) -> None:
+    from clapas.plan.plan import plan
+    from clapas.plan.show import plan_table
+    from clapas.recipe.recipe import read_recipe
+
+    recipe = read_recipe(options.recipe, options.overrides)
+    chosen = {"partition": options.partition, "calibrate": options.calibrate}
+    _print(plan(recipe, options.site, options.nodes, **chosen), options.json, plan_table)
+
+
 def _audit(options: argparse.Namespace) -> None:
     from clapas.loader.audit import audit, audit_table
 
@@ -281,6 +291,15 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
     does = "do not go on from an older checkpoint where the newest is damaged"
     verb.add_argument("--strict", action="store_true", help=does)
+    example = "clapas plan demo --site jean-zay --nodes 1 precision=bf16"
+    verb = _verb(verbs, "plan", "foretell memory, speed and cost of a recipe on a site", example, _plan)
+    verb.add_argument("recipe", help="a recipe, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    verb.add_argument("--site", required=True, help="a site's file, or the name of a shipped one")
+    verb.add_argument("--nodes", type=int, required=True, metavar="N")
+    verb.add_argument("--partition", help="kind of node (default: the site's own)")
+    verb.add_argument("--calibrate", type=Path, metavar="RUN", help="correct speeds by what this run measured")
+    _json(verb)
     verb = _verb(verbs, "audit", "show the documents that a step read", "clapas audit runs/demo --step 100", _audit)
     verb.add_argument("run", type=Path)
     verb.add_argument("--step", type=int, required=True)
@@ -358,5 +377,5 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("--nodes", type=int, default=1, metavar="N", help="of the site")
     does = "also start a job of two nodes or more: clocks, ports, all-reduce bandwidth (with --site, or in a job)"
     verb.add_argument("--probe", action="store_true", help=does)
-    verb.add_argument("--hours", type=float, help="how long the run takes (default: as its own steps were measured)")
+    verb.add_argument("--hours", type=float, help="how long the run takes (default: as its own steps say, or the plan)")
     _json(verb)

@@ -15,7 +15,7 @@ MAY_USE = {
     "recipe": set(),
     "ledger": {"recipe"},
     "checkpoint": {"recipe"},
-    "plan": {"recipe"},
+    "plan": {"recipe", "ledger"},
     "model": {"recipe", "checkpoint"},
     "loader": {"recipe", "ledger"},
     "engine": {"recipe", "model", "checkpoint"},
@@ -94,6 +94,7 @@ def test_kernels_know_only_torch_and_triton() -> None:
         "import clapas.train.preflight, clapas.train.local_ranks",
         "import clapas.ledger.ledger, clapas.plan.hardware, clapas.model.hf_config",
         "import clapas.launch.doctor.doctor",
+        "import clapas.ledger.ledger, clapas.plan.plan, clapas.plan.show, clapas.model.hf_config",
         "import clapas_data.build, clapas_data.tokenizer, clapas_data.inspect",
     ],
 )

@@ -109,7 +109,10 @@ def test_what_a_scratch_deletes_before_the_run_ends(scratch_site: Path, tmp_path
         case = case_of("test", [f"data.path={data}", f"run_dir={run}"], site=str(scratch_site), hours=hours)
         found = by_check(doctor(case))
         assert (found["purge of the run folder"].status, found["purge of the data"].status) == (of_run, of_data), hours
-    unmeasured = by_check(doctor(case_of("test", [f"data.path={data}", f"run_dir={run}"], site=str(scratch_site))))
+    foretold = by_check(doctor(case_of("test", [f"data.path={data}", f"run_dir={run}"], site=str(scratch_site))))
+    assert "(as `clapas plan` foretells)" in foretold["purge of the data"].found
+    shared = [f"data.path={data}", f"run_dir={run}", "train.global_batch_size=9"]
+    unmeasured = by_check(doctor(case_of("test", shared, site=str(scratch_site), nodes=2)))
     assert unmeasured["purge of the data"].status == "skipped"
     assert "not measured: say --hours" in unmeasured["purge of the data"].found
     elsewhere = by_check(doctor(case_of("test", [f"data.path={data}"], site=str(scratch_site), hours=1000)))

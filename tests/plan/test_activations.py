@@ -95,7 +95,8 @@ def measured_layers(config: ModelConfig, setup: Setup) -> int:
 def test_layers(architecture: Any, precision: str, sequence_length: int, checkpointing: Any, tile: int | None) -> None:
     """Each checkpointing policy, both precisions, each architecture, fused and short attention, tiles."""
     experts = EXPERTS if architecture == "qwen3_moe" else {}
-    config = ModelConfig(architecture=architecture, num_hidden_layers=2, **SIZES, **experts)
+    values = {**SIZES, **experts, "architecture": architecture, "num_hidden_layers": 2}
+    config = ModelConfig.model_validate(values)
     setup = Setup(1, 1, sequence_length, 2, checkpointing=checkpointing, tile=tile, precision=precision)
     shape = Shape(
         **{name: size for name, size in SIZES.items() if name != "max_position_embeddings"},

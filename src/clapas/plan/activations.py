@@ -1,11 +1,11 @@
 """What a rank holds between forward and backward, by what our decoder and its kernels save. Knows no torch.
 
-Of one token in one layer, in numbers of the computing precision (E hidden, Q queries, K keys, F feed-forward; D below a
-tensor rank's part of Q, K and F). No checkpointing: the layer's input, both norms' outputs and the sum between them (4 E),
-queries, keys, values and the attention's output (2 Q + 2 K), gate and up (2 F; their product is made again). Selective:
-the input and what matrix products and fused attention made. Full: the input. On a CPU, where tests measure this
-(tests/plan/test_activations.py), the attention's output is held twice, norms keep a factor, and short attention in fp32
-keeps its scores; a GPU's kernels do none of that.
+Of one token in one layer, in numbers of the computing precision (E hidden, Q queries, K keys, F feed-forward; of Q, K
+and F a tensor rank's part). No checkpointing: the layer's input, both norms' outputs and the sum between them (4 E),
+queries, keys, values and the attention's output (2 Q + 2 K), gate and up (2 F; their product is made again).
+Selective: the input and what matrix products and fused attention made. Full: the input. On a CPU, where tests measure
+this (tests/plan/test_activations.py), the attention's output is held twice, norms keep a factor, and short attention in
+fp32 keeps its scores; a GPU's kernels do none of that.
 """
 
 from __future__ import annotations

@@ -104,11 +104,10 @@ def _gradients(parameters: list[Parameter], setup: Setup) -> tuple[float, float]
     if setup.precision != "fp32":
         whole = stage == 1 and setup.accumulation > 1
         return (4.0 * elements if whole else share), share
-    last = 4.0 * parameters[0].elements  # the embedding's gradient, the last to be made, is not let go
-    touched = 4.0 * _touched(parameters, setup.peers) + last
+    touched = 4.0 * _touched(parameters, setup.peers)
     shares = _group_shares(parameters, setup.peers)
     flat = 4.0 * (sum(shares) if elements > BUCKET else max(shares))
-    while_computing = 4.0 * elements + last if stage == 1 and setup.accumulation > 1 else touched
+    while_computing = 4.0 * elements if stage == 1 and setup.accumulation > 1 else touched
     return while_computing, touched + flat
 
 

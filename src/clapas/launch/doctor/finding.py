@@ -36,14 +36,16 @@ class Finding:
 class Case:
     """What the doctor is asked about.
 
-    folder: where the run would be started. recipe: what would run. site, partition: where. nodes: how many.
-    hours: how long, where the user says so. environment: the variables that the run would see.
+    folder: where the run would be started. recipe: what would run. site, partition: where, and how the user named them.
+    nodes: how many. hours: how long, where the user says so. environment: the variables that the run would see.
     """
 
     folder: Path = field(default_factory=Path)
     recipe: Recipe | None = None
     site: Site | None = None
     partition: Partition | None = None
+    site_name: str | None = None
+    partition_name: str | None = None
     nodes: int = 1
     hours: float | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -82,7 +84,8 @@ def case_of(
         from clapas.plan.site import read_site
 
         known = read_site(site)
-        case = replace(case, site=known, partition=known.partition(partition))
+        chosen = known.partition(partition)
+        case = replace(case, site=known, partition=chosen, site_name=site, partition_name=partition)
     return case
 
 

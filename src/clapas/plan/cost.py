@@ -1,0 +1,78 @@
+"""What a run costs besides its steps: days, GPU-hours, energy, carbon, failures, disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clapas.plan.hardware import Device
+from clapas.plan.setup import Setup
+from clapas.plan.shape import Shape
+from clapas.plan.site import Energy
+
+COPY_GB_PER_SECOND = 10.0
+"""From a device to its host, for a checkpoint that is written beside the training."""
+WRITE_GB_PER_SECOND = 1.0
+"""Of one node to a parallel file system, where training waits for it."""
+GPU_HOURS_PER_FAILURE = 50_000.0
+"""419 unexpected interruptions in 54 days of 16,384 H100 (Llama 3, arXiv 2407.21783, section 3.3.4): one in 50,700."""
+RESTART_SECONDS = 600.0
+"""From a failure to the next step: noticed, queued, started, read."""
+HOST_POWER = 1.3
+"""A node's power over its accelerators' own: processors, memory, network, fans (DGX H100: 10.2 kW for 8 of 700 W is
+1.8 at the most; measured shares under load are lower)."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a whole run. Energy includes the node and the building (PUE).
+
+    stall: share of the time in which checkpoints hold the training up. lost: by failures, to be expected.
+    disk: bytes of checkpoints on disk at the most.
+    """
+
+    days: float
+    gpu_hours: float
+    kwh: float
+    kgco2e: float
+    stall: float
+    lost: float
+    failures: float
+    disk: float
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How often a run saves, and how: as `CheckpointConfig` has it. kept: checkpoints on disk at the end."""
+
+    every: int
+    kept: int
+    asynchronous: bool
+
+
+def cost_of(
+    shape: Shape, setup: Setup, device: Device, energy: Energy, step_seconds: float, steps: int, saving: Saving
+) -> Cost:
+    """A run of `steps` such steps."""
+    state = shape.size * 4.0 * (1 + setup.moments)
+    owners = setup.ranks if setup.zero_stage else 1
+    if saving.asynchronous:
+        pause = state / owners / (COPY_GB_PER_SECOND * 1e9)
+    else:
+        pause = state / min(setup.nodes, owners) / (WRITE_GB_PER_SECOND * 1e9)
+    interval = saving.every * step_seconds + pause
+    busy = steps * step_seconds + steps / saving.every * pause
+    failures = busy / 3600 * setup.ranks / GPU_HOURS_PER_FAILURE
+    repeated = failures * (min(interval, busy) / 2 + RESTART_SECONDS)
+    seconds = busy + repeated
+    gpu_hours = seconds / 3600 * setup.ranks
+    kwh = gpu_hours * device.watts / 1000 * HOST_POWER * energy.pue
+    return Cost(
+        days=seconds / 86_400,
+        gpu_hours=gpu_hours,
+        kwh=kwh,
+        kgco2e=kwh * energy.grid_gco2e_per_kwh / 1000,
+        stall=steps / saving.every * pause / seconds,
+        lost=repeated / seconds,
+        failures=failures,
+        disk=state * (saving.kept + 1),  # the newest is written before an old one goes
+    )

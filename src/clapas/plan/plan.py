@@ -1,0 +1,196 @@
+"""`clapas plan`: what a recipe needs on a site, what it will do there, and in which layouts. No GPU, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clapas.ledger.ledger import read_ledger
+from clapas.plan.cost import Saving, cost_of
+from clapas.plan.hardware import Device, device_named
+from clapas.plan.search import Candidate, candidate, search, smallest_that_fits
+from clapas.plan.setup import Setup, setup_of
+from clapas.plan.shape import Shape, shape_of
+from clapas.plan.site import Partition, Site, read_site
+from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import Recipe
+
+SHOWN = 5
+"""Layouts proposed."""
+
+
+def plan(
+    recipe: Recipe, site: str, nodes: int, *, partition: str | None = None, calibrate: Path | None = None
+) -> dict[str, Any]:
+    """The plan of a recipe on so many nodes of a site, ready for JSON.
+
+    calibrate: a run whose measured speed, against what was foretold for it, corrects the plan's.
+    Raises UserError on an unknown site or device, on a precision that the device does not have, on what fits nowhere.
+    """
+    if nodes < 1:
+        raise UserError("no nodes to plan for", where="--nodes", found=nodes, wanted="1 or more")
+    where = read_site(site)
+    part = where.partition(partition)
+    device = device_named(part.device, where=f"{site}: device")
+    check_precision(recipe, device)
+    ranks, node_gbit = nodes * part.gpus_per_node, part.network_gbit_per_node or device.node_gbit_per_second
+    shape = shape_of(recipe)
+    phase = max(recipe.phases, key=lambda phase: (phase.sequence_length, phase.tokens_per_step))
+    own = setup_of(recipe, ranks, part.gpus_per_node)
+    factor, measured = _calibration(calibrate, device)
+    found = search(shape, own, phase.global_batch_size, device, node_gbit)
+    fitting = [one for one in found if one.problem is None]
+    if not fitting:
+        raise UserError(
+            f"{recipe.name} fits nowhere on {nodes} node{'s' if nodes > 1 else ''} of {where.name} ({device.name})",
+            where=recipe.place("model"),
+            found=next((one.problem for one in found if one.memory), found[0].problem),
+            wanted=f"the smallest layout that would: {smallest_that_fits(shape, own, device, node_gbit)}",
+            way_out="more --nodes, a smaller model, or parallel.offload=cpu",
+        )
+    context = _Context(recipe, where, part, device, shape, factor)
+    return {
+        "recipe": recipe.name,
+        "parameters": shape.size,
+        "tokens": recipe.phases.tokens_after(recipe.total_steps),
+        "site": where.name,
+        "device": device.name,
+        "nodes": nodes,
+        "gpus": ranks,
+        "precision": recipe.precision,
+        "grid_gco2e_per_kwh": where.energy.grid_gco2e_per_kwh,
+        "pue": where.energy.pue,
+        "unverified": where.unverified(),
+        "calibrated": measured,
+        "as_written": _as_written(context, own, phase.global_batch_size, node_gbit),
+        "layouts": [context.facts(one) for one in fitting[:SHOWN]],
+        "others": [_other(one, fitting[0]) for one in [*fitting[SHOWN:], *(o for o in found if o.problem)]],
+    }
+
+
+def check_precision(recipe: Recipe, device: Device) -> None:
+    """Raises UserError where the device does not compute in the recipe's precision."""
+    if device.peak_flops(recipe.precision) is None:
+        raise UserError(
+            f"{device.name} has no {recipe.precision}",
+            where=recipe.place("precision"),
+            found=f"precision: {recipe.precision}",
+            wanted="fp16, which scales its loss, or fp32",
+            way_out="precision=fp16",
+        )
+
+
+class _Context:
+    """What all layouts of a plan share."""
+
+    def __init__(
+        self, recipe: Recipe, site: Site, partition: Partition, device: Device, shape: Shape, factor: float
+    ) -> None:
+        self.recipe, self.site, self.partition, self.device = recipe, site, partition, device
+        self.shape, self.factor = shape, factor
+
+    def facts(self, one: Candidate) -> dict[str, Any]:
+        """A layout as the plan shows it."""
+        assert one.memory is not None
+        assert one.time is not None
+        seconds = one.time.total / self.factor
+        setup, steps = one.setup, self.recipe.total_steps
+        rate = setup.tokens_per_step / seconds / setup.ranks
+        peak = self.device.peak_flops(setup.precision)
+        assert peak is not None
+        checkpoint = self.recipe.checkpoint
+        kept = checkpoint.keep + (steps // checkpoint.keep_every if checkpoint.keep_every else 0)
+        saving = Saving(checkpoint.every, min(kept, -(-steps // checkpoint.every)), checkpoint.asynchronous)
+        # stages may have shorter sequences: the whole run as if all its tokens were read at the longest's speed
+        total_steps = max(1, round(self.recipe.phases.tokens_after(steps) / setup.tokens_per_step))
+        cost = cost_of(self.shape, setup, self.device, self.site.energy, seconds, total_steps, saving)
+        return {
+            "overrides": overrides_of(setup),
+            "tokens_per_second_per_gpu": rate,
+            "mfu": rate * self.shape.flops_per_token(setup.sequence_length) / peak,
+            "step_seconds": seconds,
+            "step_parts": {name: value / self.factor for name, value in asdict(one.time).items()},
+            "memory_bytes": one.memory.total,
+            "memory_available_bytes": one.memory.available,
+            "memory_components": one.memory.components,
+            "host_bytes": one.memory.on_host,
+            **asdict(cost),
+        }
+
+
+def _as_written(context: _Context, own: Setup, global_batch: int, node_gbit: float) -> dict[str, Any]:
+    """The recipe's own layout: what it does, or why it cannot."""
+    if own.ranks % (own.tensor * own.sequence) or global_batch % max(1, own.readers):
+        readers = max(1, own.readers)
+        return {"problem": f"{global_batch} samples cannot be shared equally among {readers} ranks"}
+    one = candidate(context.shape, own, context.device, node_gbit)
+    host_gb = one.memory.on_host * min(own.ranks, own.ranks_per_node) / 1e9 if one.memory else 0
+    has_gb, problem = context.partition.memory_gb_per_node, one.problem
+    if problem is None and has_gb is not None and host_gb > has_gb:
+        problem = f"offloading needs {host_gb:,.0f} GB of a node's memory, which has {has_gb:,.0f} GB"
+    return {"problem": problem, **context.facts(one)}
+
+
+def _other(one: Candidate, best: Candidate) -> dict[str, Any]:
+    slower = None
+    problem = one.problem
+    if problem is None:
+        slower = 1 - one.tokens_per_second_per_gpu / best.tokens_per_second_per_gpu
+        problem = f"fits, and is {slower:.0%} slower than the first"
+    return {"overrides": overrides_of(one.setup), "problem": problem, "slower": slower}
+
+
+def overrides_of(setup: Setup) -> list[str]:
+    """What makes a recipe train in a layout, as the command line takes it."""
+    values = {
+        "parallel.zero_stage": setup.zero_stage,
+        "compute.activation_checkpointing": setup.checkpointing,
+        "train.micro_batch_size": setup.micro_batch,
+    }
+    for key in ("tensor", "sequence", "hpz"):
+        if getattr(setup, key) > 1:
+            values[f"parallel.{key}"] = getattr(setup, key)
+    if setup.offload:
+        values["parallel.offload"] = "cpu"
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def _calibration(run: Path | None, device: Device) -> tuple[float, dict[str, Any] | None]:
+    """(measured over foretold speed, what the run's ledger says of it)."""
+    if run is None:
+        return 1.0, None
+    events = [event for event in read_ledger(run) if event["event"] == "plan"]
+    if not events:
+        raise UserError(
+            "the run says nothing of its plan",
+            where=run,
+            wanted="a `plan` line in its ledger, which `clapas train` writes at the end of a segment",
+            way_out="train it to its end, for 20 steps at the least",
+        )
+    event = events[-1]
+    if event["device"] != device.name:
+        raise UserError(
+            "a run calibrates plans for its own device only",
+            where=run,
+            found=f"measured on {event['device']}, planned for {device.name}",
+            wanted=f"a run on {device.name}",
+        )
+    keys = ("device", "tokens_per_second_per_gpu", "foretold_tokens_per_second_per_gpu")
+    ratio = event["tokens_per_second_per_gpu"] / event["foretold_tokens_per_second_per_gpu"]
+    return ratio, {"run": str(run), "factor": ratio, **{key: event[key] for key in keys}}
+
+
+def foretell(recipe: Recipe, ranks: int, ranks_per_node: int, device: Device) -> dict[str, float]:
+    """Of a recipe as written, on so many ranks: tokens a second of one, MFU, bytes of the fullest."""
+    setup, shape = setup_of(recipe, ranks, ranks_per_node), shape_of(recipe)
+    one = candidate(shape, setup, device, device.node_gbit_per_second)
+    peak = device.peak_flops(recipe.precision)
+    assert one.memory is not None
+    assert peak is not None
+    rate = one.tokens_per_second_per_gpu
+    return {
+        "foretold_tokens_per_second_per_gpu": rate,
+        "foretold_mfu": rate * shape.flops_per_token(setup.sequence_length) / peak,
+        "foretold_memory_bytes": one.memory.total,
+    }

@@ -1,0 +1,126 @@
+"""Which layouts a recipe may train in, the best first, and why each other does not do.
+
+A layout is what changes no result: ZeRO stage, tensor and sequence ranks, checkpointing, micro-batch. Of each kind the
+micro-batch that is fastest stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from clapas.plan.hardware import Device
+from clapas.plan.memory import Memory, memory_of
+from clapas.plan.setup import Checkpointing, Setup
+from clapas.plan.shape import Shape
+from clapas.plan.speed import StepTime, step_time
+
+TENSOR = (1, 2, 4, 8)
+SEQUENCE = (1, 2, 4, 8)
+LONG_SEQUENCE = 16_384
+"""Tokens from which on sequence ranks are tried."""
+LARGEST_MICRO_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A layout with what it needs and gives. problem: why it does not do; None: it does."""
+
+    setup: Setup
+    memory: Memory | None
+    time: StepTime | None
+    problem: str | None = None
+
+    @property
+    def tokens_per_second_per_gpu(self) -> float:
+        """Of training; 0 where it does not do."""
+        return self.setup.tokens_per_step / self.time.total / self.setup.ranks if self.time else 0.0
+
+
+def candidate(shape: Shape, setup: Setup, device: Device, node_gbit: float) -> Candidate:
+    """A setup, judged."""
+    memory = memory_of(shape, setup, device)
+    problem = None
+    if not memory.fits:
+        name, size = max(memory.components.items(), key=lambda item: item[1])
+        need, have = memory.total / 1e9, memory.available / 1e9
+        problem = f"needs {need:,.1f} GB of {have:,.0f} GB, most of it {name} ({size / 1e9:,.1f} GB)"
+    return Candidate(setup, memory, step_time(shape, setup, device, node_gbit), problem)
+
+
+def search(shape: Shape, own: Setup, global_batch: int, device: Device, node_gbit: float) -> list[Candidate]:
+    """The best layout of each kind: those that do, fastest first; then those that do not. own: the recipe's."""
+    found: list[Candidate] = []
+    for kind in _kinds(shape, own):
+        problem = _problem(shape, kind, global_batch)
+        if problem is not None:
+            found.append(Candidate(kind, None, None, problem))
+            continue
+        share = global_batch // kind.readers
+        sizes = [n for n in range(1, min(share, LARGEST_MICRO_BATCH) + 1) if share % n == 0]
+        tried = []
+        for size in sizes:
+            accumulation = share // size
+            if kind.zero_stage == 0 and accumulation > 1 and kind.precision != "fp32":
+                continue
+            setup = replace(kind, micro_batch=size, accumulation=accumulation)
+            tried.append(candidate(shape, setup, device, node_gbit))
+            if tried[-1].problem:  # a larger one needs more
+                break
+        if not tried:
+            reason = f"ZeRO-0 cannot accumulate {kind.precision} gradients, and {share} samples a rank are too many"
+            found.append(Candidate(kind, None, None, reason))
+            continue
+        do = [one for one in tried if one.problem is None]
+        found.append(max(do, key=lambda one: one.tokens_per_second_per_gpu) if do else tried[0])
+    return sorted(found, key=lambda one: (one.problem is not None, -one.tokens_per_second_per_gpu))
+
+
+def _kinds(shape: Shape, own: Setup) -> Iterator[Setup]:
+    """Every kind of layout worth a look."""
+    base = replace(own, hpz=1, offload=False, offload_parameters=False, tile=None)
+    policies: tuple[Checkpointing, ...] = ("none", "selective", "full")
+    for tensor in TENSOR:
+        if tensor > own.ranks_per_node or (shape.experts and tensor > 1):
+            continue
+        for sequence in SEQUENCE:
+            if sequence > max(1, own.sequence) and own.sequence_length < LONG_SEQUENCE:
+                continue
+            for stage in range(4):
+                for policy in policies:
+                    kind = replace(base, tensor=tensor, sequence=sequence, zero_stage=stage, checkpointing=policy)
+                    yield kind
+                    if stage == 3 and tensor == 1 and own.ranks > own.ranks_per_node > 1:
+                        yield replace(kind, hpz=own.ranks_per_node)
+
+
+def _problem(shape: Shape, kind: Setup, global_batch: int) -> str | None:
+    """Why a kind cannot be, whatever its micro-batch."""
+    if kind.ranks % (kind.tensor * kind.sequence):
+        return f"{kind.ranks} ranks do not make whole copies of {kind.tensor * kind.sequence}"
+    heads = shape.num_key_value_heads
+    if heads % (kind.tensor * kind.sequence) or shape.intermediate_size % kind.tensor:
+        return f"{heads} key-value heads cannot be shared by {kind.tensor * kind.sequence}"
+    if kind.tensor > 1 and kind.checkpointing == "selective":
+        return "selective checkpointing is wrong with tensor ranks (docs/decisions/046)"
+    if kind.tensor > 1 and kind.zero_stage == 0 and kind.precision != "fp32":
+        return "ZeRO-0 in 16 bits takes a part of the gradient's norm for the whole with tensor ranks"
+    if kind.hpz > 1 and kind.ranks % kind.hpz:
+        return f"{kind.ranks} ranks are not groups of {kind.hpz}"
+    if global_batch % kind.readers:
+        return f"{global_batch} samples cannot be shared equally among {kind.readers} ranks"
+    return None
+
+
+def smallest_that_fits(shape: Shape, own: Setup, device: Device, node_gbit: float) -> str:
+    """For the message where nothing fits: fewest nodes, with the thriftiest layout on each."""
+    thrifty = replace(own, zero_stage=3, checkpointing="full", micro_batch=1, accumulation=1, hpz=1, tensor=1)
+    ranks = own.ranks
+    for _ in range(12):
+        setup = replace(thrifty, ranks=ranks)
+        if candidate(shape, setup, device, node_gbit).problem is None:
+            nodes = -(-ranks // own.ranks_per_node)
+            return f"{nodes} nodes with zero_stage 3, full checkpointing and a micro-batch of 1"
+        ranks *= 2
+    needed = min(memory_of(shape, replace(thrifty, ranks=ranks, tensor=tensor), device).total for tensor in TENSOR)
+    return f"a device with {needed / 1e9:,.0f} GB: of this one no number does"
