@@ -199,9 +199,11 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from clapas.launch.doctor import doctor, exit_code, findings_json, findings_table
+    from clapas.launch.doctor.doctor import doctor
+    from clapas.launch.doctor.finding import case_of, exit_code, findings_json, findings_table
 
-    findings = doctor()
+    named = {name: getattr(options, name) for name in ("site", "partition", "nodes", "hours")}
+    findings = doctor(case_of(options.recipe, options.overrides, **named), probe=options.probe)
     _print(findings_json(findings), options.json, findings_table)
     return exit_code(findings)
 
@@ -373,5 +375,14 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("run", type=Path)
     verb.add_argument("--out", type=Path, help="the page (default: RUN/report.html)")
     verb.add_argument("--plot", action="store_true", help="draw the loss in the terminal too")
-    verb = _verb(verbs, "doctor", "find what would make a run fail", "clapas doctor", _doctor)
+    example = "clapas doctor demo --site jean-zay --nodes 4"
+    verb = _verb(verbs, "doctor", "find what would make a run fail", example, _doctor)
+    verb.add_argument("recipe", nargs="?", help="what would run: a recipe, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    verb.add_argument("--site", help="where: a site's file, or the name of a shipped one")
+    verb.add_argument("--partition", help="the site's partition (default: the site's own default)")
+    verb.add_argument("--nodes", type=int, default=1, metavar="N", help="of the site")
+    does = "also start a job of two nodes or more: clocks, ports, all-reduce bandwidth (with --site, or in a job)"
+    verb.add_argument("--probe", action="store_true", help=does)
+    verb.add_argument("--hours", type=float, help="how long the run takes (default: as its own steps say, or the plan)")
     _json(verb)

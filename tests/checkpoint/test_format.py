@@ -40,6 +40,9 @@ class Thread:
     def all(self, flag: bool) -> bool:
         return self.agree_on_error(None if flag else "no") is None
 
+    def broadcast(self, text: str | None) -> str | None:
+        return self.agree_on_error(text if self.rank == 0 else None)
+
 
 def facts(step: int) -> dict[str, Any]:
     return {

@@ -65,6 +65,11 @@ class Pair:
         """Whether both bring True."""
         return self._exchange(flag) and flag
 
+    def broadcast(self, text: str | None) -> str | None:
+        """The first one's; of 500 bytes at most."""
+        other = self._exchange(text if self.rank == 0 else None)
+        return text if self.rank == 0 else other
+
 
 def state_of(step: int) -> torch.Tensor:
     """The weights of a step."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clapas_kernels import dequantise, explain, fp8_quantise, fp8_quantise_rows, fp8_quantise_tiles, use
+from clapas_kernels.constant_in_graphs import constant_in_graphs
 from clapas_kernels.fp8 import BLOCK, make_scale
 from clapas_kernels.fp8_formats import FNUZ, HALF_SUBNORMAL, OCP, ROUNDOFF, NoFp8Error, backward_format, forward_format
 from clapas_kernels.proof.interpreter import repaired
@@ -266,3 +267,16 @@ def test_its_operators_are_what_pytorch_wants() -> None:
         for quantise, wanted in zip(KINDS, plain, strict=False):
             compiled = torch.compile(quantise, backend="aot_eager", fullgraph=True, dynamic=False)
             assert_same(compiled(x), wanted)
+
+
+def test_a_constant_in_graphs_is_what_torch_makes_of_it() -> None:
+    """Our decorator, which loads no compiler, leaves on a function what torch's own does."""
+
+    def plain() -> int:
+        return 1
+
+    def same() -> int:
+        return 1
+
+    assert vars(constant_in_graphs(plain)) == vars(torch.compiler.assume_constant_result(same))
+    assert vars(plain)

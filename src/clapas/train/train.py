@@ -26,7 +26,6 @@ from clapas.model.cpu import prepare_cpu
 from clapas.model.init import initialise
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
-from clapas.train.branch import with_seal
 from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.crash_loop import refuse_crash_loop
@@ -36,11 +35,11 @@ from clapas.train.optimizers.build import build_optimizer
 from clapas.train.optimizers.muon import Muon
 from clapas.train.optimizers.mup import std_scale, width_ratio
 from clapas.train.optimizers.roles import parameter_roles
-from clapas.train.preflight import preflight
 from clapas.train.run import Run
 from clapas.train.run_folder import RunFolder
 from clapas.train.segments import begin_segment
 from clapas.train.start import find_start
+from clapas.train.start_together import preflight_together
 from clapas.train.utilisation import device_peak
 
 
@@ -70,9 +69,8 @@ def train(
         if ranks.rank == 0:
             show_chosen_kernels()
         with ranks.said_once():
-            recipe = with_seal(recipe)
+            recipe, plan = preflight_together(recipe, ranks)
             objective = objective_of(recipe, objective)
-            plan = preflight(recipe, ranks.size)
             ranks = ranks.arranged(layout_of(recipe, ranks.size))
             folder = _open_folder(recipe, ranks)
         try:
