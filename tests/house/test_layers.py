@@ -23,7 +23,7 @@ MAY_USE = {
     "train": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "engine", "evaluate"},
     "release": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "evaluate", "train"},
     "report": {"recipe", "ledger", "checkpoint", "plan", "loader", "evaluate", "train"},
-    "launch": {"recipe", "ledger", "checkpoint", "plan"},
+    "launch": {"recipe", "ledger", "checkpoint", "plan", "engine", "train"},
 }
 """Layer -> the layers of clapas that it may import."""
 
@@ -93,6 +93,7 @@ def test_kernels_know_only_torch_and_triton() -> None:
         "from clapas.recipe.recipe import Recipe",
         "import clapas.train.preflight, clapas.train.local_ranks",
         "import clapas.ledger.ledger, clapas.plan.hardware, clapas.model.hf_config",
+        "import clapas.launch.command, clapas.launch.status, clapas.launch.attempt",
         "import clapas_data.build, clapas_data.tokenizer, clapas_data.inspect",
     ],
 )

@@ -6,7 +6,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,32 +16,58 @@ LAB = Path(__file__).with_name("slurm_lab.sh")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "unshare")
 NAMESPACES = ("unshare", "--pid", "--fork", "--mount-proc", "--uts", "true")
 PORTS = range(10_000, 15_000, 10)
-"""For Slurm itself: below those that steps take (`clapas.engine.ranks.step_port`)."""
+"""For Slurm itself: below those that steps take (`clapas.engine.step_port`)."""
+
+
+class Lab:
+    """A running Slurm of node1 and node2, each of 4 CPUs and 4 GPUs that compute nothing."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.environment = {**login_environment(), "SLURM_CONF": str(folder / "slurm.conf")}
+
+    def __call__(self, *command: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command in a folder, as on the login node; the finished process, its output as text."""
+        words = list(map(str, command))
+        return subprocess.run(
+            words, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def clapas(self, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """The same for `clapas ARGUMENTS`."""
+        return self(sys.executable, "-m", "clapas", *arguments, cwd=cwd)
+
+    def crash(self, node: int) -> None:
+        """As a power cut: its slurmd and all that runs on it end at once."""
+        self._order(f"crash {node}")
+
+    def boot(self, node: int) -> None:
+        """Start the slurmd of a node that has crashed."""
+        self._order(f"boot {node}")
+
+    def _order(self, order: str) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{order}\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "done\n", order
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Run a command in a folder, as on the login node of node1 and node2; the finished process, its output as text."""
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A real Slurm for this session's tests."""
     if reason := why_not():
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm")
-    environment = {**login_environment(), "SLURM_CONF": str(folder / "slurm.conf")}
-
-    def run(*command: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        words = list(map(str, command))
-        return subprocess.run(
-            words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
-
     pipe = subprocess.PIPE
     with subprocess.Popen([LAB, folder, str(free_port())], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as lab:
         assert lab.stdout is not None
         assert lab.stderr is not None
         if lab.stdout.readline() != "ready\n":
             pytest.fail(f"Slurm did not start: {lab.stderr.read()}")
-        yield run
+        yield Lab(folder, lab)
 
 
 def why_not() -> str | None:

@@ -1,0 +1,48 @@
+"""Launched runs: what the tests here share."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from clapas.ledger.ledger import read_json_lines
+from clapas.launch.records import newest_launch
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SITE = Path(__file__).with_name("lab.yaml")
+LEARNED = ("step", "split", "loss", "bits_per_byte", "grad_norm", "learning_rate", "tokens")
+"""What does not depend on the clock, on the machine, or on how often the run was interrupted."""
+PATIENCE = 150.0
+
+
+def logged(run: Path) -> list[dict[str, Any]]:
+    """What a run logged, steps and validations."""
+    rows = read_json_lines(run / "metrics.jsonl")
+    return [{key: row[key] for key in LEARNED if key in row} for row in rows]
+
+
+def steps_done(run: Path) -> int:
+    """The newest step in a run's metrics."""
+    path = run / "metrics.jsonl"
+    return max((row["step"] for row in read_json_lines(path)), default=0) if path.is_file() else 0
+
+
+def job_log(run: Path) -> str:
+    """What the jobs of a run's newest launch printed."""
+    return "".join(path.read_text() for path in sorted(newest_launch(run).folder.glob("job-*.log")))
+
+
+def ends(run: Path) -> list[dict[str, Any]]:
+    """How the attempts of a run's newest launch ended."""
+    return [event for event in newest_launch(run).attempts() if event["event"] == "end"]
+
+
+def wait_until(condition: Callable[[], bool], run: Path, what: str) -> None:
+    """Until it holds. Fails with the jobs' log after a while."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited for {what} in vain:\n{job_log(run)}"
+        time.sleep(0.1)
