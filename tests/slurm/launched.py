@@ -8,14 +8,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clapas.ledger.ledger import read_json_lines
 from clapas.launch.records import newest_launch
+from clapas.ledger.ledger import read_json_lines
+
+from .conftest import Lab
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SITE = Path(__file__).with_name("lab.yaml")
 LEARNED = ("step", "split", "loss", "bits_per_byte", "grad_norm", "learning_rate", "tokens")
 """What does not depend on the clock, on the machine, or on how often the run was interrupted."""
 PATIENCE = 150.0
+STEPS = 60
+SMALL = (
+    f"train.steps={STEPS}",
+    "train.threads=1",
+    "schedule.warmup_steps=2",
+    "checkpoint.every=1000",
+    "evaluation.every=25",
+    "evaluation.tokens=8192",
+    "telemetry.log_every=1",
+)
+ASKED = ("--site", SITE, "--account", "clapas@lab")
+
+
+def launch(slurm: Lab, folder: Path, data: Path, *more: str, nodes: int = 2) -> subprocess.CompletedProcess[str]:
+    """`clapas launch` of a small run, in folder/run."""
+    recipe = ("test", f"data.path={data}", "run_dir=run", *SMALL)
+    return slurm.clapas("launch", *recipe, *ASKED, "--nodes", nodes, *more, cwd=folder)
 
 
 def logged(run: Path) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ SlurmdTimeout=10
 BatchStartTimeout=10
 MessageTimeout=10
 TCPTimeout=2
-KillWait=5
+KillWait=2
 UnkillableStepTimeout=20
 NodeName=node[1-$nodes] NodeHostname=localhost NodeAddr=127.0.0.1 Port=$((port + 1))-$((port + nodes)) CPUs=$cpus \
   Feature=h100 Gres=gpu:$gpus

@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import re
 from pathlib import Path
 
+import orjson
 import pytest
 
-from clapas.launch.records import newest_launch
-
 from .conftest import Lab
-from .launched import SITE, Run, ends, job_log, logged, steps_done, wait_until
-
-STEPS = 120
-SMALL = (
-    f"train.steps={STEPS}",
-    "train.threads=1",
-    "schedule.warmup_steps=2",
-    "checkpoint.every=1000",
-    "evaluation.every=50",
-    "evaluation.tokens=8192",
-    "telemetry.log_every=1",
-)
-ASKED = ("--site", SITE, "--account", "clapas@lab")
-
-
-def launch(slurm: Lab, folder: Path, data: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """`clapas launch` of a small run on two nodes, in folder/run."""
-    recipe = ("test", f"data.path={data}", "run_dir=run", *SMALL)
-    return slurm.clapas("launch", *recipe, *ASKED, "--nodes", 2, *more, cwd=folder)
-
+from .launched import ASKED, SMALL, STEPS, Run, ends, job_log, launch, logged, steps_done, wait_until
 
 def test_a_run_that_is_told_to_stop_goes_on_to_the_same_end(
     slurm: Lab, clapas: Run, test_data: Path, tmp_path: Path
@@ -52,3 +32,71 @@ def test_a_run_that_is_told_to_stop_goes_on_to_the_same_end(
     assert logged(run) == logged(tmp_path / "nproc")
     environments = [json.loads(path.read_text()) for path in sorted(run.glob("segments/*/environment.json"))]
     assert [environment["ranks"] for environment in environments] == [2, 2]
+
+
+REFUSED = {
+    "an account of another form": (("--account", "me"), r"no account of this site has that form"),
+    "an account that Slurm refuses": (("--partition", "closed"), r"Slurm refuses the job: Invalid account"),
+    "a constraint that no node has": (("--partition", "a100"), r"Slurm refuses the job: Invalid feature"),
+    "a QoS that there is not": (("--qos", "fast"), r"no such QoS for h100"),
+    "too long for the QoS": (("--time", "2:00:00"), r"qos_lab-t3: --time 02:00:00 is over 01:00:00"),
+    "too long for Slurm": (("--partition", "endless"), r"Slurm refuses the job: Requested time limit is invalid"),
+    "more GPUs than the QoS has": (("--nodes", "9"), r"9 GPUs are over 8"),
+    "more nodes than there are": (("--nodes", "4"), r"Slurm refuses the job: (Node count|Requested node)"),
+}
+
+
+def test_what_is_refused_is_said_in_one_line(slurm: Lab, test_data: Path, tmp_path: Path) -> None:
+    """By the site's file or by Slurm itself: exit 2, what is wrong in the first line, and nothing in the queue."""
+    for number, (what, (options, message)) in enumerate(REFUSED.items()):
+        result = launch(slurm, tmp_path, test_data, f"run_dir=run-{number}", *options)
+        first, *more = result.stderr.splitlines()
+        assert (result.returncode, result.stdout) == (2, ""), (what, result.stderr)
+        assert re.search(message, first), (what, first)
+        assert all(re.match(r"  (found|wanted|way out): ", line) for line in more), (what, result.stderr)
+    assert not slurm("squeue", "-h", cwd=tmp_path).stdout
+
+
+def test_whole_nodes_get_all_their_gpus_and_a_rank_for_each(slurm: Lab, tmp_path: Path) -> None:
+    """The script's directives, as Slurm understands them."""
+    result = slurm.clapas("launch", "test", *ASKED, "--partition", "full", "--nodes", 2, "--dry-run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    directives = [line for line in result.stdout.splitlines() if line.startswith("#SBATCH") and "--output" not in line]
+    say = "srun bash -c 'echo $(hostname) $SLURM_LOCALID $CUDA_VISIBLE_DEVICES'"
+    (tmp_path / "job.sh").write_text("\n".join(["#!/bin/bash", *directives, say, ""]))
+    assert slurm("sbatch", "--wait", "--output=out", "job.sh", cwd=tmp_path).returncode == 0
+    expected = [f"node{node} {rank} 0,1,2,3" for node in (1, 2) for rank in range(4)]
+    assert sorted((tmp_path / "out").read_text().splitlines()) == expected
+
+
+@pytest.mark.slow
+def test_a_chain_goes_on_and_is_cancelled_with_its_work_saved(slurm: Lab, test_data: Path, tmp_path: Path) -> None:
+    """One job of a chain at a time; the next goes on where one ended; cancel saves, and takes the rest from the queue."""
+    more = ("--chain", "3", "train.steps=100000")
+    result = launch(slurm, tmp_path, test_data, *more)
+    assert result.returncode == 0, result.stderr
+    run, jobs = tmp_path / "run", result.stdout.split()
+    wait_until(lambda: steps_done(run) > 2, run, "some steps")
+    states = dict(line.split() for line in slurm("squeue", "-h", "-o", "%i %T", cwd=tmp_path).stdout.splitlines())
+    assert states == {jobs[0]: "RUNNING", jobs[1]: "PENDING", jobs[2]: "PENDING"}
+    again = launch(slurm, tmp_path, test_data, *more)
+    assert again.returncode == 2
+    assert "launched already" in again.stderr
+
+    slurm("scancel", "--batch", "--signal=USR1", jobs[0], cwd=tmp_path)
+    wait_until(lambda: len(ends(run)) == 1, run, "the first job to end")
+    saved = ends(run)[0]["step"]
+    wait_until(lambda: steps_done(run) > saved + 2, run, "the second to go on")
+    status = orjson.loads(slurm.clapas("status", "run", "--json", cwd=tmp_path).stdout)
+    assert [job["id"] for job in status["jobs"] if job["state"] == "RUNNING"] == [jobs[1]]
+    assert (status["runs"][0]["attempts"], status["runs"][0]["failures"]) == (2, 0)
+    assert status["runs"][0]["step"] > saved
+
+    result = slurm.clapas("cancel", "run", cwd=tmp_path)
+    assert sorted(result.stdout.splitlines()) == [f"job {jobs[1]}: saves and ends", f"job {jobs[2]}: out of the queue"]
+    followed = slurm.clapas("logs", "run", "-f", cwd=tmp_path)  # until no job is left
+    assert "cancelled: the last checkpoint stands" in followed.stdout
+    assert ends(run)[1]["step"] > saved
+    verified = orjson.loads(slurm.clapas("checkpoint", "verify", "run", "--json", cwd=tmp_path).stdout)
+    assert [(row["step"], row["problem"]) for row in verified] == [(event["step"], None) for event in ends(run)]
+    assert "cancelled" in slurm.clapas("status", "run", cwd=tmp_path).stdout

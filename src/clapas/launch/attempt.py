@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from typing import Any
 from clapas.checkpoint.committed import committed_checkpoints, step_of
 from clapas.engine.step_port import free_port
 from clapas.launch import slurm
-from clapas.launch.records import Launch, this_task
+from clapas.launch.records import Launch, this_job, this_task
 from clapas.launch.snapshot import code_version
 from clapas.ledger.ledger import read_json_lines
 from clapas.recipe.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_RUN_ME_AGAIN
@@ -29,6 +30,7 @@ from clapas.train.run_folder import read_outcome
 
 FAILURES_OF_A_NODE = 2
 """After so many a launch does without it: one may be bad luck."""
+NODE_FAILURE = re.compile(r"srun: error: Node failure on (\S+)")
 NAMED_BY = ("stalled", "replicas_differ")
 """Events of the ledger that name the ranks at fault."""
 
@@ -54,7 +56,9 @@ def begin(launch: Launch, recipe: Recipe) -> str:
     (recipe.folder / "outcome.json").unlink(missing_ok=True)  # how the attempt before ended
     number = 1 + sum(event["event"] == "begin" for event in events)
     job = os.environ["SLURM_JOB_ID"]
-    launch.record("begin", attempt=number, job=job, nodes=nodes, step=step)
+    log = launch.log_of(this_job())
+    log_bytes = log.stat().st_size if log.is_file() else 0
+    launch.record("begin", attempt=number, job=job, nodes=nodes, step=step, log_bytes=log_bytes)
     say(f"attempt {number} on {', '.join(nodes)}, from step {step}")
     return f"run {free_port(int(job))}"
 
@@ -68,7 +72,7 @@ def end(launch: Launch, recipe: Recipe, announced: bool) -> str:
     has_failed = code not in (EXIT_DONE, EXIT_RUN_ME_AGAIN) or (
         code == EXIT_RUN_ME_AGAIN and newest_step(recipe) <= began["step"]
     )
-    failed_nodes = nodes_at_fault(began, recipe) if has_failed else []
+    failed_nodes = nodes_at_fault(launch, began, recipe) if has_failed else []
     step = newest_step(recipe)
     launch.record(
         "end", attempt=began["attempt"], exit_code=code, reason=how, step=step, announced=announced,
@@ -120,21 +124,21 @@ def close_what_was_killed(launch: Launch, recipe: Recipe) -> None:
         return
     began = events[-1]
     outcome, step = read_outcome(recipe.folder), newest_step(recipe)
-    if outcome and outcome["exit_code"] == EXIT_RUN_ME_AGAIN and step > began["step"]:
-        launch.record("end", attempt=began["attempt"], exit_code=EXIT_RUN_ME_AGAIN, reason=outcome["reason"],
-                      step=step, announced=True, failed=False, failed_nodes=[])  # fmt: skip
-        return
-    nodes = nodes_at_fault(began, recipe)
-    said = f"a node failed: {', '.join(nodes)}" if nodes else "Slurm ended it: a node, its time limit, or preemption"
-    say(f"attempt {began['attempt']} was killed ({said})")
-    launch.record("end", attempt=began["attempt"], exit_code=None, reason=said, step=step, announced=False,
-                  failed=True, failed_nodes=nodes)  # fmt: skip
+    nodes = nodes_at_fault(launch, began, recipe)
+    code = outcome["exit_code"] if outcome else None
+    has_saved = code == EXIT_RUN_ME_AGAIN and step > began["step"]  # as where another job takes the nodes
+    how = f"a node failed: {', '.join(nodes)}" if nodes else "Slurm ended it: its time limit, or a job with precedence"
+    say(f"attempt {began['attempt']} ended at step {step}: {how}")
+    launch.record(
+        "end", attempt=began["attempt"], exit_code=code, reason=how, step=step, announced=False,
+        failed=bool(nodes) or not has_saved, failed_nodes=nodes,
+    )  # fmt: skip
 
 
-def nodes_at_fault(began: dict[str, Any], recipe: Recipe) -> list[str]:
+def nodes_at_fault(launch: Launch, began: dict[str, Any], recipe: Recipe) -> list[str]:
     """The nodes of an attempt that failed, as far as Slurm or the ranks themselves name them."""
     nodes: list[str] = began["nodes"]
-    named = set(slurm.failed_since(nodes, began["time"]))
+    named = {*slurm.failed_since(nodes, began["time"]), *named_in_log(launch, began)}
     ledger = recipe.folder / "ledger.jsonl"
     events = read_json_lines(ledger) if ledger.is_file() else []
     last = max((event["segment"] for event in events if event["event"] == "segment_start"), default=0)
@@ -143,6 +147,17 @@ def nodes_at_fault(began: dict[str, Any], recipe: Recipe) -> list[str]:
         if event["event"] in NAMED_BY and event["segment"] == last and event["time"] >= began["time"]:
             named |= {nodes[rank * len(nodes) // ranks] for rank in event["ranks"]}
     return [node for node in nodes if node in named]
+
+
+def named_in_log(launch: Launch, began: dict[str, Any]) -> list[str]:
+    """The nodes of which srun said that they failed, in what the job printed since the attempt began."""
+    log = launch.log_of(this_job())
+    if not log.is_file():
+        return []
+    with log.open("rb") as file:
+        file.seek(began["log_bytes"])
+        text = file.read().decode(errors="replace")
+    return [node for nodes in NODE_FAILURE.findall(text) for node in slurm.host_names(nodes)]
 
 
 def excluded(events: list[dict[str, Any]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from clapas.launch.script import render
 from clapas.launch.secrets import hide
 from clapas.launch.snapshot import code_version
 from clapas.plan.site import Site, read_site
-from clapas.recipe.errors import UserError
+from clapas.recipe.errors import ClapasError, UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.recipe import Recipe
 from clapas.train.preflight import preflight
@@ -55,16 +56,15 @@ def launch(recipes: Sequence[Recipe], site_name: str, choices: Choices, image: s
     made = Launch(next_folder(home))
     _write(made, job, recipes, render(job, recipes[0], made.folder, sys.executable, image))
     jobs: list[str] = []
+    made.write_facts(_facts(job, choices, jobs))  # before a job can begin, which reads it
     try:
         for _ in range(job.chain or 1):
             jobs.append(slurm.submit(made.folder / "job.sh"))
-    except UserError:
+    except ClapasError:
         slurm.cancel(jobs)
+        shutil.rmtree(made.folder)
         raise
-    finally:
-        made.write_facts(_facts(job, choices, jobs))
-    if not jobs:
-        raise AssertionError("sbatch gave no job")
+    made.write_facts(_facts(job, choices, jobs))
     return jobs
 
 

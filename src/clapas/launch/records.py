@@ -77,6 +77,12 @@ def this_task() -> str | None:
     return os.environ.get("SLURM_ARRAY_TASK_ID")
 
 
+def this_job() -> str:
+    """The job that this process is in, as its log is named: `12`, or `12_3` in an array."""
+    task = this_task()
+    return os.environ["SLURM_JOB_ID"] if task is None else f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}"
+
+
 def launches(run: Path) -> list[Launch]:
     """A run's launches that were submitted, in order."""
     folders = sorted(path for path in (run / "launch").glob("[0-9]*") if (path / "launch.json").is_file())

@@ -17,7 +17,7 @@ from clapas.recipe.typed import read_typed
 from clapas.train.run_folder import read_outcome
 
 POLL_SECONDS = 1.0
-QUEUE_SECONDS = 15.0
+QUEUE_SECONDS = 5.0
 """How often the queue is asked while logs are followed: each time costs the controller something."""
 RUNNING, PENDING = "RUNNING", "PENDING"
 

@@ -77,7 +77,9 @@ def train(
         try:
             with kernels(recipe.compute):
                 run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model, strict)
-                return EXIT_DONE if run is None else run_loop(run, objective)
+                code = EXIT_DONE if run is None else run_loop(run, objective)
+                ranks.all(True)  # srun ends the others once one has left with 75: not before rank 0 has written all
+                return code
         except ClapasError as error:
             if folder and not folder.has_ended:  # it failed before the run began
                 folder.ledger.append("failed", segment=folder.segment, error=str(error))
