@@ -319,7 +319,9 @@ def _launch_verbs(verbs: Any) -> None:
     where.add_argument("--site", help="a site's file, or the name of a shipped one: jean-zay, adastra, meso-lr, local")
     where.add_argument("--hosts", type=Path, metavar="FILE", help="without Slurm: a host a line, reached by ssh")
     verb.add_argument("--nodes", type=int, default=1, metavar="N")
-    verb.add_argument("--partition", metavar="KIND", help="a kind of node, as the site's file calls it (default: its own)")
+    verb.add_argument(
+        "--partition", metavar="KIND", help="a kind of node, as the site's file calls it (default: its own)"
+    )
     verb.add_argument("--account", help="who is charged (default: $SBATCH_ACCOUNT)")
     verb.add_argument("--qos", help="default: the first of the site's that takes the job")
     verb.add_argument("--time", metavar="HH:MM:SS", help="wall time (default: the most that the QoS gives)")

@@ -11,7 +11,7 @@ from typing import Any
 from clapas.launch.records import newest_launch
 from clapas.ledger.ledger import read_json_lines
 
-from .conftest import Lab
+from .lab import Lab
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SITE = Path(__file__).with_name("lab.yaml")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
-from .conftest import Lab
-from .launched import ASKED, SMALL, STEPS, Run, ends, job_log, launch, logged, steps_done, wait_until
+from clapas.launch.records import newest_launch
+
+from .lab import Lab
+from .launched import ASKED, STEPS, ends, job_log, launch, logged, steps_done, wait_until
+
 
 def test_a_run_that_is_told_to_stop_goes_on_to_the_same_end(
-    slurm: Lab, clapas: Run, test_data: Path, tmp_path: Path
+    slurm: Lab, undisturbed: list[dict[str, Any]], test_data: Path, tmp_path: Path
 ) -> None:
     """Signalled as before a time limit, the ranks save, the job requeues itself, and no loss differs from --nproc's."""
     result = launch(slurm, tmp_path, test_data)
@@ -21,15 +25,12 @@ def test_a_run_that_is_told_to_stop_goes_on_to_the_same_end(
     run, job = tmp_path / "run", result.stdout.strip()
     wait_until(lambda: steps_done(run) > 3, run, "some steps")
     slurm("scancel", "--batch", "--signal=USR1", job, cwd=tmp_path)
-    recipe = ("test", f"data.path={test_data}", "run_dir=nproc", *SMALL)
-    expected = clapas("train", *recipe, "--nproc", 2, cwd=tmp_path)
-    assert expected.returncode == 0, expected.stderr
     wait_until(lambda: len(ends(run)) == 2, run, "two attempts to end")
     first, second = ends(run)
     assert (first["exit_code"], first["announced"], first["failed"]) == (75, True, False), job_log(run)
     assert 3 < first["step"] < STEPS
     assert (second["exit_code"], second["step"]) == (0, STEPS), job_log(run)
-    assert logged(run) == logged(tmp_path / "nproc")
+    assert logged(run) == undisturbed
     environments = [json.loads(path.read_text()) for path in sorted(run.glob("segments/*/environment.json"))]
     assert [environment["ranks"] for environment in environments] == [2, 2]
 
@@ -71,7 +72,7 @@ def test_whole_nodes_get_all_their_gpus_and_a_rank_for_each(slurm: Lab, tmp_path
 
 @pytest.mark.slow
 def test_a_chain_goes_on_and_is_cancelled_with_its_work_saved(slurm: Lab, test_data: Path, tmp_path: Path) -> None:
-    """One job of a chain at a time; the next goes on where one ended; cancel saves, and takes the rest from the queue."""
+    """One job of a chain at a time; the next goes on where one ended; cancel saves, and takes out the rest."""
     more = ("--chain", "3", "train.steps=100000")
     result = launch(slurm, tmp_path, test_data, *more)
     assert result.returncode == 0, result.stderr
@@ -93,10 +94,47 @@ def test_a_chain_goes_on_and_is_cancelled_with_its_work_saved(slurm: Lab, test_d
     assert status["runs"][0]["step"] > saved
 
     result = slurm.clapas("cancel", "run", cwd=tmp_path)
-    assert sorted(result.stdout.splitlines()) == [f"job {jobs[1]}: saves and ends", f"job {jobs[2]}: out of the queue"]
+    assert sorted(result.stdout.splitlines()) == [f"job {jobs[1]}: saves and ends", f"job {jobs[2]}: cancelled"]
     followed = slurm.clapas("logs", "run", "-f", cwd=tmp_path)  # until no job is left
     assert "cancelled: the last checkpoint stands" in followed.stdout
     assert ends(run)[1]["step"] > saved
     verified = orjson.loads(slurm.clapas("checkpoint", "verify", "run", "--json", cwd=tmp_path).stdout)
     assert [(row["step"], row["problem"]) for row in verified] == [(event["step"], None) for event in ends(run)]
     assert "cancelled" in slurm.clapas("status", "run", cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_a_sweep_is_an_array_whose_runs_share_nodes_and_do_not_collide(
+    slurm: Lab, undisturbed: list[dict[str, Any]], test_data: Path, tmp_path: Path
+) -> None:
+    """Both train at once on the same two nodes, each in a folder of its own, as alone (3e-3 is the recipe's own)."""
+    result = launch(slurm, tmp_path, test_data, "--sweep", "optimizer.lr=1e-3,3e-3")
+    assert result.returncode == 0, result.stderr
+    job = result.stdout.strip()
+    runs = [tmp_path / f"run/optimizer.lr={rate}" for rate in ("1e-3", "3e-3")]
+    wait_until(lambda: all(map(steps_done, runs)), tmp_path / "run", "both to train")
+    states = slurm("squeue", "-h", "--array", "-o", "%i %T %N", cwd=tmp_path).stdout.splitlines()
+    assert sorted(states) == [f"{job}_{task} RUNNING node[1-2]" for task in (0, 1)]
+    wait_until(lambda: all((run / "outcome.json").is_file() for run in runs), tmp_path / "run", "both to end")
+    status = orjson.loads(slurm.clapas("status", "run", "--json", cwd=tmp_path).stdout)
+    assert [(run["run"], run["step"], run["outcome"]["exit_code"]) for run in status["runs"]] == [
+        (str(run), STEPS, 0) for run in runs
+    ]
+    assert logged(runs[1]) == undisturbed != logged(runs[0])
+
+
+@pytest.mark.slow
+def test_before_the_time_limit_the_run_saves_and_the_job_requeues(slurm: Lab, test_data: Path, tmp_path: Path) -> None:
+    """Slurm's own signal, some time before the wall; what was saved is where the next attempt begins."""
+    lasting = ("train.steps=100000", "evaluation.every=100000", "telemetry.log_every=10")
+    result = launch(slurm, tmp_path, test_data, *lasting, "--time", "0:02:00", nodes=1)
+    assert result.returncode == 0, result.stderr
+    run = tmp_path / "run"
+    assert "--signal=B:USR1@60 " in (newest_launch(run).folder / "job.sh").read_text()
+    wait_until(lambda: len(newest_launch(run).attempts()) == 3, run, "the next attempt")
+    began, ended, again = newest_launch(run).attempts()
+    assert (ended["exit_code"], ended["announced"], ended["failed"]) == (75, True, False), job_log(run)
+    assert ended["time"] - began["time"] < 115
+    assert again["step"] == ended["step"] > 0
+    assert slurm.clapas("cancel", "run", "--now", cwd=tmp_path).returncode == 0
+    wait_until(lambda: not slurm("squeue", "-h", cwd=tmp_path).stdout, run, "the queue to be empty")

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clapas.launch.records import newest_launch
 
-from .conftest import Lab
-from .launched import SMALL, STEPS, Run, ends, job_log, launch, logged, steps_done, wait_until
+from .lab import Lab
+from .launched import STEPS, ends, job_log, launch, logged, steps_done, wait_until
 
-OFTEN = ("checkpoint.every=5", "train.steps=200")
-"""A run that lasts, and has something to go back to."""
-
-
-def expected_losses(clapas: Run, data: Path, folder: Path, *, nproc: int) -> list[dict[str, object]]:
-    """What a run logs that nothing befalls."""
-    recipe = ("test", f"data.path={data}", "run_dir=undisturbed", *SMALL, *OFTEN)
-    result = clapas("train", *recipe, "--nproc", nproc, cwd=folder)
-    assert result.returncode == 0, result.stderr
-    return logged(folder / "undisturbed")
+OFTEN = "checkpoint.every=5"
+"""So that there is something to go back to."""
 
 
 def state(slurm: Lab, folder: Path, node: str, new: str) -> None:
@@ -30,9 +23,11 @@ def state(slurm: Lab, folder: Path, node: str, new: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_node_that_goes_down_twice_is_left_out(slurm: Lab, clapas: Run, test_data: Path, tmp_path: Path) -> None:
+def test_a_node_that_goes_down_twice_is_left_out(
+    slurm: Lab, undisturbed: list[dict[str, Any]], test_data: Path, tmp_path: Path
+) -> None:
     """Slurm starts the job again elsewhere, exactly where its checkpoint is; the second failure excludes the node."""
-    result = launch(slurm, tmp_path, test_data, *OFTEN, nodes=1)
+    result = launch(slurm, tmp_path, test_data, OFTEN, "--partition", "pair", nodes=1)
     assert result.returncode == 0, result.stderr
     run, job = tmp_path / "run", result.stdout.strip()
     wait_until(lambda: steps_done(run) > 7, run, "some steps")
@@ -51,15 +46,17 @@ def test_a_node_that_goes_down_twice_is_left_out(slurm: Lab, clapas: Run, test_d
     assert (failed["failed"], failed["failed_nodes"]) == (True, [bad]), job_log(run)
     last = history.attempts()[-2]
     assert (last["event"], last["nodes"], last["step"]) == ("begin", [other], failed["step"]), job_log(run)
-    assert 5 <= last["step"] < 200
-    assert (finished["exit_code"], finished["step"]) == (0, 200), job_log(run)
-    assert logged(run) == expected_losses(clapas, test_data, tmp_path, nproc=1)
+    assert 5 <= last["step"] < STEPS
+    assert (finished["exit_code"], finished["step"]) == (0, STEPS), job_log(run)
+    assert logged(run) == undisturbed
 
 
 @pytest.mark.slow
-def test_a_node_that_comes_back_before_it_was_missed(slurm: Lab, clapas: Run, test_data: Path, tmp_path: Path) -> None:
+def test_a_node_that_comes_back_before_it_was_missed(
+    slurm: Lab, undisturbed: list[dict[str, Any]], test_data: Path, tmp_path: Path
+) -> None:
     """Its tasks are dead, and to Slurm the job looks alive: the ranks end it, and it goes on exactly."""
-    result = launch(slurm, tmp_path, test_data, *OFTEN, "faults.stall_seconds=10")
+    result = launch(slurm, tmp_path, test_data, OFTEN, "faults.stall_seconds=20")
     assert result.returncode == 0, result.stderr
     run = tmp_path / "run"
     wait_until(lambda: steps_done(run) > 7, run, "some steps")
@@ -68,5 +65,5 @@ def test_a_node_that_comes_back_before_it_was_missed(slurm: Lab, clapas: Run, te
     wait_until(lambda: len(ends(run)) == 2, run, "two attempts to end")
     crashed, finished = ends(run)
     assert (crashed["failed"], crashed["failed_nodes"]) == (True, ["node2"]), job_log(run)
-    assert (finished["exit_code"], finished["step"]) == (0, 200), job_log(run)
-    assert logged(run) == expected_losses(clapas, test_data, tmp_path, nproc=2)
+    assert (finished["exit_code"], finished["step"]) == (0, STEPS), job_log(run)
+    assert logged(run) == undisturbed

@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import torch
 
-from clapas.checkpoint.committed import COMMITTED, FOLDER
 from clapas.checkpoint.regions import Part, Region
 from clapas.recipe.typed import Section
 

@@ -12,7 +12,7 @@ import pydantic
 import torch
 
 from clapas.checkpoint.background import Background
-from clapas.checkpoint.committed import COMMITTED, committed_checkpoints, step_of
+from clapas.checkpoint.committed import COMMITTED, committed_checkpoints
 from clapas.checkpoint.format import (
     AVERAGE,
     DTYPES,

@@ -3,8 +3,8 @@
     python -m clapas.launch.attempt begin|end --launch DIR --recipe FILE
 
 The batch script asks, for it cannot know: srun hides how ranks end, and Slurm restarts a job without saying why. What
-the run itself has written is what counts: `outcome.json` where it ended, its checkpoints where it was killed. The answer
-is two words on stdout (the second may be missing), what it rests on goes to stderr, into the job's log.
+the run itself has written is what counts: `outcome.json` where it ended, its checkpoints where it was killed. The
+answer is a few words on stdout; what it rests on goes to stderr, into the job's log.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAMED_BY = ("stalled", "replicas_differ")
 
 
 def begin(launch: Launch, recipe: Recipe) -> str:
-    """Before an attempt: `run PORT`, `requeue NODES` where this allocation holds one that failed twice, `done`, `stop`."""
+    """Before an attempt: `run PORT OUTCOME`, `requeue NODES` (it has one that failed twice), `done` or `stop`."""
     if newest_step(recipe) >= recipe.total_steps:
         say(f"trained already, {recipe.total_steps:,} steps")
         return "done"
@@ -60,7 +60,7 @@ def begin(launch: Launch, recipe: Recipe) -> str:
     log_bytes = log.stat().st_size if log.is_file() else 0
     launch.record("begin", attempt=number, job=job, nodes=nodes, step=step, log_bytes=log_bytes)
     say(f"attempt {number} on {', '.join(nodes)}, from step {step}")
-    return f"run {free_port(int(job))}"
+    return f"run {free_port(int(job))} {recipe.folder.resolve() / 'outcome.json'}"
 
 
 def end(launch: Launch, recipe: Recipe, announced: bool) -> str:

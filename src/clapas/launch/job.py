@@ -195,6 +195,4 @@ def derive_job(recipe: Recipe, site: Site, choices: Choices, lead: int, points: 
     if wall is not None:
         lead = min(lead, wall // 2)
     retries, chain = choices.retries, choices.chain
-    return Job(
-        job_name(recipe), site, kind, partition, account, qos, choices.nodes, wall, lead, chain, retries, points
-    )
+    return Job(job_name(recipe), site, kind, partition, account, qos, choices.nodes, wall, lead, chain, retries, points)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -40,7 +39,7 @@ def derive(recipes: Sequence[Recipe], site: Site, choices: Choices) -> Job:
 def dry_run(recipes: Sequence[Recipe], site_name: str, choices: Choices, image: str | None, home: Path) -> str:
     """The batch script. Nothing is written, and the data are not looked at. home: the folder of the run."""
     job = derive(recipes, read_site(site_name), choices)
-    return render(job, recipes[0], next_folder(home), sys.executable, image)
+    return render(job, recipes[0], next_folder(home), Path.cwd(), sys.executable, image)
 
 
 def launch(recipes: Sequence[Recipe], site_name: str, choices: Choices, image: str | None, home: Path) -> list[str]:
@@ -54,11 +53,11 @@ def launch(recipes: Sequence[Recipe], site_name: str, choices: Choices, image: s
         preflight(recipe, job.ranks)
     _refuse_second(home)
     made = Launch(next_folder(home))
-    _write(made, job, recipes, render(job, recipes[0], made.folder, sys.executable, image))
+    _write(made, job, recipes, render(job, recipes[0], made.folder, Path.cwd(), sys.executable, image))
     jobs: list[str] = []
     made.write_facts(_facts(job, choices, jobs))  # before a job can begin, which reads it
     try:
-        for _ in range(job.chain or 1):
+        while len(jobs) < (job.chain or 1):
             jobs.append(slurm.submit(made.folder / "job.sh"))
     except ClapasError:
         slurm.cancel(jobs)
@@ -111,6 +110,6 @@ def _facts(job: Job, choices: Choices, jobs: list[str]) -> dict[str, Any]:
         "requeue": job.may_requeue,
         "choices": asdict(choices),
         "command": [hide(word) for word in sys.argv[1:]],
-        "folder": os.getcwd(),
+        "folder": str(Path.cwd()),
         "time": round(time.time(), 3),
     }

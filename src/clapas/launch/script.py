@@ -1,4 +1,4 @@
-"""The batch script of a job, from `slurm/job.sh.template`: short, commented, and the same on every site but for data."""
+"""The batch script of a job, from `slurm/job.sh.template`: short, commented, on every site the same but for data."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ from clapas.recipe.shipped import shipped_folder
 MOST_THREADS = 8
 """CPU threads of a rank that computes on a GPU: more bring nothing there."""
 COMMENT_COLUMN = 46
+SRUN_SECONDS = 60
+"""How long srun may wait for tasks after the run has said how it ended; no longer than a rank may stall."""
 
 
-def render(job: Job, recipe: Recipe, launch: Path, python: str, image: str | None) -> str:
-    """The script. launch: the folder of this launch, absolute. python: the interpreter that runs the ranks.
+def render(job: Job, recipe: Recipe, launch: Path, folder: Path, python: str, image: str | None) -> str:
+    """The script. launch: the folder of this launch, absolute; folder: that which the recipe's paths start from.
 
-    image: the container that they run in.
+    python: the interpreter that runs the ranks. image: the container that they run in.
     """
     template = (shipped_folder("slurm") / "job.sh.template").read_text(encoding="utf-8")
     many = f" ({job.points} runs)" if job.points > 1 else ""
     values = {
         "title": f"{recipe.name}{many} on {job.site.title}: {job.nodes} x {job.partition.gpus_per_node} ranks",
-        "directives": "\n".join(_lined_up(directives(job, launch))),
+        "directives": "\n".join(_lined_up(directives(job, launch, folder))),
         "launch": shlex.quote(str(launch)),
         "python": shlex.quote(python),
         "recipes": _recipes(job),
         "site": "\n".join(_site(job)),
         "threads": _threads(job, recipe),
         "binding": "" if job.partition.hint else " --cpu-bind=cores",
+        "grace": f"{min(SRUN_SECONDS, recipe.faults.stall_seconds or SRUN_SECONDS):g}",
         "program": _program(job, image),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
 
 
-def directives(job: Job, launch: Path) -> Iterator[tuple[str, str]]:
+def directives(job: Job, launch: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """(option, why) of each #SBATCH line."""
     partition, log = job.partition, "%A_%a" if job.points > 1 else "%j"
     yield f"--job-name={job.name}", ""
@@ -69,6 +72,7 @@ def directives(job: Job, launch: Path) -> Iterator[tuple[str, str]]:
     if job.points > 1:
         yield f"--array=0-{job.points - 1}", "one run each"
     yield "--requeue" if job.may_requeue else "--no-requeue", "after a node has failed" if job.may_requeue else ""
+    yield f"--chdir={folder}", ""
     yield "--open-mode=append", "a requeued job goes on in the same log"
     yield f"--output={launch}/job-{log}.log", ""
 

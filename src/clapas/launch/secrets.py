@@ -28,7 +28,7 @@ ASSIGNED = re.compile(
 
 
 def hide(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """A text without secrets: none of a known form, none assigned to a telling name, none that the environment holds."""
+    """A text without secrets: none of a known form, none assigned to a telling name, none that `environment` holds."""
     held = {value for name, value in environment.items() if NAMES.search(name) and len(value) >= SHORTEST}
     for value in sorted(held, key=len, reverse=True):
         text = text.replace(value, HIDDEN)

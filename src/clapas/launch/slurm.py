@@ -84,7 +84,7 @@ def failed_since(nodes: Iterable[str], began: float) -> list[str]:
     found = []
     for node in nodes:
         result = _run("scontrol", "--oneliner", "show", "node", node)
-        facts = dict(word.partition("=")[::2] for word in result.stdout.split() if "=" in word)
+        facts = {word.partition("=")[0]: word.partition("=")[2] for word in result.stdout.split()}
         state = facts.get("State", "")
         if any(word in state for word in FAILED) or state.endswith("*") or _time(facts.get("SlurmdStartTime")) > began:
             found.append(node)

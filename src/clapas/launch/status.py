@@ -67,7 +67,8 @@ def _run_status(launch: Launch, recipe_path: Path) -> dict[str, Any]:
 def status_table(found: dict[str, Any]) -> str:
     """The same as text."""
     lines = [
-        f"job {job['id']}: {job['state']}" + (f" ({job['reason']})" if job["state"] == PENDING else f", {job['left']} left")
+        f"job {job['id']}: {job['state']}"
+        + (f" ({job['reason']})" if job["state"] == PENDING else f", {job['left']} left")
         for job in found["jobs"]
     ] or [f"no job in the queue (submitted: {', '.join(found['submitted'])})"]
     if found["cancelled"]:
@@ -94,15 +95,12 @@ def cancel(run: Path, *, now: bool = False) -> list[str]:
     launch = newest_launch(run)
     launch.mark_cancelled()  # before the queue is asked: a job that starts in between sees it
     jobs = slurm.queue(launch.facts["jobs"])
-    running = [job.id for job in jobs if job.state == RUNNING]
-    gentle = [] if now else running
-    slurm.cancel([job.id for job in jobs if job.id not in gentle])
-    for job in gentle:
+    saving = [] if now else [job.id for job in jobs if job.state == RUNNING]
+    slurm.cancel([job.id for job in jobs if job.id not in saving])
+    for job in saving:
         slurm.tell_to_stop(job)
-    return [
-        f"job {job.id}: " + ("saves and ends" if job.id in gentle else "out of the queue" if job.id not in running else "ended")
-        for job in jobs
-    ] or ["no job of this run is in the queue"]
+    done = [f"job {job.id}: {'saves and ends' if job.id in saving else 'cancelled'}" for job in jobs]
+    return done or ["no job of this run is in the queue"]
 
 
 def logs(run: Path, *, follow: bool = False) -> Iterator[str]:
