@@ -8,14 +8,10 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from commands import Clapas
-
 from .lab import Lab
-from .launched import SMALL, logged
 
 LAB = Path(__file__).with_name("slurm_lab.sh")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "unshare")
@@ -39,15 +35,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         if lab.stdout.readline() != "ready\n":
             pytest.fail(f"Slurm did not start: {lab.stderr.read()}")
         yield Lab(folder, lab)
-
-
-@pytest.fixture(scope="session")
-def undisturbed(clapas: Clapas, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What the small run logs on two ranks that nothing befalls."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", *SMALL, "--nproc", 2, cwd=folder)
-    assert result.returncode == 0, result.stderr
-    return logged(folder / "run")
 
 
 def why_not() -> str | None:

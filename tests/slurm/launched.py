@@ -9,25 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from clapas.launch.records import newest_launch
-from clapas.ledger.ledger import read_json_lines
+from undisturbed import SMALL
 
 from .lab import Lab
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SITE = Path(__file__).with_name("lab.yaml")
-LEARNED = ("step", "split", "loss", "bits_per_byte", "grad_norm", "learning_rate", "tokens")
-"""What does not depend on the clock, on the machine, or on how often the run was interrupted."""
 PATIENCE = 150.0
-STEPS = 60
-SMALL = (
-    f"train.steps={STEPS}",
-    "train.threads=1",
-    "schedule.warmup_steps=2",
-    "checkpoint.every=1000",
-    "evaluation.every=25",
-    "evaluation.tokens=8192",
-    "telemetry.log_every=1",
-)
 ASKED = ("--site", SITE, "--account", "clapas@lab")
 
 
@@ -35,18 +23,6 @@ def launch(slurm: Lab, folder: Path, data: Path, *more: str, nodes: int = 2) -> 
     """`clapas launch` of a small run, in folder/run."""
     recipe = ("test", f"data.path={data}", "run_dir=run", *SMALL)
     return slurm.clapas("launch", *recipe, *ASKED, "--nodes", nodes, *more, cwd=folder)
-
-
-def logged(run: Path) -> list[dict[str, Any]]:
-    """What a run logged, steps and validations."""
-    rows = read_json_lines(run / "metrics.jsonl")
-    return [{key: row[key] for key in LEARNED if key in row} for row in rows]
-
-
-def steps_done(run: Path) -> int:
-    """The newest step in a run's metrics."""
-    path = run / "metrics.jsonl"
-    return max((row["step"] for row in read_json_lines(path)), default=0) if path.is_file() else 0
 
 
 def job_log(run: Path) -> str:

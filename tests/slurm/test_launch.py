@@ -11,9 +11,10 @@ import orjson
 import pytest
 
 from clapas.launch.records import newest_launch
+from undisturbed import STEPS, logged, steps_done
 
 from .lab import Lab
-from .launched import ASKED, STEPS, ends, job_log, launch, logged, steps_done, wait_until
+from .launched import ASKED, ends, job_log, launch, wait_until
 
 
 def test_a_run_that_is_told_to_stop_goes_on_to_the_same_end(

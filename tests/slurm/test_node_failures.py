@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from clapas.launch.records import newest_launch
+from undisturbed import STEPS, logged, steps_done
 
 from .lab import Lab
-from .launched import STEPS, ends, job_log, launch, logged, steps_done, wait_until
+from .launched import ends, job_log, launch, wait_until
 
 OFTEN = "checkpoint.every=5"
 """So that there is something to go back to."""
