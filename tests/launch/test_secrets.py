@@ -12,6 +12,7 @@ import pytest
 
 import clapas
 from clapas.launch.secrets import HIDDEN, hide
+from commands import clapas_environment
 
 PLANTED = {
     "HF_TOKEN": "hf_" + "aBcD1234" * 4,
@@ -83,3 +84,17 @@ def test_the_snapshot_of_a_dirty_checkout(checkout: Path) -> None:
     assert told["untracked"] == ["new.py"]
     assert told["same"] is True
     assert "+++ b/src/clapas/__init__.py" in told["diff"]
+
+
+@pytest.mark.slow
+def test_a_run_writes_none_of_them_down(checkout: Path, test_data: Path) -> None:
+    """In the environment, in a change that is not committed, in the remote's address: nowhere in the run's folder."""
+    recipe = ("test", f"data.path={test_data}", "run_dir=run", "train.steps=3", "schedule.warmup_steps=1")
+    command = [sys.executable, "-m", "clapas", "train", *recipe, "telemetry.wandb=offline"]
+    environment = {**clapas_environment(), **PLANTED}
+    result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    written = [path for path in (checkout / "run").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in written)
+    for content in (*(path.read_bytes() for path in written), result.stdout.encode(), result.stderr.encode()):
+        assert not [secret for secret in (*PLANTED.values(), *IN_TEXT) if secret.encode() in content]

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+PLANTED = {"HF_TOKEN": "hf_0aPlantedTokenOfTheseTests", "WANDB_API_KEY": "0aplantedkeyofthesetests" * 2}
+"""Secrets in the environment of who launches, which Slurm hands on to the job: no run may write them down."""
+
 
 class Lab:
     """A running Slurm of node1 and node2, each of 4 CPUs and 4 GPUs that compute nothing."""
 
     def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self.environment = {**login_environment(), "SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = {**login_environment(), **PLANTED, "SLURM_CONF": str(folder / "slurm.conf")}
 
     def __call__(self, *command: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command in a folder, as on the login node; the finished process, its output as text."""

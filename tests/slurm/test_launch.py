@@ -13,7 +13,7 @@ import pytest
 from clapas.launch.records import newest_launch
 from undisturbed import STEPS, logged, steps_done
 
-from .lab import Lab
+from .lab import PLANTED, Lab
 from .launched import ASKED, ends, job_log, launch, wait_until
 
 
@@ -34,6 +34,9 @@ def test_a_run_that_is_told_to_stop_goes_on_to_the_same_end(
     assert logged(run) == undisturbed
     environments = [json.loads(path.read_text()) for path in sorted(run.glob("segments/*/environment.json"))]
     assert [environment["ranks"] for environment in environments] == [2, 2]
+    written = [path for path in run.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert not [path for path in written if any(value.encode() in path.read_bytes() for value in PLANTED.values())]
 
 
 REFUSED = {

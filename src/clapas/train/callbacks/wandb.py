@@ -41,6 +41,7 @@ class WandbLogger(Callback):
                 resume="allow" if self._mode == "online" else None,
                 dir=str(run.recipe.folder),
                 config=run.recipe.model_dump(mode="json"),
+                settings=wandb.Settings(disable_git=True, save_code=False),  # a diff or an address may hold secrets
             )
 
     def on_log(self, run: Run, row: dict[str, Any]) -> None:
