@@ -55,7 +55,7 @@ def test_a_sound_report_breaks_no_claim() -> None:
         ("traffic", {"fault": "RaceError: program 1"}, "RaceError: program 1"),
         ("static", {"spilled": 16}, "_kernel on sm_90 spills 16 bytes a thread"),
         ("static", {"occupancy": 0.25}, "_kernel on sm_90 reaches 25% occupancy; at least 50%"),
-        ("static", {"wide": 0.5}, "moves 50% of its bytes 128 bits wide"),
+        ("static", {"wide": 0.5}, "moves 50% of its bulk bytes 128 bits wide"),
     ],
 )
 def test_a_broken_claim_is_told(part: str, changed: dict[str, Any], complaint: str) -> None:
