@@ -26,7 +26,8 @@ scale of another amax those numbers alone are NaN; none saturates.
 
 Traffic, bf16, T x E: blocks read 2 TE and write TE, and 4 bytes a block. One scale of an amax that is known: the same,
 and 8 bytes for each 2,048 numbers, of which each program keeps its amax; of its own amax: 2 TE more. Both layouts: TE
-more, where transposing what was quantised takes 2 TE. No atomics. At T = 16,384, E = 4,096: rows 203.4 MB, both layouts 268.6.
+more, where transposing what was quantised takes 2 TE. No atomics. At T = 16,384, E = 4,096: rows 203.4 MB, both
+layouts 268.6.
 """
 
 from __future__ import annotations
