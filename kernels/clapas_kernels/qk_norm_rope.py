@@ -13,7 +13,8 @@ heads of every token it takes; each keeps its sums of u n and stores them once, 
 all programs in a fixed order. No atomics: two runs are bit-equal.
 
 Traffic, bf16, T tokens, in bytes: forward 4 T (H + K) D and the angles, 2 T D; backward 6 T (H + K) D and the angles,
-and 8 * 2 D a program for partial sums.
+and 8 * 2 D a program for partial sums. At T = 16,384, H = 32, K = 8, D = 128: forward 335.5 + 4.2 MB,
+backward 503.3 + 4.2, and 2.2 for the 1,055 programs of an H100.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ def _backward(
         )  # fmt: skip
         tl.store(at[:, None] + lanes, grad_x.to(Q_OUT.dtype.element_ty), mask=is_there)
     # one row of a tile, for the sake of wide stores
-    sums = tl.sum(grad_weight, 0)[None, :] + tile
+    sums = tl.expand_dims(tl.sum(grad_weight, 0), 0) + tile
     places = PARTIAL + program.to(tl.int64) * (2 * D) + lanes + tile
     is_first = (tl.arange(0, HEADS) == 0)[:, None] & (lanes < D)
     tl.store(places, tl.where(is_query, sums, 0.0), mask=is_first)

@@ -10,6 +10,7 @@ token's heads side by side: what attention kernels read (any strides) and what t
 nothing is copied to be transposed. From a packed projection the values come along, and the gradient is packed again.
 
 Traffic, bf16, T tokens, in bytes: 4 T (H + K) D, the angles (T D elements) and, packed, 4 T K D for the values.
+At T = 16,384, H = 32, K = 8, D = 128: 335.5 MB of heads and 4.2 MB of angles.
 """
 
 from __future__ import annotations

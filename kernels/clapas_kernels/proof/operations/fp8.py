@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clapas_kernels.fp8 import BLOCK, quantise_rows_triton, quantise_tiles_triton, quantise_triton
+from clapas_kernels.fp8 import BLOCK, quantise_both_triton, quantise_rows_triton, quantise_tiles_triton, quantise_triton
 from clapas_kernels.fp8_formats import backward_format, forward_format, why_no_fp8
 from clapas_kernels.fp8_fused import add_rms_norm_triton, swiglu_triton
 from clapas_kernels.proof.cases import Launch, case, random
@@ -12,6 +12,7 @@ from clapas_kernels.target import TARGETS
 
 HAVE_FP8 = [name for name, target in TARGETS.items() if why_no_fp8(target) is None]
 SHAPES = [{"tokens": 16, "hidden": 2048}, {"tokens": 16, "hidden": 14336}]
+BOTH = [{"tokens": 64, "hidden": 2048}, {"tokens": 128, "hidden": 4096}]
 NORMS = [{"tokens": 64, "hidden": 2048}, {"tokens": 64, "hidden": 4096}]
 SHAPES_OF_SWIGLU = [{"tokens": 16, "intermediate": 5632}, {"tokens": 16, "intermediate": 14336}]
 WEIGHTS = [{"outputs": 128, "inputs": 2048}, {"outputs": 256, "inputs": 4096}]
@@ -40,6 +41,20 @@ def of_its_own_amax(tokens: int, hidden: int) -> Launch:
         lambda: quantise_triton(x, None, forward_format(x.device), False),
         (x,),
         (BF16 + FP8) * tokens * hidden + 2 * FP32,
+    )
+
+
+@case("fp8_quantise_both", "delayed", BOTH, 1.01, occupancy_at_least=0.5, targets=HAVE_FP8)
+def both_layouts(tokens: int, hidden: int) -> Launch:
+    """Reads x, writes q and its transpose: 4 T E bytes; and amax, scale and its own amax. At T = 64, E = 2048: 524,300.
+
+    Beside them each program's amax, written and read: 8 bytes for 64 x 64 numbers.
+    """
+    x, amax = random(tokens, hidden), torch.ones(())
+    return Launch(
+        lambda: quantise_both_triton(x, amax, backward_format(x.device), False),
+        (x, amax),
+        (BF16 + 2 * FP8) * tokens * hidden + 3 * FP32,
     )
 
 
