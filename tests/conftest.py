@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from commands import Clapas, clapas_environment
+from undisturbed import SMALL, logged
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two cores, several processes: threads would fight
 if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
@@ -52,6 +54,15 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas, test_d
     result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(clapas: Clapas, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What the small run logs on two ranks that nothing befalls."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", *SMALL, "--nproc", 2, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return logged(folder / "run")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

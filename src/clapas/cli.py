@@ -197,6 +197,30 @@ def _verify(options: argparse.Namespace) -> None:
     _print(verify(options.folder), options.json, verification_table)
 
 
+def _launch(options: argparse.Namespace) -> int:
+    from clapas.launch.command import launch_command
+
+    return launch_command(options)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from clapas.launch.status import status, status_table
+
+    _print(status(options.run), options.json, status_table)
+
+
+def _cancel(options: argparse.Namespace) -> None:
+    from clapas.launch.status import cancel
+
+    print("\n".join(cancel(options.run, now=options.now)))
+
+
+def _logs(options: argparse.Namespace) -> None:
+    from clapas.launch.status import print_logs
+
+    print_logs(options.run, follow=options.follow)
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from clapas.launch.doctor.doctor import doctor
     from clapas.launch.doctor.finding import case_of, exit_code, findings_json, findings_table
@@ -230,6 +254,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
     _data_verbs(verbs)
     _run_verbs(verbs)
+    _launch_verbs(verbs)
     _model_verbs(verbs)
     return parser
 
@@ -304,6 +329,39 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("run", type=Path)
     verb.add_argument("--step", type=int, required=True)
     _json(verb)
+
+
+def _launch_verbs(verbs: Any) -> None:
+    example = "clapas launch mine.yaml --site jean-zay --account xxx@h100 --nodes 4 --time 20:00:00 --dry-run"
+    verb = _verb(verbs, "launch", "send a recipe to a machine's queue", example, _launch)
+    verb.add_argument("recipe", help="a recipe, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    where = verb.add_mutually_exclusive_group(required=True)
+    where.add_argument("--site", help="a site's file, or the name of a shipped one: jean-zay, adastra, meso-lr, local")
+    where.add_argument("--hosts", type=Path, metavar="FILE", help="without Slurm: a host a line, reached by ssh")
+    verb.add_argument("--nodes", type=int, default=1, metavar="N")
+    verb.add_argument(
+        "--partition", metavar="KIND", help="a kind of node, as the site's file calls it (default: its own)"
+    )
+    verb.add_argument("--account", help="who is charged (default: $SBATCH_ACCOUNT)")
+    verb.add_argument("--qos", help="default: the first of the site's that takes the job")
+    verb.add_argument("--time", metavar="HH:MM:SS", help="wall time (default: the most that the QoS gives)")
+    verb.add_argument("--chain", type=int, metavar="N", help="N jobs, one after another, instead of one that requeues")
+    verb.add_argument("--sweep", metavar="key=a,b,c", help="a run for each value, as a job array")
+    verb.add_argument("--retries", type=int, default=5, metavar="N", help="failed attempts before it gives up (5)")
+    verb.add_argument("--image", metavar="FILE", help="a container that the ranks run in")
+    does = "use facts of the site that nobody has read at its own pages"
+    verb.add_argument("--accept-unverified", action="store_true", help=does)
+    verb.add_argument("--dry-run", action="store_true", help="print the batch script, and submit nothing")
+    verb = _verb(verbs, "status", "show a launched run: jobs, steps, attempts", "clapas status runs/demo", _status)
+    verb.add_argument("run", type=Path)
+    _json(verb)
+    verb = _verb(verbs, "cancel", "end a launched run, which saves first", "clapas cancel runs/demo", _cancel)
+    verb.add_argument("run", type=Path)
+    verb.add_argument("--now", action="store_true", help="do not wait for a save: the last checkpoint stands")
+    verb = _verb(verbs, "logs", "show what a launched run's jobs print", "clapas logs runs/demo -f", _logs)
+    verb.add_argument("run", type=Path)
+    verb.add_argument("-f", "--follow", action="store_true", help="until no job is left in the queue")
 
 
 def _model_verbs(verbs: Any) -> None:

@@ -10,14 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from clapas.checkpoint.committed import committed_checkpoints
 from clapas.checkpoint.format import Fragment, Snapshot
-from clapas.checkpoint.reader import (
-    CheckpointReader,
-    DamagedCheckpointError,
-    committed_checkpoints,
-    find_checkpoint,
-    open_newest_sound,
-)
+from clapas.checkpoint.reader import CheckpointReader, DamagedCheckpointError, find_checkpoint, open_newest_sound
 from clapas.checkpoint.regions import Part, region_of
 from clapas.checkpoint.retention import retain
 from clapas.checkpoint.saving import write_checkpoint

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clapas.checkpoint.reader import committed_checkpoints
+from clapas.checkpoint.committed import committed_checkpoints
 from faults.runs import events, finish, rows, start, wait_for_lines, wait_until
 
 DISK_BYTES = 64 * 2**20

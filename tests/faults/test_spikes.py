@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
+from clapas.checkpoint.committed import committed_checkpoints
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_ledger, sum_ledger
 from clapas.loader.audit import audit, documents_of_step
 from clapas.loader.loader import Loader

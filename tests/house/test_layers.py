@@ -95,6 +95,7 @@ def test_kernels_know_only_torch_and_triton() -> None:
         "import clapas.ledger.ledger, clapas.plan.hardware, clapas.model.hf_config",
         "import clapas.launch.doctor.doctor",
         "import clapas.ledger.ledger, clapas.plan.plan, clapas.plan.show, clapas.model.hf_config",
+        "import clapas.launch.command, clapas.launch.status, clapas.launch.attempt",
         "import clapas_data.build, clapas_data.tokenizer, clapas_data.inspect",
     ],
 )

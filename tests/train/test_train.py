@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
+from clapas.checkpoint.committed import committed_checkpoints
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines, read_ledger, sum_ledger
 from commands import Clapas, clapas_environment
 

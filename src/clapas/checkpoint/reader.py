@@ -12,11 +12,10 @@ import pydantic
 import torch
 
 from clapas.checkpoint.background import Background
+from clapas.checkpoint.committed import COMMITTED, committed_checkpoints
 from clapas.checkpoint.format import (
     AVERAGE,
-    COMMITTED,
     DTYPES,
-    FOLDER,
     FORMAT,
     MANIFEST,
     MASTER,
@@ -178,19 +177,6 @@ def _parse_manifest(text: str, folder: Path) -> CheckpointManifest:
         return CheckpointManifest.model_validate(content)
     except pydantic.ValidationError as error:
         raise DamagedCheckpointError(f"not a manifest: {error.errors()[0]['msg']}", where=path) from None
-
-
-def committed_checkpoints(checkpoints: Path) -> list[Path]:
-    """A run's committed checkpoints, oldest first."""
-    if not checkpoints.is_dir():
-        return []
-    found = [path for path in checkpoints.iterdir() if FOLDER.fullmatch(path.name) and (path / COMMITTED).is_file()]
-    return sorted(found, key=step_of)
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step in a checkpoint folder's name."""
-    return int(checkpoint.name.removeprefix("step-"))
 
 
 def is_sound(checkpoint: Path) -> bool:

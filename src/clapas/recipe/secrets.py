@@ -27,6 +27,7 @@ FORMS = {
     "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}"),
     "a GitLab token": re.compile(r"\bglpat-[\w-]{15,}"),
     "an API key": re.compile(r"\bsk-[\w-]{20,}"),
+    "a Slack token": re.compile(r"\bxox[abprs]-[\w-]{10,}"),
     "a W&B key": re.compile(r"\bwandb_v1_\w{20,}"),
     "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     "a JSON web token": re.compile(r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+"),

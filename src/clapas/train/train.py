@@ -7,7 +7,6 @@ it, bit for bit, if the recipe is still the same run.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -35,6 +34,7 @@ from clapas.train.optimizers.build import build_optimizer
 from clapas.train.optimizers.muon import Muon
 from clapas.train.optimizers.mup import std_scale, width_ratio
 from clapas.train.optimizers.roles import parameter_roles
+from clapas.train.peers import is_peer_gone, peer_gone
 from clapas.train.run import Run
 from clapas.train.run_folder import RunFolder
 from clapas.train.segments import begin_segment
@@ -75,7 +75,9 @@ def train(
         try:
             with kernels(recipe.compute):
                 run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model, strict)
-                return EXIT_DONE if run is None else run_loop(run, objective)
+                code = EXIT_DONE if run is None else run_loop(run, objective)
+                ranks.all(True)  # srun ends the others once one has left with 75: not before rank 0 has written all
+                return code
         except ClapasError as error:
             if folder and not folder.has_ended:  # it failed before the run began
                 folder.ledger.append("failed", segment=folder.segment, error=str(error))
@@ -85,15 +87,11 @@ def train(
             if folder:
                 folder.close()
     except RuntimeError as error:
-        if not PEER_GONE.search(str(error)):
+        if not is_peer_gone(error):
             raise
-        raise ClapasError("another rank has ended; its own message says why", where=recipe.folder) from None
+        raise peer_gone(recipe.folder) from None
     finally:
         stop_ranks()
-
-
-PEER_GONE = re.compile(r"[Cc]onnection (closed|reset) by peer|Broken pipe")
-"""What gloo says to a rank whose peer is gone."""
 
 
 def _prepare(
