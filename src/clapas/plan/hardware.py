@@ -67,9 +67,12 @@ def device_named(name: str, where: str | None = None) -> Device:
     )
 
 
+def device_of_driver(device_name: str) -> Device | None:
+    """An accelerator by the name that its driver gives; None where the sheet has none."""
+    return next((device for device in read_hardware() if device.match in device_name), None)
+
+
 def peak_flops(device_name: str, precision: str) -> float | None:
     """An accelerator's peak in FLOP/s by the name that its driver gives; None where the sheet has none."""
-    for device in read_hardware():
-        if device.match in device_name:
-            return device.peak_flops(precision)
-    return None
+    device = device_of_driver(device_name)
+    return None if device is None else device.peak_flops(precision)

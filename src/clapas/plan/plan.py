@@ -13,6 +13,7 @@ from clapas.plan.search import Candidate, candidate, search, smallest_that_fits
 from clapas.plan.setup import Setup, setup_of
 from clapas.plan.shape import Shape, shape_of
 from clapas.plan.site import Partition, Site, read_site
+from clapas.plan.speed import CHECKED_DEVICES
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 
@@ -32,6 +33,7 @@ def plan(
         raise UserError("no nodes to plan for", where="--nodes", found=nodes, wanted="1 or more")
     where = read_site(site)
     part = where.partition(partition)
+    part_name = next(name for name, one in where.partitions.items() if one is part)
     device = device_named(part.device, where=f"{site}: device")
     check_precision(recipe, device)
     ranks, node_gbit = nodes * part.gpus_per_node, part.network_gbit_per_node or device.node_gbit_per_second
@@ -55,13 +57,15 @@ def plan(
         "parameters": shape.size,
         "tokens": recipe.phases.tokens_after(recipe.total_steps),
         "site": where.name,
+        "partition": part_name,
         "device": device.name,
         "nodes": nodes,
         "gpus": ranks,
         "precision": recipe.precision,
         "grid_gco2e_per_kwh": where.energy.grid_gco2e_per_kwh,
         "pue": where.energy.pue,
-        "unverified": where.unverified(),
+        "unverified": [key for key in where.unverified() if key in (f"partitions.{part_name}", "energy")],
+        "is_checked_device": device.name in CHECKED_DEVICES,
         "calibrated": measured,
         "as_written": _as_written(context, own, phase.global_batch_size, node_gbit),
         "layouts": [context.facts(one) for one in fitting[:SHOWN]],

@@ -32,6 +32,8 @@ BOUNDS = {
     "tensor": (0.6, 1.0),
 }
 """Between what a constant may lie and still mean what it says."""
+START = Constants(**{name: (low + high) / 2 for name, (low, high) in BOUNDS.items()})
+"""Where every fit begins: it has seen no run."""
 POWER = 4
 """Of errors in the fit: the worst count most."""
 ROUNDS = 9
@@ -162,10 +164,10 @@ def read_published(faulty: bool = False) -> list[PublishedRun]:
     ]
 
 
-def fit(runs: Sequence[PublishedRun], start: Constants = CONSTANTS) -> Constants:
+def fit(runs: Sequence[PublishedRun]) -> Constants:
     """The constants that foretell these runs best, every source counting as much: a search along each in turn."""
     steps = {name: (high - low) / 6 for name, (low, high) in BOUNDS.items()}
-    best, least = start, _misfit(runs, start)
+    best, least = START, _misfit(runs, START)
     for _ in range(ROUNDS):
         for _ in range(3):
             for name, (low, high) in BOUNDS.items():

@@ -43,8 +43,12 @@ def plan_table(plan: dict[str, Any]) -> str:
     lines += ["", _step(best), f"failures to expect: {best['failures']:.1f}, which cost {best['lost']:.1%} of the time"]
     lines += ["", "why not others:", *_reasons(plan["others"])]
     lines += ["", f"grid {plan['grid_gco2e_per_kwh']:g} gCO2e/kWh, PUE {plan['pue']:g}"]
+    if not plan["is_checked_device"] and not plan["calibrated"]:
+        lines.append(
+            f"no published run on {plan['device']} has checked these speeds: they may be too high (docs/plan.md)"
+        )
     if plan["unverified"]:
-        lines.append(f"not verified at {plan['site']}: {', '.join(plan['unverified'])}")
+        lines.append(f"not verified of {plan['site']} (see its file): {', '.join(plan['unverified'])}")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from clapas.train.callbacks.garbage_collection import GarbageCollection
 from clapas.train.callbacks.low_mfu import LowMfuWarning
 from clapas.train.callbacks.metrics_log import MetricsLog
 from clapas.train.callbacks.moving_average import MovingAverage
+from clapas.train.callbacks.plan_comparison import PlanComparison
 from clapas.train.callbacks.profiling import Profiling
 from clapas.train.callbacks.progress import ProgressDisplay
 from clapas.train.callbacks.replica_comparison import ReplicaComparison
@@ -24,7 +25,8 @@ def loggers(recipe: Recipe) -> list[Callback]:
     """Those that tell of a run, before the user's own: first the average of its weights, measures, then the sinks."""
     decay = recipe.optimizer.ema_decay
     chosen: list[Callback] = [] if decay is None else [MovingAverage(decay)]
-    chosen += [Telemetry(), MetricsLog(), ProgressDisplay(), LowMfuWarning()]
+    low_mfu = LowMfuWarning()
+    chosen += [Telemetry(), MetricsLog(), ProgressDisplay(), low_mfu, PlanComparison(low_mfu)]
     if recipe.telemetry.wandb is not None:
         chosen.append(WandbLogger(recipe.telemetry.wandb, recipe.telemetry.wandb_project))
     if recipe.telemetry.tensorboard:

@@ -23,18 +23,21 @@ WARM_UP_STEPS = 20
 
 
 class LowMfuWarning(Callback):
-    """One message on stderr and one line in the ledger, at the first row after the warm-up. Rank 0 only."""
+    """One message on stderr and one line in the ledger, at the first row after the warm-up. Rank 0 only.
+
+    sharing: ranks on the same cores as this one, itself included.
+    """
 
     def __init__(self) -> None:
         self._is_judged = False
-        self._first_step, self._sharing = 0, 1
+        self._first_step, self.sharing = 0, 1
 
     def on_start(self, run: Run) -> None:
         """Nothing is judged before the warm-up. Find out which ranks may run on the same cores as this one."""
         self._first_step = run.step + 1
         place = f"{socket.gethostname()} {sorted(os.sched_getaffinity(0))}"
         own = [float(zlib.crc32(place.encode()))]
-        self._sharing = run.ranks.gather(own).count(own)
+        self.sharing = run.ranks.gather(own).count(own)
 
     def on_log(self, run: Run, row: dict[str, Any]) -> None:
         """Judge the first row whose steps all lie after the warm-up."""
@@ -44,13 +47,17 @@ class LowMfuWarning(Callback):
         if first_of_row - self._first_step < WARM_UP_STEPS:
             return
         self._is_judged = True
-        facts = gather_facts(run, row, self._sharing)
+        facts = gather_facts(run, row, self.sharing)
         if not is_low(facts):
             return
         found = causes(facts)
-        because = "; ".join(found) or f"none of the known causes; {WAY_OUT}"
-        print(f"MFU is {facts.mfu:.0%}, low for this hardware. Likely: {because}", file=sys.stderr)
+        print(f"MFU is {facts.mfu:.0%}, low for this hardware. Likely: {because(found)}", file=sys.stderr)
         run.record("low_mfu", mfu=facts.mfu, causes=found)
+
+
+def because(found: list[str]) -> str:
+    """The likely causes as one line."""
+    return "; ".join(found) or f"none of the known causes; {WAY_OUT}"
 
 
 def gather_facts(run: Run, row: dict[str, Any], ranks_here: int) -> Facts:
