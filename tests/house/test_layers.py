@@ -93,8 +93,8 @@ def test_kernels_know_only_torch_and_triton() -> None:
         "from clapas.recipe.recipe import Recipe",
         "import clapas.train.preflight, clapas.train.local_ranks",
         "import clapas.ledger.ledger, clapas.plan.hardware, clapas.model.hf_config",
-        "import clapas.launch.command, clapas.launch.status, clapas.launch.attempt",
         "import clapas_data.build, clapas_data.tokenizer, clapas_data.inspect",
+        "import clapas.launch.command, clapas.launch.status, clapas.launch.attempt",
     ],
 )
 def test_no_torch_until_a_verb_needs_it(statement: str) -> None:
