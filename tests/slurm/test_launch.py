@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from clapas.launch.records import newest_launch
+from clapas.ledger.ledger import Ledger
 from undisturbed import STEPS, logged, steps_done
 
 from .lab import PLANTED, Lab
@@ -113,13 +114,14 @@ def test_a_chain_goes_on_and_is_cancelled_with_its_work_saved(slurm: Lab, test_d
 @pytest.mark.slow
 def test_a_run_that_cannot_save_before_the_limit_begins_again(slurm: Lab, test_data: Path, tmp_path: Path) -> None:
     """A rank that stands still when the signal comes would keep the job until its limit, which ends it for good."""
-    result = launch(
-        slurm, tmp_path, test_data, "train.steps=100000", "checkpoint.every=5", "--time", "0:01:00", nodes=1
-    )
-    assert result.returncode == 0, result.stderr
     run = tmp_path / "run"
+    run.mkdir()
+    Ledger(run).append("checkpoint", segment=0, step=0, save_seconds=0.1)  # so the lead is short
+    result = launch(slurm, tmp_path, test_data, "train.steps=100000", "checkpoint.every=5", nodes=1)
+    assert result.returncode == 0, result.stderr
     wait_until(lambda: steps_done(run) > 7, run, "some steps")
     stop_rank(run)
+    slurm("scancel", "--batch", "--signal=USR1", result.stdout.strip(), cwd=tmp_path)
     wait_until(lambda: len(newest_launch(run).attempts()) == 3, run, "the next attempt")
     began, ended, again = newest_launch(run).attempts()
     assert "DUE TO JOB REQUEUE" in job_log(run)  # and SIGCONT, by which the rank may save after all
