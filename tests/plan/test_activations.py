@@ -77,20 +77,25 @@ def measured_layers(config: ModelConfig, setup: Setup) -> int:
     return held[1] - held[0]
 
 
+CASES = [
+    ("llama", "bf16", 128, "none", None),
+    ("llama", "bf16", 128, "selective", None),
+    ("llama", "bf16", 128, "full", None),
+    ("llama", "fp32", 256, "none", None),
+    ("qwen3_moe", "bf16", 128, "none", None),
+    ("llama", "fp32", 256, "selective", None),
+    ("llama", "fp32", 640, "none", None),
+    ("qwen3", "bf16", 128, "none", None),
+    ("qwen3", "fp32", 640, "selective", None),
+    ("llama", "bf16", 128, "none", 32),
+]
+QUICK = 5
+"""The first of them run in the default tests."""
+
+
 @pytest.mark.parametrize(
     ("architecture", "precision", "sequence_length", "checkpointing", "tile"),
-    [
-        ("llama", "bf16", 128, "none", None),
-        ("llama", "bf16", 128, "selective", None),
-        ("llama", "bf16", 128, "full", None),
-        ("llama", "fp32", 256, "none", None),
-        ("llama", "fp32", 256, "selective", None),
-        ("llama", "fp32", 640, "none", None),
-        ("qwen3", "bf16", 128, "none", None),
-        ("qwen3", "fp32", 640, "selective", None),
-        ("qwen3_moe", "bf16", 128, "none", None),
-        ("llama", "bf16", 128, "none", 32),
-    ],
+    [*CASES[:QUICK], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[QUICK:])],
 )
 def test_layers(architecture: Any, precision: str, sequence_length: int, checkpointing: Any, tile: int | None) -> None:
     """Each checkpointing policy, both precisions, each architecture, fused and short attention, tiles."""

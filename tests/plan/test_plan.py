@@ -142,9 +142,16 @@ def test_bars_are_as_long_as_the_memory(seven_b: Path) -> None:
     ],
 )
 def test_mistakes_are_told(seven_b: Path, overrides: list[str], options: dict[str, Any], said: str) -> None:
-    """Unknown site, no nodes, unknown partition, a template, bf16 on a V100, a model that fits nowhere."""
+    """Unknown site or partition, no nodes, a template, bf16 on a V100, too few samples, a model that fits nowhere."""
     with pytest.raises(UserError, match=said):
         planned(seven_b, *overrides, **options)
+
+
+def test_a_layout_that_the_ranks_cannot_make_is_told(seven_b: Path) -> None:
+    """The recipe as written may not do where others do: the plan says so and goes on."""
+    found = planned(seven_b, "parallel.tensor=8", nodes=1)
+    assert "whole copies" in found["as_written"]["problem"]
+    assert found["layouts"]
 
 
 def test_an_unknown_device_is_told(seven_b: Path, tmp_path: Path) -> None:

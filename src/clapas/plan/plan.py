@@ -43,6 +43,14 @@ def plan(
     factor, measured = _calibration(calibrate, device)
     found = search(shape, own, phase.global_batch_size, device, node_gbit)
     fitting = [one for one in found if one.problem is None]
+    if not any(one.memory for one in found):
+        raise UserError(
+            f"{recipe.name} cannot be shared by {ranks} ranks",
+            where=recipe.place("train.global_batch_size"),
+            found=found[0].problem,
+            wanted=f"a multiple of {ranks} samples in a step, or fewer ranks",
+            way_out=f"train.global_batch_size={-(-phase.global_batch_size // ranks) * ranks}, or fewer --nodes",
+        )
     if not fitting:
         raise UserError(
             f"{recipe.name} fits nowhere on {nodes} node{'s' if nodes > 1 else ''} of {where.name} ({device.name})",
@@ -125,9 +133,10 @@ class _Context:
 
 def _as_written(context: _Context, own: Setup, global_batch: int, node_gbit: float) -> dict[str, Any]:
     """The recipe's own layout: what it does, or why it cannot."""
-    if own.ranks % (own.tensor * own.sequence) or global_batch % max(1, own.readers):
-        readers = max(1, own.readers)
-        return {"problem": f"{global_batch} samples cannot be shared equally among {readers} ranks"}
+    if own.ranks % (own.tensor * own.sequence):
+        return {"problem": f"{own.ranks} ranks do not make whole copies of {own.tensor * own.sequence}"}
+    if global_batch % own.readers:
+        return {"problem": f"{global_batch} samples cannot be shared equally among {own.readers} ranks"}
     one = candidate(context.shape, own, context.device, node_gbit)
     host_gb = one.memory.on_host * min(own.ranks, own.ranks_per_node) / 1e9 if one.memory else 0
     has_gb, problem = context.partition.memory_gb_per_node, one.problem

@@ -82,7 +82,7 @@ def setup_of(recipe: Recipe, ranks: int, ranks_per_node: int, micro_batch: int |
     """
     parallel, compute = recipe.parallel, recipe.compute
     phase = max(recipe.phases, key=lambda phase: (phase.sequence_length, phase.tokens_per_step))
-    readers = ranks // (parallel.tensor * parallel.sequence)
+    readers = max(1, ranks // (parallel.tensor * parallel.sequence))
     share = max(1, phase.global_batch_size // readers)
     micro = min(share, micro_batch or phase.micro_batch_size or share)
     return Setup(
