@@ -92,11 +92,10 @@ def test_kernels_know_only_torch_and_triton() -> None:
         "import clapas, clapas.cli",
         "from clapas.recipe.recipe import Recipe",
         "import clapas.train.preflight, clapas.train.local_ranks",
-        "import clapas.ledger.ledger, clapas.plan.hardware, clapas.model.hf_config",
         "import clapas.launch.doctor.doctor",
         "import clapas.ledger.ledger, clapas.plan.plan, clapas.plan.show, clapas.model.hf_config",
-        "import clapas.launch.command, clapas.launch.status, clapas.launch.attempt",
         "import clapas_data.build, clapas_data.tokenizer, clapas_data.inspect",
+        "import clapas.launch.command, clapas.launch.status, clapas.launch.attempt",
     ],
 )
 def test_no_torch_until_a_verb_needs_it(statement: str) -> None:

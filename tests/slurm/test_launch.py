@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import orjson
 import pytest
 
 from clapas.launch.records import newest_launch
+from clapas.ledger.ledger import Ledger
 from undisturbed import STEPS, logged, steps_done
 
 from .lab import PLANTED, Lab
@@ -105,6 +109,37 @@ def test_a_chain_goes_on_and_is_cancelled_with_its_work_saved(slurm: Lab, test_d
     verified = orjson.loads(slurm.clapas("checkpoint", "verify", "run", "--json", cwd=tmp_path).stdout)
     assert [(row["step"], row["problem"]) for row in verified] == [(event["step"], None) for event in ends(run)]
     assert "cancelled" in slurm.clapas("status", "run", cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_save_before_the_limit_begins_again(slurm: Lab, test_data: Path, tmp_path: Path) -> None:
+    """A rank that stands still when the signal comes would keep the job until its limit, which ends it for good."""
+    run = tmp_path / "run"
+    run.mkdir()
+    Ledger(run).append("checkpoint", segment=0, step=0, save_seconds=0.1)  # so the lead is short
+    result = launch(slurm, tmp_path, test_data, "train.steps=100000", "checkpoint.every=5", nodes=1)
+    assert result.returncode == 0, result.stderr
+    wait_until(lambda: steps_done(run) > 7, run, "some steps")
+    stop_rank(run)
+    slurm("scancel", "--batch", "--signal=USR1", result.stdout.strip(), cwd=tmp_path)
+    wait_until(lambda: len(newest_launch(run).attempts()) == 3, run, "the next attempt")
+    began, ended, again = newest_launch(run).attempts()
+    assert "DUE TO JOB REQUEUE" in job_log(run)  # and SIGCONT, by which the rank may save after all
+    assert again["step"] == ended["step"] >= 5
+    assert again["job"] == began["job"]
+    assert slurm.clapas("cancel", "run", "--now", cwd=tmp_path).returncode == 0
+    wait_until(lambda: not slurm("squeue", "-h", cwd=tmp_path).stdout, run, "the queue to be empty")
+
+
+def stop_rank(run: Path) -> None:
+    """Have the process that trains in a folder stand still."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"python" in words[0] and bytes(run) in b" ".join(words) and b"train" in words:
+                os.kill(int(process.name), signal.SIGSTOP)
+                return
+    raise AssertionError("no process trains there")
 
 
 @pytest.mark.slow

@@ -117,23 +117,24 @@ def assert_reads_only(calls: Counter[tuple[str, str]]) -> None:
 
 
 def test_only_the_first_rank_looks_at_the_corpus(library: Path, test_data: Path, tmp_path: Path) -> None:
-    """Of two ranks the second opens what it reads, and asks for nothing else; so after a resume, and of checkpoints."""
+    """Of two ranks the second opens the shards that it reads, and asks for nothing else."""
     data = shutil.copytree(test_data, tmp_path / "counted")
     calls = train_counted(library, tmp_path, "counted/", f"data.path={data}", "run_dir=run", "train.steps=1")
     assert calls["0"]["open", f"{data}/manifest.json"] == 1
     assert calls["0"]["stat", f"{data}/train/fiches-travail-00000.bin"] == 1
     assert_reads_only(calls["1"])
-    calls = train_counted(library, tmp_path, "/step-00000001/", f"data.path={data}", "run_dir=run", "train.steps=2")
-    asked = {Path(path).name for _, path in calls["1"]}
-    assert asked == {"rank-00001-of-00002.safetensors"}
-    assert any(METADATA.search(path) for _, path in calls["0"])
 
 
 @pytest.mark.slow
-def test_more_ranks_ask_no_more(library: Path, test_data: Path, tmp_path: Path) -> None:
-    """Four ranks: the three others only read."""
+def test_more_ranks_ask_no_more_and_a_checkpoint_is_shared_out(library: Path, test_data: Path, tmp_path: Path) -> None:
+    """Four ranks: three of them only read. After a resume each looks at its own file of the checkpoint."""
     data = shutil.copytree(test_data, tmp_path / "counted")
-    options = (f"data.path={data}", "run_dir=run", "train.steps=1")
-    calls = train_counted(library, tmp_path, "counted/", *options, ranks=4)
+    options = (f"data.path={data}", "run_dir=run")
+    calls = train_counted(library, tmp_path, "counted/", *options, "train.steps=1", ranks=4)
     for rank in ("1", "2", "3"):
         assert_reads_only(calls[rank])
+    calls = train_counted(library, tmp_path, "/step-00000001/", *options, "train.steps=2", ranks=4)
+    for rank in (1, 2, 3):
+        asked = {Path(path).name for _, path in calls[str(rank)]}
+        assert asked == {f"rank-{rank:05}-of-00004.safetensors"}
+    assert any(METADATA.search(path) for _, path in calls["0"])

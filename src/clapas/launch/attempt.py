@@ -127,7 +127,11 @@ def close_what_was_killed(launch: Launch, recipe: Recipe) -> None:
     nodes = nodes_at_fault(launch, began, recipe)
     code = outcome["exit_code"] if outcome else None
     has_saved = code == EXIT_RUN_ME_AGAIN and step > began["step"]  # as where another job takes the nodes
-    how = f"a node failed: {', '.join(nodes)}" if nodes else "Slurm ended it: its time limit, or a job with precedence"
+    how = (
+        f"a node failed: {', '.join(nodes)}"
+        if nodes
+        else "ended before it could say how: no time was left, or another job took its nodes"
+    )
     say(f"attempt {began['attempt']} ended at step {step}: {how}")
     launch.record(
         "end", attempt=began["attempt"], exit_code=code, reason=how, step=step, announced=False,

@@ -26,7 +26,7 @@ from clapas.launch.doctor.network import MARK
 ROUNDS = 20
 """Exchanges of a node with the first one, of which the fastest says how their clocks differ."""
 PORTS_TRIED = 5
-"""Over the range that srun steps meet at (`clapas.engine.step_port`), beside one that the system chooses."""
+"""Over the range that ranks meet at (`clapas.engine.step_port`), beside one that the system chooses."""
 CONNECT_SECONDS = 5.0
 GPU_BYTES, CPU_BYTES = 256 * 2**20, 16 * 2**20
 """Of the tensor that is reduced: long enough that latency does not count."""

@@ -14,6 +14,10 @@ from clapas.recipe.shipped import shipped_folder
 MOST_THREADS = 8
 """CPU threads of a rank that computes on a GPU: more bring nothing there."""
 COMMENT_COLUMN = 46
+LAST_RESORT = """
+  # Should that not be over in time, Slurm would end the job for good: rather begin again after the last checkpoint.
+  (sleep {seconds}; [ -e "$launch/cancelled" ] || scontrol requeue "$SLURM_JOB_ID") &"""
+"""In the script of a job that requeues itself, three quarters of the lead after it was told."""
 SRUN_SECONDS = 60
 """How long srun may wait for tasks after the run has said how it ended; no longer than a rank may stall."""
 
@@ -34,10 +38,18 @@ def render(job: Job, recipe: Recipe, launch: Path, folder: Path, python: str, im
         "site": "\n".join(_site(job)),
         "threads": _threads(job, recipe),
         "binding": "" if job.partition.hint else " --cpu-bind=cores",
+        "last_resort": LAST_RESORT.format(seconds=job.lead_seconds - job.lead_seconds // 4)
+        if _may_requeue(job)
+        else "",
         "grace": f"{min(SRUN_SECONDS, recipe.faults.stall_seconds or SRUN_SECONDS):g}",
         "program": _program(job, image),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+
+
+def _may_requeue(job: Job) -> bool:
+    """Whether nothing but the job itself goes on at its time limit."""
+    return job.may_requeue and job.chain is None
 
 
 def directives(job: Job, launch: Path, folder: Path) -> Iterator[tuple[str, str]]:

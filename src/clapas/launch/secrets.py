@@ -1,4 +1,4 @@
-"""What a snapshot of code must not show: beside all that `recipe.secrets` knows, what is assigned to a telling name."""
+"""Secrets in code: beside those that `recipe.secrets` knows, values that are assigned to a telling name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from clapas.recipe import secrets
 from clapas.recipe.secrets import HIDDEN, SHORTEST
 
+__all__ = ["HIDDEN", "hide"]
+
 ASSIGNED = re.compile(
     r"(?i)((?:[\w-]*(?:token|secret|passw(?:or)?d|api_?key|access_key)[\w-]*)[\"']?\s*[:=]\s*[\"']?)([^\s\"',;]{8,})"
 )
@@ -16,7 +18,7 @@ ASSIGNED = re.compile(
 
 
 def hide(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """A text without secrets: none of a known form, none assigned to a telling name, none that `environment` holds."""
+    """A text without secrets: none that `recipe.secrets` knows, and none assigned to a telling name."""
     return ASSIGNED.sub(_hide_value, secrets.hide(text, environment))
 
 

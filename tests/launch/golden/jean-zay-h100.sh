@@ -46,6 +46,8 @@ ranks=
 announce() {
   announced=yes
   [ -z "$ranks" ] || kill -USR1 "$ranks"
+  # Should that not be over in time, Slurm would end the job for good: rather begin again after the last checkpoint.
+  (sleep 225; [ -e "$launch/cancelled" ] || scontrol requeue "$SLURM_JOB_ID") &
 }
 trap announce USR1
 
