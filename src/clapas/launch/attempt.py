@@ -21,6 +21,7 @@ from typing import Any
 from clapas.checkpoint.committed import committed_checkpoints, step_of
 from clapas.engine.step_port import free_port
 from clapas.launch import slurm
+from clapas.launch.lead import UNKNOWN_SECONDS, lead_seconds
 from clapas.launch.records import Launch, this_job, this_task
 from clapas.launch.snapshot import code_version
 from clapas.ledger.ledger import read_json_lines
@@ -52,6 +53,9 @@ def begin(launch: Launch, recipe: Recipe) -> str:
         return f"requeue {','.join(excluded(events))}"
     if not code_version().same_as(launch.code):
         say(f"the code has changed since the launch (code.json); this attempt runs {code_version().facts()}")
+    lead, given = lead_seconds(recipe.folder), launch.facts["lead_seconds"]
+    if given < lead != UNKNOWN_SECONDS:
+        say(f"saves take so long that {given} s before the time limit is late: launched again, it would be {lead} s")
     step = newest_step(recipe)
     (recipe.folder / "outcome.json").unlink(missing_ok=True)  # how the attempt before ended
     number = 1 + sum(event["event"] == "begin" for event in events)
