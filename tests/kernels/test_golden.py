@@ -35,8 +35,10 @@ def test_nothing_spills_and_all_bulk_accesses_are_wide_but_for_one_store() -> No
     assert narrow == {("orthogonalise", "gfx90a"), ("orthogonalise", "gfx942")}
 
 
-def test_the_first_case_of_each_operation_is_as_the_golden_file_says() -> None:
-    assert list(differences(GOLDEN, measured(quick_cases(), ["sm_90"]))) == []
+def test_three_operations_are_as_the_golden_file_says() -> None:
+    cases = [case for case in quick_cases() if case.name.split()[0] in ("add_rms_norm", "rope", "swiglu")]
+    assert len(cases) >= 3
+    assert list(differences(GOLDEN, measured(cases, ["sm_90"]))) == []
 
 
 @pytest.mark.slow
