@@ -87,6 +87,9 @@ def test_ranks_on_two_hosts_stop_together_and_go_on_exactly(
     second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
     assert logged(tmp_path / "run") == undisturbed
+    for number in ("001", "002"):
+        kept = {path.name for path in (tmp_path / "run/launch" / number).iterdir()}
+        assert {"recipe.yaml", "code.json"} <= kept
 
 
 def test_a_host_that_cannot_be_reached_is_named(ssh_path: str, test_data: Path, tmp_path: Path) -> None:

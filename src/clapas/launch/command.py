@@ -7,7 +7,8 @@ import os
 
 from clapas.launch.hosts import read_hosts, run_on_hosts
 from clapas.launch.job import Choices
-from clapas.launch.launch import dry_run, launch
+from clapas.launch.launch import dry_run, keep_what_runs, launch
+from clapas.launch.records import next_folder
 from clapas.launch.sweep import parse_sweep, sweep_recipes
 from clapas.recipe.errors import EXIT_DONE, UserError
 from clapas.recipe.recipe import Recipe, read_recipe
@@ -53,4 +54,6 @@ def _on_hosts(options: argparse.Namespace, recipe: Recipe) -> int:
         raise UserError("there is no Slurm behind --hosts", where=f"--{option}", way_out="leave it out")
     hosts = read_hosts(options.hosts)
     preflight(recipe, len(hosts) * hosts[0].ranks)
-    return run_on_hosts(hosts, ["train", options.recipe, *options.overrides], recipe.train.threads)
+    folder = next_folder(recipe.folder)
+    keep_what_runs(folder, [recipe])
+    return run_on_hosts(hosts, ["train", str(folder / "recipe.yaml")], recipe.train.threads)

@@ -53,7 +53,10 @@ def launch(recipes: Sequence[Recipe], site_name: str, choices: Choices, image: s
         preflight(recipe, job.ranks)
     _refuse_second(home)
     made = Launch(next_folder(home))
-    _write(made, job, recipes, render(job, recipes[0], made.folder, Path.cwd(), sys.executable, image))
+    keep_what_runs(made.folder, recipes)
+    script = render(job, recipes[0], made.folder, Path.cwd(), sys.executable, image)
+    atomic_write(made.folder / "job.sh", script)
+    (made.folder / "job.sh").chmod(0o755)
     jobs: list[str] = []
     made.write_facts(_facts(job, choices, jobs))  # before a job can begin, which reads it
     try:
@@ -79,18 +82,16 @@ def _refuse_second(home: Path) -> None:
             )
 
 
-def _write(made: Launch, job: Job, recipes: Sequence[Recipe], script: str) -> None:
-    """The launch's folder, before anything is submitted."""
-    made.folder.mkdir(parents=True)
+def keep_what_runs(folder: Path, recipes: Sequence[Recipe]) -> None:
+    """Make a launch's folder, with the recipes as resolved and the version of the code."""
+    folder.mkdir(parents=True)
     code = code_version()
     names = ["recipe.yaml"] if len(recipes) == 1 else [f"recipe-{number}.yaml" for number in range(len(recipes))]
     for name, recipe in zip(names, recipes, strict=True):
-        atomic_write(made.folder / name, recipe.to_yaml())
-    atomic_write(made.folder / "code.json", orjson.dumps(code.facts(), option=orjson.OPT_INDENT_2))
+        atomic_write(folder / name, recipe.to_yaml())
+    atomic_write(folder / "code.json", orjson.dumps(code.facts(), option=orjson.OPT_INDENT_2))
     if code.diff:
-        atomic_write(made.folder / "code.diff", code.diff)
-    atomic_write(made.folder / "job.sh", script)
-    (made.folder / "job.sh").chmod(0o755)
+        atomic_write(folder / "code.diff", code.diff)
 
 
 def _facts(job: Job, choices: Choices, jobs: list[str]) -> dict[str, Any]:
