@@ -37,7 +37,7 @@ def launch_command(options: argparse.Namespace) -> int:
         wall=options.time,
         chain=options.chain,
         retries=options.retries,
-        accept_unverified=options.accept_unverified,
+        accept_unverified=options.accept_unverified or options.dry_run,  # the script names what is not verified
     )
     if options.dry_run:
         print(dry_run(recipes, options.site, choices, options.image, base.folder), end="")

@@ -71,6 +71,11 @@ class Job:
         """Whether the job may requeue itself."""
         return self.site.requeue
 
+    @property
+    def doubtful(self) -> list[str]:
+        """Facts of the site that it stands on, and that nobody has read at the site's own pages."""
+        return doubtful_facts(self.site, self.kind, self.qos)
+
 
 def kind_of(site: Site, choices: Choices) -> str:
     """The name of the site's partition that is meant."""
@@ -78,20 +83,25 @@ def kind_of(site: Site, choices: Choices) -> str:
     return choices.partition or site.default_partition or next(iter(site.partitions))
 
 
-def check_facts(site: Site, kind: str, qos: Qos | None, accepted: bool) -> None:
-    """Raise UserError where the job would stand on facts of the site that nobody has read at its own pages."""
+def doubtful_facts(site: Site, kind: str, qos: Qos | None) -> list[str]:
+    """Those of a site's unverified groups of facts that a job on this kind of node stands on."""
     matter = {"account", f"partitions.{kind}", "environment"}
     if qos is not None:
         matter.add(f"partitions.{kind}.qos.{site.partitions[kind].qos.index(qos)}")
-    doubtful = [key for key in site.unverified() if key in matter]
-    if doubtful and not accepted:
+    return [key for key in site.unverified() if key in matter]
+
+
+def check_facts(job: Job, accepted: bool) -> Job:
+    """The job; raises UserError where it would stand on facts of the site that nobody has read at its own pages."""
+    if job.doubtful and not accepted:
         raise UserError(
-            f"facts about {site.title} that this job stands on are not verified",
-            where=site.place("name"),
-            found=", ".join(doubtful),
+            f"facts about {job.site.title} that this job stands on are not verified",
+            where=job.site.place("name"),
+            found=", ".join(job.doubtful),
             wanted="`verified:` with the day and the page on which somebody read them",
             way_out="read the job with --dry-run; then --accept-unverified, or a copy of the file with verified facts",
         )
+    return job
 
 
 def check_precision(recipe: Recipe, partition: Partition) -> None:
@@ -189,10 +199,10 @@ def derive_job(recipe: Recipe, site: Site, choices: Choices, lead: int, points: 
     check_precision(recipe, partition)
     account = account_of(site, partition, choices.account)
     qos, wall = fitting_qos(site, kind, choices)
-    check_facts(site, kind, qos, choices.accept_unverified)
     if points > 1 and choices.chain is not None:
         raise UserError("a sweep cannot be a chain", where="--chain", way_out="leave one of the two out")
     if wall is not None:
         lead = min(lead, wall // 2)
     retries, chain = choices.retries, choices.chain
-    return Job(job_name(recipe), site, kind, partition, account, qos, choices.nodes, wall, lead, chain, retries, points)
+    job = Job(job_name(recipe), site, kind, partition, account, qos, choices.nodes, wall, lead, chain, retries, points)
+    return check_facts(job, choices.accept_unverified)

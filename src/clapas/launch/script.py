@@ -31,6 +31,7 @@ def render(job: Job, recipe: Recipe, launch: Path, folder: Path, python: str, im
     many = f" ({job.points} runs)" if job.points > 1 else ""
     values = {
         "title": f"{recipe.name}{many} on {job.site.title}: {job.nodes} x {job.partition.gpus_per_node} ranks",
+        "doubtful": "".join(_doubtful(job)),
         "directives": "\n".join(_lined_up(directives(job, launch, folder))),
         "launch": shlex.quote(str(launch)),
         "python": shlex.quote(python),
@@ -95,6 +96,13 @@ def _lined_up(options: Iterator[tuple[str, str]]) -> Iterator[str]:
         yield f"{line:{COMMENT_COLUMN}} # {why}" if why else line
 
 
+def _doubtful(job: Job) -> Iterator[str]:
+    """Comments that name the facts of the site's file which nobody has verified."""
+    if job.doubtful:
+        yield f"#\n# Facts of {job.site.name}.yaml that nobody has read at the site's own pages:\n"
+        yield from (f"#   {fact}\n" for fact in job.doubtful)
+
+
 def _recipes(job: Job) -> str:
     if job.points == 1:
         return "recipe=$launch/recipe.yaml"
@@ -117,6 +125,12 @@ def _site(job: Job) -> Iterator[str]:
     if collectives:
         yield "# The network between the nodes."
         yield from _exports(collectives)
+    if job.partition.device != CPU:
+        work = job.site.directories.work
+        cache = f"${{{work.variable}:-$HOME}}/.cache/clapas" if work else "$HOME/.cache/clapas"
+        yield "# Compiled kernels are kept for all ranks and the next job."
+        yield f'export TRITON_CACHE_DIR="{cache}/triton"'
+        yield f'export TORCHINDUCTOR_CACHE_DIR="{cache}/inductor"'
     if job.site.group_writable:
         yield "umask 0002 # the run's folder is the whole group's"
 

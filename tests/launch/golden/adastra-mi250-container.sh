@@ -3,6 +3,11 @@
 #
 # Written by `clapas launch`. What it was derived from is beside it: the recipe with every value explicit, launch.json
 # (site and choices), code.json (the version of the code). It can be submitted again as it is.
+#
+# Facts of adastra.yaml that nobody has read at the site's own pages:
+#   account
+#   partitions.mi250
+#   environment
 
 #SBATCH --job-name=test-fce769
 #SBATCH --account=cad12345                     # who is charged
@@ -36,6 +41,9 @@ export WANDB_MODE=offline
 export NCCL_SOCKET_IFNAME=hsn0,hsn1,hsn2,hsn3
 export FI_CXI_ATS=0
 export GLOO_SOCKET_IFNAME=hsn0
+# Compiled kernels are kept for all ranks and the next job.
+export TRITON_CACHE_DIR="${WORKDIR:-$HOME}/.cache/clapas/triton"
+export TORCHINDUCTOR_CACHE_DIR="${WORKDIR:-$HOME}/.cache/clapas/inductor"
 umask 0002 # the run's folder is the whole group's
 set -uo pipefail # only now: what `module` runs does not bear it
 

@@ -3,6 +3,12 @@
 #
 # Written by `clapas launch`. What it was derived from is beside it: the recipe with every value explicit, launch.json
 # (site and choices), code.json (the version of the code). It can be submitted again as it is.
+#
+# Facts of jean-zay.yaml that nobody has read at the site's own pages:
+#   account
+#   partitions.h100
+#   partitions.h100.qos.0
+#   environment
 
 #SBATCH --job-name=test-fce769
 #SBATCH --account=xyz@h100                     # who is charged
@@ -36,6 +42,9 @@ export WANDB_MODE=offline
 export NCCL_ASYNC_ERROR_HANDLING=1
 export NCCL_SOCKET_IFNAME=ib0
 export GLOO_SOCKET_IFNAME=ib0
+# Compiled kernels are kept for all ranks and the next job.
+export TRITON_CACHE_DIR="${WORK:-$HOME}/.cache/clapas/triton"
+export TORCHINDUCTOR_CACHE_DIR="${WORK:-$HOME}/.cache/clapas/inductor"
 umask 0002 # the run's folder is the whole group's
 set -uo pipefail # only now: what `module` runs does not bear it
 

@@ -3,6 +3,11 @@
 #
 # Written by `clapas launch`. What it was derived from is beside it: the recipe with every value explicit, launch.json
 # (site and choices), code.json (the version of the code). It can be submitted again as it is.
+#
+# Facts of local.yaml that nobody has read at the site's own pages:
+#   account
+#   partitions.cpu
+#   environment
 
 #SBATCH --job-name=test-fce769
 #SBATCH --nodes=2
