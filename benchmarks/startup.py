@@ -1,22 +1,34 @@
-"""Seconds before anything happens: `clapas --help`, and from `clapas train` to its first step with warm caches.
+"""Before anything happens: seconds of `clapas --help`, of each import and to the first step; files that are asked for.
 
     python benchmarks/startup.py [--repeats 7] [--recipe demo] [--data data/demo]
 
-Medians, each time a new process and a new run folder; the first time, which warms the caches, does not count.
+Medians, each time a new process and a new run folder; the first time, which warms the caches, does not count. What is
+asked of the file system is counted by strace, where it is installed: calls that take a path, of one rank, until its
+first step.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+IMPORTS = {
+    "import torch": "import torch",
+    "import deepspeed, after it": "from clapas.engine.engine import import_deepspeed; import_deepspeed()",
+    "import clapas.train, after both": "import clapas.train.train",
+    "import torch._dynamo, at the first update": "import torch._dynamo",
+}
+"""What a rank imports, in this order, each after those above. Torch's optimizers load the compiler, used or not."""
+PLACES = ("site-packages", "lib/python", "the data", "the run", "elsewhere")
 FIRST_STEP = "step 1/"
 AFTER_IMPORTS = "after-imports"
 
@@ -51,6 +63,7 @@ def first_step_seconds(recipe: str, data: Path) -> float:
 def after_imports(recipe: str, data: Path) -> None:
     """In a process of its own: import all, train one step, print its seconds without the imports, and end."""
     import torch
+    import torch._dynamo  # the first update imports it, whether anything is compiled or not
 
     from clapas.engine.engine import import_deepspeed
     from clapas.recipe.recipe import read_recipe
@@ -77,8 +90,38 @@ def after_imports_seconds(recipe: str, data: Path) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def import_seconds() -> dict[str, tuple[float, int]]:
+    """Each of `IMPORTS` -> its seconds and how many modules it loaded, in a process of its own."""
+    lines = ["import sys, time"]
+    for statement in IMPORTS.values():
+        lines += ["at, had = time.perf_counter(), len(sys.modules)", statement]
+        lines += ["print(time.perf_counter() - at, len(sys.modules) - had)"]
+    output = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, capture_output=True, text=True).stdout
+    rows = [line.split() for line in output.splitlines()]
+    return {name: (float(row[0]), int(row[1])) for name, row in zip(IMPORTS, rows, strict=True)}
+
+
+def file_calls(recipe: str, data: Path) -> Counter[str]:
+    """Place -> how many calls one rank makes about paths there, from the command to the end of its first step."""
+    with tempfile.TemporaryDirectory() as folder:
+        trace = ["strace", "-f", "-qq", "-e", "trace=%file", "-e", "signal=none", "-o", f"{folder}/calls"]
+        command = [sys.executable, __file__, AFTER_IMPORTS, "--recipe", recipe, "--data", str(data)]
+        subprocess.run([*trace, *command], check=True, capture_output=True)
+        lines = Path(folder, "calls").read_text(errors="replace").splitlines()
+    return Counter(place(line, data) for line in lines)
+
+
+def place(call: str, data: Path) -> str:
+    """What a call is about."""
+    if f"{data}/" in call:
+        return "the data"
+    if "/run" in call and "/tmp/tmp" in call:
+        return "the run"
+    return next((name for name in PLACES[:2] if name in call), "elsewhere")
+
+
 def main() -> None:
-    """Print a Markdown table."""
+    """Print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("child", nargs="?", choices=[AFTER_IMPORTS], help=argparse.SUPPRESS)
     parser.add_argument("--repeats", type=int, default=7)
@@ -100,6 +143,17 @@ def main() -> None:
     for name, (measure, reach) in measures.items():
         seconds = [measure() for _ in range(options.repeats + 1)][1:]
         print(f"| {name} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {reach or ''} |", flush=True)
+
+    print("\n| what | seconds, median | modules |\n|---|---|---|")
+    turns = [import_seconds() for _ in range(options.repeats + 1)][1:]
+    for name in IMPORTS:
+        seconds = statistics.median(turn[name][0] for turn in turns)
+        print(f"| {name} | {seconds:.2f} | {turns[0][name][1]:,} |", flush=True)
+    if shutil.which("strace"):
+        calls = file_calls(options.recipe, options.data)
+        print("\n| calls of one rank about paths in | |\n|---|---|")
+        for name in PLACES:
+            print(f"| {name} | {calls[name]:,} |")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import subprocess
-import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from warm import warm_python
+
 Clapas = Callable[..., "subprocess.CompletedProcess[str]"]
 """The fixture `clapas`: run `clapas ARGUMENTS` in a folder."""
+
+
+@functools.cache
+def python() -> str:
+    """What starts Python quickly, for tests that need no fresh interpreter: see `warm`."""
+    folder = tempfile.TemporaryDirectory(prefix="clapas-warm-")
+    context = warm_python(Path(folder.name), clapas_environment())
+    started = context.__enter__()
+    atexit.register(folder.cleanup)
+    atexit.register(context.__exit__, None, None, None)
+    return started
 
 
 def clapas_environment() -> dict[str, str]:
@@ -34,7 +49,7 @@ def python_ranks(
     for rank in range(ranks):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1"}
         environment = {**clapas_environment(), **place, "CLAPAS_RENDEZVOUS": f"file://{meeting}"}
-        command = [sys.executable, "-c", script, *map(str, arguments)]
+        command = [python(), "-c", script, *map(str, arguments)]
         process = subprocess.Popen(
             command, cwd=meeting.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from commands import Clapas, clapas_environment
+from commands import Clapas, clapas_environment, python
+from undisturbed import SMALL, logged
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two cores, several processes: threads would fight
 if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
     os.environ.setdefault("TRITON_INTERPRET", "1")  # for tests/kernels, before anything imports triton; not for GPUs
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # in the background of a script: what tests start must not ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +26,7 @@ def clapas() -> Clapas:
     """Run `clapas ARGUMENTS` in a folder; returns the finished process with its output as text."""
 
     def run(*arguments: object, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "clapas", *map(str, arguments)]
+        command = [python(), "-m", "clapas", *map(str, arguments)]
         return subprocess.run(
             command, cwd=cwd, env=clapas_environment(), capture_output=True, text=True, timeout=timeout, check=False
         )
@@ -47,6 +52,15 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas, test_d
     result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(clapas: Clapas, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What the small run logs on two ranks that nothing befalls."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", *SMALL, "--nproc", 2, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return logged(folder / "run")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -121,6 +121,11 @@ class Manifest(Section):
             raise ValueError(f"manifest {self.name} was neither opened nor written")
         return self._folder
 
+    def placed(self, folder: Path) -> Manifest:
+        """This manifest, as opened in a folder: for one that another process has opened there."""
+        self._folder = folder
+        return self
+
     @cached_property
     def hash(self) -> str:
         """SHA-256, in hex, of what training reads: tokens, their order, splits and sources; no time, no path.

@@ -8,7 +8,7 @@ from clapas_kernels.adamw import adamw_step
 from clapas_kernels.attention import Documents, attention
 from clapas_kernels.cross_entropy import cross_entropy
 from clapas_kernels.dispatch import explain, use
-from clapas_kernels.fp8 import dequantise, fp8_quantise, fp8_quantise_rows, fp8_quantise_tiles
+from clapas_kernels.fp8 import dequantise, fp8_quantise, fp8_quantise_both, fp8_quantise_rows, fp8_quantise_tiles
 from clapas_kernels.fp8_fused import fp8_add_rms_norm, fp8_swiglu
 from clapas_kernels.fp8_linear import AmaxHistory, LinearAmax, fp8_linear
 from clapas_kernels.linear_cross_entropy import linear_cross_entropy
@@ -31,6 +31,7 @@ __all__ = [
     "fp8_add_rms_norm",
     "fp8_linear",
     "fp8_quantise",
+    "fp8_quantise_both",
     "fp8_quantise_rows",
     "fp8_quantise_tiles",
     "fp8_swiglu",

@@ -13,7 +13,7 @@ fall at all, for 0.001 v is less than half its last place. So with a seed all th
 (`stochastic_rounding`), from different words of the same draw.
 
 Elementwise: a program for each piece. Traffic: each state is read once and written once, the gradient read once: 28
-bytes an element where all is fp32, 22 with p and g in bf16, 14 where all is bf16.
+bytes an element where all is fp32, 22 with p and g in bf16, 14 where all is bf16. A shard of 10^8: 2.8 GB, 2.2, 1.4.
 """
 
 from __future__ import annotations

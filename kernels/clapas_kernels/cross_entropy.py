@@ -11,7 +11,8 @@ Rows that do not begin at multiples of 16 bytes (V = 50,257) are split: the acce
 the last such place are 16 bytes wide, the few logits before and behind have one narrow access. The gradient's rows are
 laid out with the same distance to those places, so the same split serves both. No value is read back to the host.
 
-Traffic, bf16, N rows, in bytes: forward 2 NV + 16 N; backward 4 NV + 16 N.
+Traffic, bf16, N rows, in bytes: forward 2 NV + 16 N; backward 4 NV + 16 N. At N = 16,384, V = 32,000: 1.05 GB
+and 2.10 GB.
 """
 
 # pyright: reportPossiblyUnboundVariable=false

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from clapas_kernels.constant_in_graphs import constant_in_graphs
 from clapas_kernels.target import Target, target_of
 
 OCP = (torch.float8_e4m3fn, torch.float8_e5m2)
@@ -44,19 +45,19 @@ def why_no_fp8(target: Target) -> str | None:
 # What is asked of a device stands in a compiled graph as a constant: the compiler cannot look into `target_of`.
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def why_no_fp8_on(device: torch.device) -> str | None:
     """`why_no_fp8` of the accelerator behind this device."""
     return why_no_fp8(target_of(device))
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def forward_format(device: torch.device) -> torch.dtype:
     """E4M3 as this device has it; a CPU, which emulates, OCP's. Raises NoFp8Error (A100: sm_80, MI250X: gfx90a)."""
     return _formats(target_of(device))[0]
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def backward_format(device: torch.device) -> torch.dtype:
     """E5M2, likewise."""
     return _formats(target_of(device))[1]

@@ -1,9 +1,10 @@
-"""Heads of attention in kernels: queries, keys and values of a token as one list of heads, wherever they lie.
+"""Heads of attention in kernels: queries, keys and values of a token, wherever they lie, in one launch.
 
 A program takes some heads of a token: a tile of `HEADS` heads, each as two halves of `HALF` lanes, for a rotary
-embedding turns pairs (x_i, x_{i + D/2}). Heads are counted through: H queries, K keys, and where values come along K
-values. So any number of heads fills the tiles but for the last one, and one launch serves all. The three may be parts
-of one packed tensor or tensors of their own, token-major or head-major: each has a stride for batch, token and head.
+embedding turns pairs (x_i, x_{i + D/2}). A tile is of queries, of keys or of values, and its program knows of which:
+a choice between pointers that differs from lane to lane costs AMD's compiler its knowledge of what they divide, and
+with it the wide accesses. So any number of heads fills its tiles but for the last one. The three may be parts of one
+packed tensor or tensors of their own, token-major or head-major: each has a stride for batch, token and head.
 """
 
 from __future__ import annotations
@@ -57,9 +58,8 @@ def arguments(
     batch, length, heads, head_dim = read[0].shape
     shared = read[1].shape[2]
     half = next_power_of_2(head_dim // 2)
-    total = heads + shared * (len(read) - 1)
     lanes_of_head = 2 * half // halves
-    tile = min(next_power_of_2(total), max(1, LANES // lanes_of_head))
+    tile = min(next_power_of_2(max(heads, shared)), max(1, LANES // lanes_of_head))
     inputs = dict(zip("qkv", (*read, read[-1]), strict=False)) | dict(zip(("q_in", "k_in"), also, strict=False))
     strides = {
         f"{name}_{axis}": x.stride(number)
@@ -79,7 +79,7 @@ def arguments(
     }  # fmt: skip
     return (
         tensors | angles | {name: x // unit for name, x in strides.items()} | shape,
-        cdiv(total, tile),
+        cdiv(heads, tile) + cdiv(shared, tile) * (len(read) - 1),
         batch * length,
     )
 
@@ -91,38 +91,56 @@ def place_of(row, length):
 
 
 @jit
-def heads_at(
-    Q, K, V, batch, token, heads, q_batch, q_token, q_head, k_batch, k_token, k_head, v_batch, v_token, v_head,
-    H: tl.constexpr, SHARED: tl.constexpr, ALIGNMENT: tl.constexpr, COPIES: tl.constexpr,
-):  # fmt: skip
-    """Where `heads` of a token begin; batch and token in int64."""
-    at = tl.where(
-        heads < H,
-        Q + (batch * q_batch + token * q_token + heads * q_head) * ALIGNMENT,
-        K + (batch * k_batch + token * k_token + (heads - H) * k_head) * ALIGNMENT,
-    )
-    if COPIES:
-        value = V + (batch * v_batch + token * v_token + (heads - H - SHARED) * v_head) * ALIGNMENT
-        at = tl.where(heads < H + SHARED, at, value)
-    # of a choice between pointers the compiler no longer knows what it knows of each
-    return tl.multiple_of(at, ALIGNMENT * (Q.dtype.element_ty.primitive_bitwidth // 8))
+def part_of(tile, H: tl.constexpr, SHARED: tl.constexpr, HEADS: tl.constexpr):
+    """Whether a tile is of queries, whether of values, the first of its heads, and how many heads its part has."""
+    of_queries: tl.constexpr = (H + HEADS - 1) // HEADS
+    of_keys: tl.constexpr = (SHARED + HEADS - 1) // HEADS
+    is_query, is_value = tile < of_queries, tile >= of_queries + of_keys
+    before = chosen(is_query, is_value, 0, of_queries, of_queries + of_keys)
+    return is_query, is_value, (tile - before) * HEADS, tl.where(is_query, H, SHARED)
 
 
 @jit
-def load_pairs(at, heads, HEADS_IN_ALL: tl.constexpr, D: tl.constexpr, HALF: tl.constexpr):
+def chosen(is_query, is_value, of_queries, of_keys, of_values):
+    """What is of the program's part."""
+    return tl.where(is_query, of_queries, tl.where(is_value, of_values, of_keys))
+
+
+@jit
+def heads_at(
+    Q, K, V, batch, token, first, is_query, is_value, q_batch, q_token, q_head, k_batch, k_token, k_head,
+    v_batch, v_token, v_head, HEADS: tl.constexpr, ALIGNMENT: tl.constexpr,
+):  # fmt: skip
+    """Where a token's heads begin, from its part's `first` on; batch and token in int64."""
+    start = chosen(
+        is_query,
+        is_value,
+        Q + (batch * q_batch + token * q_token) * ALIGNMENT,
+        K + (batch * k_batch + token * k_token) * ALIGNMENT,
+        V + (batch * v_batch + token * v_token) * ALIGNMENT,
+    )
+    stride = chosen(is_query, is_value, q_head, k_head, v_head)
+    start += first.to(tl.int64) * stride * ALIGNMENT
+    # of a choice between pointers the compiler no longer knows what it knows of each
+    start = tl.multiple_of(start, ALIGNMENT * (Q.dtype.element_ty.primitive_bitwidth // 8))
+    return start + tl.arange(0, HEADS).to(tl.int64) * (stride * ALIGNMENT)
+
+
+@jit
+def load_pairs(at, is_head, D: tl.constexpr, HALF: tl.constexpr):
     """Both halves of each head, in fp32 or fp64; 0 beyond."""
     lanes = tl.arange(0, HALF)
-    is_there = (heads < HEADS_IN_ALL)[:, None] & (lanes < D // 2)[None, :]
+    is_there = is_head[:, None] & (lanes < D // 2)[None, :]
     places = at[:, None] + lanes[None, :]
     left = tl.load(places, mask=is_there, other=0.0)
     return wide(left), wide(tl.load(places + D // 2, mask=is_there, other=0.0))
 
 
 @jit
-def store_pairs(at, heads, left, right, HEADS_IN_ALL: tl.constexpr, D: tl.constexpr, HALF: tl.constexpr):
+def store_pairs(at, is_head, left, right, D: tl.constexpr, HALF: tl.constexpr):
     """Store what `load_pairs` loads, rounded."""
     lanes = tl.arange(0, HALF)
-    is_there = (heads < HEADS_IN_ALL)[:, None] & (lanes < D // 2)[None, :]
+    is_there = is_head[:, None] & (lanes < D // 2)[None, :]
     places = at[:, None] + lanes[None, :]
     tl.store(places, left.to(at.dtype.element_ty), mask=is_there)
     tl.store(places + D // 2, right.to(at.dtype.element_ty), mask=is_there)

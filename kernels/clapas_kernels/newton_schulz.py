@@ -7,7 +7,7 @@ for G with no more rows than columns, M <= N; else of its transpose. On singular
 A and P are symmetric, as A A = A A^T: the kernel computes the tiles on and below the diagonal and stores each twice,
 the second time transposed. Multiplications and additions of a step: M^2 N + M^3 + M^2 N become (M^2 N + M^3) / 2 +
 M^2 N, and half a tile's width more: a third less for square matrices, 28 % less for N = 4 M. The third product has no
-symmetry and is PyTorch's.
+symmetry and is PyTorch's. At M = N = 4,096, tiles of 128: 528 of 1,024 tiles; bf16, X read and A written, 67.1 MB.
 
 Error. Each of A, P and X is rounded once a step to the dtype, with errors of at most u = eps / 2 relative to each
 element, u / sqrt(3) in the mean square; sums are in fp32. To first order, with E_A, E_P and E_X those errors, X moves

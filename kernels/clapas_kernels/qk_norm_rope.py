@@ -13,7 +13,8 @@ heads of every token it takes; each keeps its sums of u n and stores them once, 
 all programs in a fixed order. No atomics: two runs are bit-equal.
 
 Traffic, bf16, T tokens, in bytes: forward 4 T (H + K) D and the angles, 2 T D; backward 6 T (H + K) D and the angles,
-and 8 * 2 D a program for partial sums.
+and 8 * 2 D a program for partial sums. At T = 16,384, H = 32, K = 8, D = 128: forward 335.5 + 4.2 MB,
+backward 503.3 + 4.2, and 2.2 for the 1,055 programs of an H100.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ import torch
 from torch import Tensor
 
 from clapas_kernels.dispatch import register, runs_triton
-from clapas_kernels.heads import angles_at, arguments, as_heads, heads_at, load_pairs, place_of, store_pairs, unpacked
+from clapas_kernels.heads import (
+    angles_at,
+    arguments,
+    as_heads,
+    heads_at,
+    load_pairs,
+    part_of,
+    place_of,
+    store_pairs,
+    unpacked,
+)
 from clapas_kernels.language import jit, tl
 from clapas_kernels.rms_norm import norm_gradients, normalise, rms_norm
 from clapas_kernels.rope import packed_like, rotate, turned
@@ -72,51 +83,43 @@ def packed_qk_norm_rope(
 
 
 @jit
-def _weights_of(
-    Q_WEIGHT, K_WEIGHT, heads, H: tl.constexpr, SHARED: tl.constexpr, D: tl.constexpr, HALF: tl.constexpr
-):  # fmt: skip
-    """Both halves of each head's weight, (HEADS, HALF); 1 for values."""
-    lanes = tl.arange(0, HALF)
-    is_there = lanes < D // 2
-    is_query, is_value = (heads < H)[:, None], (heads >= H + SHARED)[:, None]
-    left_q = wide(tl.load(Q_WEIGHT + lanes, mask=is_there, other=0.0))[None, :]
-    left_k = wide(tl.load(K_WEIGHT + lanes, mask=is_there, other=0.0))[None, :]
-    right_q = wide(tl.load(Q_WEIGHT + D // 2 + lanes, mask=is_there, other=0.0))[None, :]
-    right_k = wide(tl.load(K_WEIGHT + D // 2 + lanes, mask=is_there, other=0.0))[None, :]
-    left, right = tl.where(is_query, left_q, left_k), tl.where(is_query, right_q, right_k)
-    return tl.where(is_value, 1.0, left), tl.where(is_value, 1.0, right)
-
-
-@jit
 def _forward(
     Q, K, V, Q_OUT, K_OUT, V_OUT, COS, SIN, q_batch, q_token, q_head, k_batch, k_token, k_head,
     v_batch, v_token, v_head, q_out, k_out, v_out, angle_batch, length, Q_WEIGHT, K_WEIGHT, eps,
     H: tl.constexpr, SHARED: tl.constexpr, D: tl.constexpr, HEADS: tl.constexpr, HALF: tl.constexpr,
     ALIGNMENT: tl.constexpr, COPIES: tl.constexpr,
 ):  # fmt: skip
-    in_all: tl.constexpr = H + SHARED + (SHARED if COPIES else 0)
-    tiles: tl.constexpr = (in_all + HEADS - 1) // HEADS
+    tiles: tl.constexpr = (H + HEADS - 1) // HEADS + (SHARED + HEADS - 1) // HEADS * (2 if COPIES else 1)
     program = tl.program_id(0)
     row, batch, token = place_of(program // tiles, length)
-    heads = program % tiles * HEADS + tl.arange(0, HEADS)
+    is_query, is_value, first, count = part_of(program % tiles, H, SHARED, HEADS)
+    is_head = first + tl.arange(0, HEADS) < count
     at = heads_at(
-        Q, K, V, batch, token, heads, q_batch, q_token, q_head, k_batch, k_token, k_head, v_batch, v_token, v_head,
-        H, SHARED, ALIGNMENT, COPIES,
+        Q, K, V, batch, token, first, is_query, is_value, q_batch, q_token, q_head, k_batch, k_token, k_head,
+        v_batch, v_token, v_head, HEADS, ALIGNMENT,
     )  # fmt: skip
-    left, right = load_pairs(at, heads, in_all, D, HALF)
+    left, right = load_pairs(at, is_head, D, HALF)
     scale = tl.rsqrt((tl.sum(left * left, 1) + tl.sum(right * right, 1)) / D + eps)[:, None]
+    weights = _aligned(tl.where(is_query, Q_WEIGHT, K_WEIGHT), ALIGNMENT)
+    left_weight, right_weight = load_pairs(weights + tl.arange(0, 1), tl.arange(0, 1) == 0, D, HALF)
     cos, sin = angles_at(COS, SIN, batch, token, angle_batch, D, HALF)
     if COPIES:
-        is_value = (heads >= H + SHARED)[:, None]
         scale = tl.where(is_value, 1.0, scale)
+        left_weight, right_weight = tl.where(is_value, 1.0, left_weight), tl.where(is_value, 1.0, right_weight)
         cos, sin = tl.where(is_value, 1.0, cos), tl.where(is_value, 0.0, sin)
-    left_weight, right_weight = _weights_of(Q_WEIGHT, K_WEIGHT, heads, H, SHARED, D, HALF)
     left, right = left * scale * left_weight, right * scale * right_weight
     out: tl.constexpr = D // ALIGNMENT
     at = heads_at(
-        Q_OUT, K_OUT, V_OUT, 0, row, heads, 0, q_out, out, 0, k_out, out, 0, v_out, out, H, SHARED, ALIGNMENT, COPIES
-    )
-    store_pairs(at, heads, left * cos - right * sin, right * cos + left * sin, in_all, D, HALF)
+        Q_OUT, K_OUT, V_OUT, 0, row, first, is_query, is_value, 0, q_out, out, 0, k_out, out, 0, v_out, out,
+        HEADS, ALIGNMENT,
+    )  # fmt: skip
+    store_pairs(at, is_head, left * cos - right * sin, right * cos + left * sin, D, HALF)
+
+
+@jit
+def _aligned(POINTER, ALIGNMENT: tl.constexpr):
+    """The pointer, of which the compiler is told that it divides by a row's unit."""
+    return tl.multiple_of(POINTER, ALIGNMENT * (POINTER.dtype.element_ty.primitive_bitwidth // 8))
 
 
 @jit
@@ -130,58 +133,59 @@ def _backward(
     """Q, K, V: gradients of the results; Q_OUT, K_OUT, V_OUT: of the inputs; Q_IN, K_IN: the inputs.
 
     A lane holds one element of a head here, not a pair, and loads its partner's gradient beside its own, from the
-    cache: with pairs, twice as much would have to stand in registers.
+    cache: with pairs, twice as much would have to stand in registers. Nor is the next token loaded ahead: that takes
+    registers, too, and without it half of all threads are resident, on AMD all.
     """
-    in_all: tl.constexpr = H + SHARED + (SHARED if COPIES else 0)
-    tiles: tl.constexpr = (in_all + HEADS - 1) // HEADS
+    tiles: tl.constexpr = (H + HEADS - 1) // HEADS + (SHARED + HEADS - 1) // HEADS * (2 if COPIES else 1)
     out: tl.constexpr = D // ALIGNMENT
     program = tl.program_id(0)
-    heads = program % tiles * HEADS + tl.arange(0, HEADS)
+    is_query, is_value, first, count = part_of(program % tiles, H, SHARED, HEADS)
     lanes = tl.arange(0, 2 * HALF)[None, :]
     is_left = lanes < D // 2
     partners = tl.where(is_left, lanes + D // 2, lanes - D // 2)
     partners = tl.max_contiguous(tl.multiple_of(partners, (1, ALIGNMENT)), (1, ALIGNMENT))
-    pairs = tl.where(is_left, lanes, lanes - D // 2) + heads[:, None] * 0  # a tile, for loads as wide as the others
+    tile = tl.zeros((HEADS, 1), tl.int32)  # for loads of one row as wide as those of a tile
+    pairs = tl.where(is_left, lanes, lanes - D // 2) + tile
     pairs = tl.max_contiguous(tl.multiple_of(pairs, (1, ALIGNMENT)), (1, ALIGNMENT))
-    is_there = (heads < in_all)[:, None] & (lanes < D)
-    is_normed = (heads < H + SHARED)[:, None] & (lanes < D)
-    is_query, is_value = (heads < H)[:, None], (heads >= H + SHARED)[:, None]
-    weights = tl.where(is_query, Q_WEIGHT, K_WEIGHT) + lanes
-    weights = tl.multiple_of(weights, (1, ALIGNMENT * (Q_WEIGHT.dtype.element_ty.primitive_bitwidth // 8)))
+    is_there = (first + tl.arange(0, HEADS) < count)[:, None] & (lanes < D)
+    is_normed = is_there & ~is_value  # a value's gradient is turned by no angle and scaled by 1: copied
+    weights = _aligned(tl.where(is_query, Q_WEIGHT, K_WEIGHT), ALIGNMENT)
     grad_weight = tl.zeros((HEADS, 2 * HALF), PARTIAL.dtype.element_ty)
-    for taken in tl.range(program // tiles, tokens, tl.num_programs(0) // tiles, num_stages=2):  # pyright: ignore[reportGeneralTypeIssues]
+    for taken in range(program // tiles, tokens, tl.num_programs(0) // tiles):
         row, batch, token = place_of(taken, length)
         at = heads_at(
-            Q, K, V, batch, token, heads, q_batch, q_token, q_head, k_batch, k_token, k_head, v_batch, v_token, v_head,
-            H, SHARED, ALIGNMENT, COPIES,
+            Q, K, V, batch, token, first, is_query, is_value, q_batch, q_token, q_head, k_batch, k_token, k_head,
+            v_batch, v_token, v_head, HEADS, ALIGNMENT,
         )  # fmt: skip
         grad = wide(tl.load(at[:, None] + lanes, mask=is_there, other=0.0))
         partner = wide(tl.load(at[:, None] + partners, mask=is_normed, other=0.0))
         at = heads_at(
-            Q_IN, K_IN, K_IN, batch, token, heads, q_in_batch, q_in_token, q_in_head, k_in_batch, k_in_token, k_in_head,
-            0, 0, 0, H, SHARED, ALIGNMENT, False,
+            Q_IN, K_IN, K_IN, batch, token, first, is_query, is_value, q_in_batch, q_in_token, q_in_head,
+            k_in_batch, k_in_token, k_in_head, k_in_batch, k_in_token, k_in_head, HEADS, ALIGNMENT,
         )  # fmt: skip
         x = wide(tl.load(at[:, None] + lanes, mask=is_normed, other=0.0))
         angles = (batch * angle_batch + token) * (D // 2) + pairs
-        cos = wide(tl.load(COS + angles, mask=is_normed, other=0.0))
+        cos = wide(tl.load(COS + angles, mask=is_normed, other=1.0))
         sin = wide(tl.load(SIN + angles, mask=is_normed, other=0.0))
         turned_back = grad * cos + partner * tl.where(is_left, sin, -sin)
         scale = tl.rsqrt(tl.sum(x * x, 1) / D + eps)[:, None]
+        if COPIES:
+            scale = tl.where(is_value, 1.0, scale)
         normed = x * scale
         grad_weight += turned_back * normed
-        turned_back *= wide(tl.load(weights, mask=is_normed, other=0.0))
+        turned_back *= wide(tl.load(weights + lanes + tile, mask=is_normed, other=1.0))
         grad_x = (turned_back - normed * (tl.sum(turned_back * normed, 1) / D)[:, None]) * scale
-        if COPIES:
-            grad_x = tl.where(is_value, grad, grad_x)
         at = heads_at(
-            Q_OUT, K_OUT, V_OUT, 0, row, heads, 0, q_out, out, 0, k_out, out, 0, v_out, out,
-            H, SHARED, ALIGNMENT, COPIES,
+            Q_OUT, K_OUT, V_OUT, 0, row, first, is_query, is_value, 0, q_out, out, 0, k_out, out, 0, v_out, out,
+            HEADS, ALIGNMENT,
         )  # fmt: skip
         tl.store(at[:, None] + lanes, grad_x.to(Q_OUT.dtype.element_ty), mask=is_there)
-    lanes = tl.arange(0, 2 * HALF)
-    places = PARTIAL + program.to(tl.int64) * (2 * D) + lanes
-    tl.store(places, tl.sum(tl.where(is_query, grad_weight, 0.0), 0), mask=lanes < D)
-    tl.store(places + D, tl.sum(tl.where(is_query, 0.0, grad_weight), 0), mask=lanes < D)
+    # one row of a tile, for the sake of wide stores
+    sums = tl.expand_dims(tl.sum(grad_weight, 0), 0) + tile
+    places = PARTIAL + program.to(tl.int64) * (2 * D) + lanes + tile
+    is_first = (tl.arange(0, HEADS) == 0)[:, None] & (lanes < D)
+    tl.store(places, tl.where(is_query, sums, 0.0), mask=is_first)
+    tl.store(places + D, tl.where(is_query, 0.0, sums), mask=is_first)
 
 
 def _launch_forward(

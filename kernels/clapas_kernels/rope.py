@@ -10,6 +10,7 @@ token's heads side by side: what attention kernels read (any strides) and what t
 nothing is copied to be transposed. From a packed projection the values come along, and the gradient is packed again.
 
 Traffic, bf16, T tokens, in bytes: 4 T (H + K) D, the angles (T D elements) and, packed, 4 T K D for the values.
+At T = 16,384, H = 32, K = 8, D = 128: 335.5 MB of heads and 4.2 MB of angles.
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ import torch
 from torch import Tensor
 
 from clapas_kernels.dispatch import register, runs_triton
-from clapas_kernels.heads import angles_at, arguments, as_heads, heads_at, load_pairs, place_of, store_pairs, unpacked
+from clapas_kernels.heads import (
+    angles_at,
+    arguments,
+    as_heads,
+    heads_at,
+    load_pairs,
+    part_of,
+    place_of,
+    store_pairs,
+    unpacked,
+)
 from clapas_kernels.language import jit, tl
 
 
@@ -100,27 +111,27 @@ def _rope_kernel(
     H: tl.constexpr, SHARED: tl.constexpr, D: tl.constexpr, HEADS: tl.constexpr, HALF: tl.constexpr,
     ALIGNMENT: tl.constexpr, COPIES: tl.constexpr, FORWARD: tl.constexpr,
 ):  # fmt: skip
-    in_all: tl.constexpr = H + SHARED + (SHARED if COPIES else 0)
-    tiles: tl.constexpr = (in_all + HEADS - 1) // HEADS
+    tiles: tl.constexpr = (H + HEADS - 1) // HEADS + (SHARED + HEADS - 1) // HEADS * (2 if COPIES else 1)
     program = tl.program_id(0)
     row, batch, token = place_of(program // tiles, length)
-    heads = program % tiles * HEADS + tl.arange(0, HEADS)
+    is_query, is_value, first, count = part_of(program % tiles, H, SHARED, HEADS)
+    is_head = first + tl.arange(0, HEADS) < count
     cos, sin = angles_at(COS, SIN, batch, token, angle_batch, D, HALF)
     if not FORWARD:
         sin = -sin
     if COPIES:
-        is_value = (heads >= H + SHARED)[:, None]
         cos, sin = tl.where(is_value, 1.0, cos), tl.where(is_value, 0.0, sin)
     at = heads_at(
-        Q, K, V, batch, token, heads, q_batch, q_token, q_head, k_batch, k_token, k_head, v_batch, v_token, v_head,
-        H, SHARED, ALIGNMENT, COPIES,
+        Q, K, V, batch, token, first, is_query, is_value, q_batch, q_token, q_head, k_batch, k_token, k_head,
+        v_batch, v_token, v_head, HEADS, ALIGNMENT,
     )  # fmt: skip
-    left, right = load_pairs(at, heads, in_all, D, HALF)
+    left, right = load_pairs(at, is_head, D, HALF)
     out: tl.constexpr = D // ALIGNMENT
     at = heads_at(
-        Q_OUT, K_OUT, V_OUT, 0, row, heads, 0, q_out, out, 0, k_out, out, 0, v_out, out, H, SHARED, ALIGNMENT, COPIES
-    )
-    store_pairs(at, heads, left * cos - right * sin, right * cos + left * sin, in_all, D, HALF)
+        Q_OUT, K_OUT, V_OUT, 0, row, first, is_query, is_value, 0, q_out, out, 0, k_out, out, 0, v_out, out,
+        HEADS, ALIGNMENT,
+    )  # fmt: skip
+    store_pairs(at, is_head, left * cos - right * sin, right * cos + left * sin, D, HALF)
 
 
 def _launch(read: list[Tensor], written: list[Tensor], cos: Tensor, sin: Tensor, forward: bool) -> None:

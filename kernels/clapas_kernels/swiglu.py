@@ -17,7 +17,8 @@ The kernels compute in fp32, or fp64 for fp64, and round once; the reference is 
   the whole time between the passes.
 
 Elementwise: a program for each piece of a row. Traffic, bf16, T tokens, in bytes: forward reads 4 TF and writes 2 TF;
-backward reads 6 TF and writes 4 TF, or 6 TF where it makes y again.
+backward reads 6 TF and writes 4 TF, or 6 TF where it makes y again. At T = 16,384, F = 14,336: 1.41 GB, and 2.35 or
+2.82 GB.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 
 from clapas import __version__
 from clapas.recipe.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ClapasError
+from clapas.recipe.shipped import names_a_file
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -197,10 +198,36 @@ def _verify(options: argparse.Namespace) -> None:
     _print(verify(options.folder), options.json, verification_table)
 
 
-def _doctor(options: argparse.Namespace) -> int:
-    from clapas.launch.doctor import doctor, exit_code, findings_json, findings_table
+def _launch(options: argparse.Namespace) -> int:
+    from clapas.launch.command import launch_command
 
-    findings = doctor()
+    return launch_command(options)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from clapas.launch.status import status, status_table
+
+    _print(status(options.run), options.json, status_table)
+
+
+def _cancel(options: argparse.Namespace) -> None:
+    from clapas.launch.status import cancel
+
+    print("\n".join(cancel(options.run, now=options.now)))
+
+
+def _logs(options: argparse.Namespace) -> None:
+    from clapas.launch.status import print_logs
+
+    print_logs(options.run, follow=options.follow)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from clapas.launch.doctor.doctor import doctor
+    from clapas.launch.doctor.finding import case_of, exit_code, findings_json, findings_table
+
+    named = {name: getattr(options, name) for name in ("site", "partition", "nodes", "hours")}
+    findings = doctor(case_of(options.recipe, options.overrides, **named), probe=options.probe)
     _print(findings_json(findings), options.json, findings_table)
     return exit_code(findings)
 
@@ -210,10 +237,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
     if rest:
-        if not hasattr(options, "overrides") or any(word.startswith("-") or "=" not in word for word in rest):
+        if not hasattr(options, "overrides") or not all(map(_is_override, rest)):
             options.parser.error(f"not understood: {' '.join(rest)}")
         options.overrides += rest
     return options
+
+
+def _is_override(word: str) -> bool:
+    return not word.startswith("-") and ("=" in word or names_a_file(word))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -228,6 +259,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
     _data_verbs(verbs)
     _run_verbs(verbs)
+    _launch_verbs(verbs)
     _model_verbs(verbs)
     return parser
 
@@ -285,7 +317,9 @@ def _run_verbs(verbs: Any) -> None:
     example = "clapas train demo --nproc 2 train.steps=100"
     verb = _verb(verbs, "train", "train a recipe, or go on where its run stopped", example, _train)
     verb.add_argument("recipe", help="a recipe, or the name of a shipped one")
-    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    verb.add_argument(
+        "overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe, or files of them"
+    )
     verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
     does = "do not go on from an older checkpoint where the newest is damaged"
     verb.add_argument("--strict", action="store_true", help=does)
@@ -302,6 +336,39 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("run", type=Path)
     verb.add_argument("--step", type=int, required=True)
     _json(verb)
+
+
+def _launch_verbs(verbs: Any) -> None:
+    example = "clapas launch mine.yaml --site jean-zay --account xxx@h100 --nodes 4 --time 20:00:00 --dry-run"
+    verb = _verb(verbs, "launch", "send a recipe to a machine's queue", example, _launch)
+    verb.add_argument("recipe", help="a recipe, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    where = verb.add_mutually_exclusive_group(required=True)
+    where.add_argument("--site", help="a site's file, or the name of a shipped one: jean-zay, adastra, meso-lr, local")
+    where.add_argument("--hosts", type=Path, metavar="FILE", help="without Slurm: a host a line, reached by ssh")
+    verb.add_argument("--nodes", type=int, default=1, metavar="N")
+    verb.add_argument(
+        "--partition", metavar="KIND", help="a kind of node, as the site's file calls it (default: its own)"
+    )
+    verb.add_argument("--account", help="who is charged (default: $SBATCH_ACCOUNT)")
+    verb.add_argument("--qos", help="default: the first of the site's that takes the job")
+    verb.add_argument("--time", metavar="HH:MM:SS", help="wall time (default: the most that the QoS gives)")
+    verb.add_argument("--chain", type=int, metavar="N", help="N jobs, one after another, instead of one that requeues")
+    verb.add_argument("--sweep", metavar="key=a,b,c", help="a run for each value, as a job array")
+    verb.add_argument("--retries", type=int, default=5, metavar="N", help="failed attempts before it gives up (5)")
+    verb.add_argument("--image", metavar="FILE", help="a container that the ranks run in")
+    does = "use facts of the site that nobody has read at its own pages"
+    verb.add_argument("--accept-unverified", action="store_true", help=does)
+    verb.add_argument("--dry-run", action="store_true", help="print the batch script, and submit nothing")
+    verb = _verb(verbs, "status", "show a launched run: jobs, steps, attempts", "clapas status runs/demo", _status)
+    verb.add_argument("run", type=Path)
+    _json(verb)
+    verb = _verb(verbs, "cancel", "end a launched run, which saves first", "clapas cancel runs/demo", _cancel)
+    verb.add_argument("run", type=Path)
+    verb.add_argument("--now", action="store_true", help="do not wait for a save: the last checkpoint stands")
+    verb = _verb(verbs, "logs", "show what a launched run's jobs print", "clapas logs runs/demo -f", _logs)
+    verb.add_argument("run", type=Path)
+    verb.add_argument("-f", "--follow", action="store_true", help="until no job is left in the queue")
 
 
 def _model_verbs(verbs: Any) -> None:
@@ -366,5 +433,14 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("run", type=Path)
     verb.add_argument("--out", type=Path, help="the page (default: RUN/report.html)")
     verb.add_argument("--plot", action="store_true", help="draw the loss in the terminal too")
-    verb = _verb(verbs, "doctor", "find what would make a run fail", "clapas doctor", _doctor)
+    example = "clapas doctor demo --site jean-zay --nodes 4"
+    verb = _verb(verbs, "doctor", "find what would make a run fail", example, _doctor)
+    verb.add_argument("recipe", nargs="?", help="what would run: a recipe, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    verb.add_argument("--site", help="where: a site's file, or the name of a shipped one")
+    verb.add_argument("--partition", help="the site's partition (default: the site's own default)")
+    verb.add_argument("--nodes", type=int, default=1, metavar="N", help="of the site")
+    does = "also start a job of two nodes or more: clocks, ports, all-reduce bandwidth (with --site, or in a job)"
+    verb.add_argument("--probe", action="store_true", help=does)
+    verb.add_argument("--hours", type=float, help="how long the run takes (default: as its own steps say, or the plan)")
     _json(verb)

@@ -10,14 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from clapas.checkpoint.committed import committed_checkpoints
 from clapas.checkpoint.format import Fragment, Snapshot
-from clapas.checkpoint.reader import (
-    CheckpointReader,
-    DamagedCheckpointError,
-    committed_checkpoints,
-    find_checkpoint,
-    open_newest_sound,
-)
+from clapas.checkpoint.reader import CheckpointReader, DamagedCheckpointError, find_checkpoint, open_newest_sound
 from clapas.checkpoint.regions import Part, region_of
 from clapas.checkpoint.retention import retain
 from clapas.checkpoint.saving import write_checkpoint
@@ -39,6 +34,9 @@ class Thread:
 
     def all(self, flag: bool) -> bool:
         return self.agree_on_error(None if flag else "no") is None
+
+    def broadcast(self, text: str | None) -> str | None:
+        return self.agree_on_error(text if self.rank == 0 else None)
 
 
 def facts(step: int) -> dict[str, Any]:

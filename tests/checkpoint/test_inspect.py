@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from clapas.checkpoint.committed import committed_checkpoints
 from clapas.checkpoint.inspect import diff_checkpoints, diff_text
-from clapas.checkpoint.reader import committed_checkpoints
 from commands import Clapas
 
 

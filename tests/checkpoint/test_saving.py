@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from clapas.checkpoint.committed import committed_checkpoints
 from clapas.checkpoint.format import Fragment, Snapshot
 from clapas.checkpoint.host_copy import HostCopy
 from clapas.checkpoint.ranks import Alone
-from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints
+from clapas.checkpoint.reader import CheckpointReader
 from clapas.checkpoint.saving import Saving
 from clapas.recipe.errors import ClapasError
 

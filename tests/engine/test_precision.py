@@ -11,7 +11,7 @@ import pytest
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines
-from commands import Clapas, clapas_environment
+from commands import Clapas, clapas_environment, python
 
 SCRIPT = """
 import sys
@@ -51,7 +51,7 @@ def train(tmp_path: Path, test_data: Path) -> Any:
     def run(name: str, factor: str, *more: str) -> subprocess.CompletedProcess[str]:
         arguments = [factor, f"data.path={test_data}", f"run_dir={name}", *SMALL, *more]
         return subprocess.run(
-            [sys.executable, "-c", SCRIPT, *arguments],
+            [python(), "-c", SCRIPT, *arguments],
             cwd=tmp_path, env=clapas_environment(), capture_output=True, text=True, check=False,
         )  # fmt: skip
 

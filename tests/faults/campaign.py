@@ -27,9 +27,10 @@ from typing import Any
 
 import torch
 
+from clapas.checkpoint.committed import committed_checkpoints
 from clapas.checkpoint.format import Fragment, Snapshot
 from clapas.checkpoint.host_copy import HostCopy
-from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint, open_newest_sound
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint, open_newest_sound
 from clapas.checkpoint.retention import retain
 from clapas.checkpoint.saving import Saving
 from clapas.ledger.ledger import read_json_lines
@@ -64,6 +65,11 @@ class Pair:
     def all(self, flag: bool) -> bool:
         """Whether both bring True."""
         return self._exchange(flag) and flag
+
+    def broadcast(self, text: str | None) -> str | None:
+        """The first one's; of 500 bytes at most."""
+        other = self._exchange(text if self.rank == 0 else None)
+        return text if self.rank == 0 else other
 
 
 def state_of(step: int) -> torch.Tensor:

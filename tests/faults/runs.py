@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from clapas.ledger.ledger import read_json_lines
-from commands import clapas_environment
+from commands import clapas_environment, python
 
 SMALL = ("schedule.warmup_steps=1", "evaluation.every=100", "train.threads=1")
 
@@ -18,7 +18,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """`clapas train test` in `folder`, its run in folder/run. before: what it is started by, as `prlimit`."""
     arguments = ["train", "test", f"data.path={data}", "run_dir=run", *SMALL, *overrides, "--nproc", str(nproc)]
-    command = [*before, sys.executable, "-m", "clapas", *arguments]
+    command = [*before, sys.executable if before else python(), "-m", "clapas", *arguments]
     return subprocess.Popen(command, cwd=folder, env=clapas_environment(), stderr=subprocess.PIPE, text=True)
 
 
@@ -38,14 +38,14 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         raise AssertionError(f"it ended first: {process.stderr.read() if process.stderr else ''}")
 
 
-def wait_for_line(words: str, process: subprocess.Popen[str]) -> str:
-    """Until it says so on stderr; returns what it said up to there. Fails where the process ends before."""
+def wait_for_lines(awaited: Collection[str], process: subprocess.Popen[str]) -> None:
+    """Until it has said all of them on stderr, in whatever order. Fails where the process ends before."""
     assert process.stderr
     said = ""
     for line in process.stderr:
         said += line
-        if words in line:
-            return said
+        if all(words in said for words in awaited):
+            return
     raise AssertionError(f"it ended first: {said}")
 
 

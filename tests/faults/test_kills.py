@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
+from clapas.checkpoint.committed import committed_checkpoints
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.train.run_folder import read_outcome
 from commands import python_ranks
 from faults.runs import SMALL, finish, rows, start

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
+from clapas.checkpoint.committed import committed_checkpoints
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_ledger, sum_ledger
 from clapas.loader.audit import audit, documents_of_step
 from clapas.loader.loader import Loader
@@ -51,8 +52,15 @@ class Killer(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class LowestScale(Callback):  # where an overflow of fp16 ends a run, and a spike must not
+    def on_start(self, run):
+        if run.engine.loss_scale:
+            run.engine.loss_scale.restore({**run.engine.loss_scale.state, "cur_scale": 1.0})
+
+
 def poisoned(options):
-    return train(read_recipe(options.recipe, options.overrides), callbacks=[Killer()], objective=objective)
+    callbacks = [Killer(), LowestScale()] if LOWEST_SCALE else [Killer()]
+    return train(read_recipe(options.recipe, options.overrides), callbacks=callbacks, objective=objective)
 
 
 clapas.cli._train = poisoned
@@ -69,15 +77,17 @@ def train(
     factor: str = NAN,
     ranks: int = 1,
     killed_after: int = 0,
+    lowest_scale: bool = False,
 ) -> list[tuple[int, str]]:
     """Train in folder/run on data where one sample of each of these steps has its loss multiplied (none: all samples).
 
-    killed_after: so many rollbacks, in the second step of what follows. (exit code, stderr) of each rank.
+    killed_after: so many rollbacks, in the second step of what follows. lowest_scale: fp16's loss scale begins at 1.
+    Returns (exit code, stderr) of each rank.
     """
     poison = [samples_of(data, step)[0] for step in steps]
     script = POISONED.replace("POISON", repr(poison)).replace("FACTOR", factor)
     arguments = [f"data.path={data}", "run_dir=run", *SMALL, *STEPS, *overrides]
-    script = script.replace("DEADLY_SEGMENT", str(killed_after))
+    script = script.replace("DEADLY_SEGMENT", str(killed_after)).replace("LOWEST_SCALE", repr(lowest_scale))
     (folder / "meeting").unlink(missing_ok=True)
     ended = python_ranks(script, arguments, ranks=ranks, meeting=folder / "meeting")
     return [(process.returncode, process.stderr) for process in ended]
@@ -130,7 +140,8 @@ def test_a_skipped_update_changes_nothing(
 ) -> None:
     """Weights and moments are, bit for bit, those before the step; the run says so and goes on to its end."""
     spike = ("faults.spike.action=skip", "faults.spike.window=8", "checkpoint.every=1")
-    ended = train(tmp_path, test_data, *layout.split(), *spike, steps=(6,), factor=factor, ranks=ranks)
+    chosen = {"steps": (6,), "factor": factor, "ranks": ranks, "lowest_scale": True}
+    ended = train(tmp_path, test_data, *layout.split(), *spike, **chosen)
     assert [code for code, _ in ended] == [0] * ranks, ended
     (event,) = spikes(tmp_path)
     assert (event["step"], event["action"]) == (6, "skip")

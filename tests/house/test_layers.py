@@ -23,7 +23,7 @@ MAY_USE = {
     "train": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "engine", "evaluate"},
     "release": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "evaluate", "train"},
     "report": {"recipe", "ledger", "checkpoint", "plan", "loader", "evaluate", "train"},
-    "launch": {"recipe", "ledger", "checkpoint", "plan"},
+    "launch": {"recipe", "ledger", "checkpoint", "plan", "engine", "train"},
 }
 """Layer -> the layers of clapas that it may import."""
 
@@ -92,8 +92,10 @@ def test_kernels_know_only_torch_and_triton() -> None:
         "import clapas, clapas.cli",
         "from clapas.recipe.recipe import Recipe",
         "import clapas.train.preflight, clapas.train.local_ranks",
+        "import clapas.launch.doctor.doctor",
         "import clapas.ledger.ledger, clapas.plan.plan, clapas.plan.show, clapas.model.hf_config",
         "import clapas_data.build, clapas_data.tokenizer, clapas_data.inspect",
+        "import clapas.launch.command, clapas.launch.status, clapas.launch.attempt",
     ],
 )
 def test_no_torch_until_a_verb_needs_it(statement: str) -> None:

@@ -49,4 +49,5 @@ def test_the_wheel_trains_the_demo(tmp_path: Path) -> None:
     run(clapas, "export", "runs/demo", "--out", "model", cwd=away)
     measured = json.loads(run(clapas, "eval", "runs/demo", "--json", cwd=away))
     assert measured["bits_per_byte"] <= FIGURE
+    assert "srun" in run(clapas, "launch", "demo", "--site", "local", "--accept-unverified", "--dry-run", cwd=away)
     assert len(run(clapas, "generate", "model", "Le salarié a droit à", cwd=away)) > len("Le salarié a droit à\n")

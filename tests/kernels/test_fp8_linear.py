@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 torch's own name
 from torch.utils.checkpoint import checkpoint
 
-from clapas_kernels import AmaxHistory, LinearAmax, explain, fp8_linear, fp8_quantise, use
+from clapas_kernels import AmaxHistory, LinearAmax, explain, fp8_linear, fp8_quantise, fp8_quantise_both, use
 from clapas_kernels.fp8_formats import FNUZ, OCP, ROUNDOFF
 from clapas_kernels.fp8_linear import _Linear, _say_once, choose, product
 from clapas_kernels.proof.interpreter import repaired
@@ -113,11 +113,11 @@ def test_gradients_have_the_wider_format(
     made: list[torch.dtype] = []
 
     def watched(*arguments: Any) -> tuple[Tensor, ...]:
-        quantised = fp8_quantise(*arguments)
+        quantised = fp8_quantise_both(*arguments)
         made.append(quantised[0].dtype)
         return quantised
 
-    monkeypatch.setattr(fp8_linear_module, "fp8_quantise", watched)
+    monkeypatch.setattr(fp8_linear_module, "fp8_quantise_both", watched)
     with assume(TARGETS[target]):
         results()
     assert made == [formats[0], formats[0], formats[1]]

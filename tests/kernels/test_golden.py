@@ -22,8 +22,23 @@ def test_the_golden_file_holds_every_case_and_bears_out_every_claim() -> None:
     assert list(broken_claims(all_cases(), GOLDEN)) == []
 
 
-def test_the_first_case_of_each_operation_is_as_the_golden_file_says() -> None:
-    assert list(differences(GOLDEN, measured(quick_cases(), ["sm_90"]))) == []
+def test_nothing_spills_and_all_bulk_accesses_are_wide_but_for_one_store() -> None:
+    """Apart from what the cases claim. The store is in docs/kernels.md, by name."""
+    rows = [
+        (name, target, row["spilled"], row["wide"])
+        for name, parts in GOLDEN.items()
+        for target, kernels in parts["static"].items()
+        for row in kernels.values()
+    ]
+    assert [row for row in rows if row[2]] == []
+    narrow = {(name.split()[0], target) for name, target, _, wide in rows if wide < 1}
+    assert narrow == {("orthogonalise", "gfx90a"), ("orthogonalise", "gfx942")}
+
+
+def test_three_operations_are_as_the_golden_file_says() -> None:
+    cases = [case for case in quick_cases() if case.name.split()[0] in ("add_rms_norm", "rope", "swiglu")]
+    assert len(cases) >= 3
+    assert list(differences(GOLDEN, measured(cases, ["sm_90"]))) == []
 
 
 @pytest.mark.slow

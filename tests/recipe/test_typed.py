@@ -161,3 +161,28 @@ def test_where_a_recipe_was_read_does_not_make_it_another(tmp_path: Path) -> Non
     in_memory = Recipe.model_validate(recipe.model_dump())
     assert read_recipe(path) == recipe == in_memory
     assert in_memory.place("precision") == "recipe test"
+
+
+def test_numbers_over_a_list_of_sections_change_these_items(tmp_path: Path) -> None:
+    """In a child and on the command line; what is not named stays. A mistake is told where it was made."""
+    write(tmp_path / "base.yaml", "name: base\nsources: [{lr: 1, betas: [0.1, 0.2]}, {lr: 2}]\n")
+    child = write(tmp_path / "a.yaml", "extends: base\nsources:\n  1: {lr: 3}\n")
+    sources = read_typed(child, Run, ["sources.0.lr=4"]).sources
+    assert [source.lr for source in sources] == [4, 3]
+    assert sources[0].betas == (0.1, 0.2)
+    assert "command line: sources[1].lr: found 'x'" in error_of(child, "sources.1.lr=x")
+    assert "sources has no parts" in error_of(child, "sources.2.lr=1")
+    write(child, "extends: base\nsources:\n  1: {lrr: 3}\n")
+    assert "a.yaml:3: sources[1].lrr: unknown key; did you mean sources.lr?" in error_of(child)
+
+
+def test_a_file_of_overrides_lies_over_the_recipe(tmp_path: Path) -> None:
+    """Merged as a child is; what follows it on the command line counts more."""
+    path = write(tmp_path / "a.yaml", "name: x\nsteps: 5\noptimizer: {lr: 1, betas: [0.1, 0.2]}\n")
+    over = write(tmp_path / "over.yaml", "steps: 6\noptimizer: {lr: 2}\n")
+    run = read_typed(path, Run, [str(over), "steps=7"])
+    assert (run.steps, run.optimizer.lr, run.optimizer.betas) == (7, 2, (0.1, 0.2))
+    assert read_typed(path, Run, ["steps=7", str(over)]).steps == 6
+    write(over, "steps: none\n")
+    assert "over.yaml:1: steps: found 'none'" in error_of(path, str(over))
+    assert "nobody.yaml: no such file" in error_of(path, "nobody.yaml")

@@ -6,41 +6,35 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from .lab import Lab
 
 LAB = Path(__file__).with_name("slurm_lab.sh")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "unshare")
 NAMESPACES = ("unshare", "--pid", "--fork", "--mount-proc", "--uts", "true")
 PORTS = range(10_000, 15_000, 10)
-"""For Slurm itself: below those that steps take (`clapas.engine.ranks.step_port`)."""
+"""For Slurm itself: below those that steps take (`clapas.engine.step_port`)."""
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Run a command in a folder, as on the login node of node1 and node2; the finished process, its output as text."""
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A real Slurm for this session's tests."""
     if reason := why_not():
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm")
-    environment = {**login_environment(), "SLURM_CONF": str(folder / "slurm.conf")}
-
-    def run(*command: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        words = list(map(str, command))
-        return subprocess.run(
-            words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
-
     pipe = subprocess.PIPE
     with subprocess.Popen([LAB, folder, str(free_port())], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as lab:
         assert lab.stdout is not None
         assert lab.stderr is not None
         if lab.stdout.readline() != "ready\n":
             pytest.fail(f"Slurm did not start: {lab.stderr.read()}")
-        yield run
+        yield Lab(folder, lab)
 
 
 def why_not() -> str | None:
@@ -52,12 +46,6 @@ def why_not() -> str | None:
     if subprocess.run(NAMESPACES, capture_output=True, check=False).returncode != 0:
         return "needs namespaces, which this container forbids: a host name for each virtual node"
     return None
-
-
-def login_environment() -> dict[str, str]:
-    """This environment without what a launcher or another Slurm put there."""
-    launcher = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CLAPAS_RENDEZVOUS")
-    return {name: value for name, value in os.environ.items() if name not in launcher and "SLURM" not in name}
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clapas.checkpoint.reader import committed_checkpoints
+from clapas.checkpoint.committed import committed_checkpoints
 from clapas.loader.plan import DataPlan
 from clapas.recipe.recipe import read_recipe
 from commands import Clapas, clapas_environment

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
+from clapas.checkpoint.committed import committed_checkpoints
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines, read_ledger, sum_ledger
 from clapas.loader.loader import Loader
 from clapas.recipe.recipe import read_recipe

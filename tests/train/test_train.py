@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, find_checkpoint
+from clapas.checkpoint.committed import committed_checkpoints
+from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines, read_ledger, sum_ledger
-from commands import Clapas, clapas_environment
+from commands import Clapas, clapas_environment, python
 
 SMALL = (
     "train.steps=6",
@@ -243,7 +244,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 ) -> None:
     """Exit 75 after an agreed stop of both ranks; then the run ends with the losses of an undisturbed one."""
     overrides = (f"data.path={test_data}", "run_dir=run", *SMALL, "train.steps=200", "checkpoint.every=1000")
-    command = [sys.executable, "-m", "clapas", "train", "test", *overrides, "--nproc", "2"]
+    command = [python(), "-m", "clapas", "train", "test", *overrides, "--nproc", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, env=clapas_environment(), stderr=subprocess.PIPE, text=True)
     wait_for_step(tmp_path / "run", process)
     process.send_signal(number)

@@ -62,7 +62,7 @@ class Case:
     make: the inputs and the launch, made anew at each call.
     ratio_at_most: modelled DRAM bytes over `minimal_bytes`.
     occupancy_at_least: the share of a multiprocessor's threads that can be resident, of every kernel on every target.
-    wide_at_least: the share of a lane's bytes that accesses of 128 bits move, of every kernel on every target.
+    wide_at_least: the share of bulk accesses' bytes that 128 bits wide ones move, of every kernel on every target.
     multiprocessors: how many the launch is to see in the interpreter; None: as many as the target has.
     targets: names of those that have the operation.
     """
@@ -93,7 +93,7 @@ def case(
     shapes: Sequence[dict[str, int]],
     ratio_at_most: float,
     occupancy_at_least: float = 0.0,
-    wide_at_least: float = 0.0,
+    wide_at_least: float = 1.0,
     multiprocessors: int | None = None,
     targets: Sequence[str] = tuple(TARGETS),
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:

@@ -8,6 +8,8 @@ mistakes or invent them. Within `repaired()`:
   lose the carry, read NaN as a number);
 - arithmetic, comparisons, dot products, reductions and scans of bf16 compute in fp32 and round once (shipped: they work
   on the raw 16 bits);
+- a comparison is a bool (shipped: it says that it is of what was compared, and a scalar one that meets a block becomes
+  int32, which is no mask);
 - a float argument is an fp32 scalar (shipped: a Python float, without `.to`);
 - the variable of `range` and `tl.range` is an int32 scalar, or int64 where a bound is (shipped: a Python integer, in
   which no product ever overflows);
@@ -277,10 +279,11 @@ def _bf16_arithmetic() -> dict[str, Any]:
     )
 
     def binary_op(self: Builder, lhs: Handle, rhs: Handle, op: Any) -> Handle:
-        if not _is_bf16(lhs) or op in _BITWISE:
-            return binary(self, lhs, rhs, op)
-        result = binary(self, _widened(lhs), _widened(rhs), op)
-        return result if result.data.dtype == np.bool_ else _rounded(result.data)
+        is_of_numbers = _is_bf16(lhs) and op not in _BITWISE
+        result = binary(self, _widened(lhs), _widened(rhs), op) if is_of_numbers else binary(self, lhs, rhs, op)
+        if result.data.dtype == np.bool_:
+            return Handle(result.data, tl.int1)
+        return _rounded(result.data) if is_of_numbers else result
 
     def unary_op(self: Builder, arg: Handle, op: Any) -> Handle:
         return _rounded(op(fp32_from_bf16(arg.data))) if _is_bf16(arg) else unary(self, arg, op)

@@ -28,12 +28,11 @@ from triton.compiler import ASTSource
 from triton.compiler.compiler import make_backend
 from triton.runtime.jit import JITFunction, create_function_from_signature
 
+from clapas_kernels.proof.bulk import Accesses, wide_share
 from clapas_kernels.proof.interpreter import check_triton, replaced
 from clapas_kernels.target import Target, assume
 
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
-WIDEST = 128
-"""Bits of the widest access of one lane: NVIDIA's .128, AMD's dwordx4."""
 
 
 class CompilingError(RuntimeError):
@@ -56,7 +55,8 @@ class Compiled:
 
     registers: 32-bit ones of a thread. spilled: bytes of a thread that went to memory for want of registers.
     shared: bytes of a program. accesses: how many instructions of each kind and width in bits, as "load 128".
-    wide: the share of a lane's bytes that accesses of 128 bits move, each instruction counted once.
+    wide: of the bytes of a lane's bulk accesses, the share that those of 128 bits move (`bulk.py`), each instruction
+    counted once.
     occupancy: the share of a multiprocessor's threads that can be resident; programs: how many programs those are.
     """
 
@@ -114,7 +114,6 @@ def compiled(launch: CapturedLaunch) -> Compiled:
     registers, spilled, shared, accesses = read(binary)
     warps = binary.metadata.num_warps
     programs = _LIMITS[launch.target.name].programs(registers, shared, warps)
-    moved = {width: sum(n * width // 8 for (_, w), n in accesses.items() if w == width) for _, width in accesses}
     return Compiled(
         kernel=launch.kernel,
         target=launch.target.name,
@@ -123,15 +122,13 @@ def compiled(launch: CapturedLaunch) -> Compiled:
         spilled=spilled,
         shared=shared,
         accesses={f"{kind} {width}": count for (kind, width), count in sorted(accesses.items())},
-        wide=moved.get(WIDEST, 0) / total if (total := sum(moved.values())) else 1.0,
+        wide=wide_share(binary.asm["ttgir"], accesses, warps * launch.target.warp_size, launch.target.backend == "hip"),
         occupancy=programs * warps / _LIMITS[launch.target.name].warps,
         programs=programs,
     )
 
 
 # The machine code
-
-Accesses = Counter[tuple[str, int]]
 
 
 def _tool(name: str, *arguments: str) -> str:

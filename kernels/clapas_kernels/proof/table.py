@@ -63,7 +63,7 @@ def _complaints(case: Case, row: dict[str, Any]) -> Iterator[str]:
     if row["occupancy"] < case.occupancy_at_least:
         yield f"reaches {row['occupancy']:.0%} occupancy; at least {case.occupancy_at_least:.0%}"
     if row["wide"] < case.wide_at_least:
-        share = f"{row['wide']:.0%} of its bytes 128 bits wide ({row['accesses']})"
+        share = f"{row['wide']:.0%} of its bulk bytes 128 bits wide ({row['accesses']})"
         yield f"moves {share}; at least {case.wide_at_least:.0%}"
 
 

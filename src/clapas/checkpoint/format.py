@@ -13,7 +13,6 @@ Names are Hugging Face's. There is no pickle. Version 1 knew no `part`; it is re
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,13 +26,11 @@ FORMAT = "clapas-checkpoint"
 VERSION = 2
 READABLE = (1, 2)
 MANIFEST = "manifest.json"
-COMMITTED = "COMMITTED"
 MASTER = "master"
 AVERAGE = "average"
 """The state that holds averaged weights, where a run keeps an average: what evaluation and export take."""
 Weights = Literal["raw", "average"]
 """Which weights of a checkpoint: those that train, or their average."""
-FOLDER = re.compile(r"step-(\d{8,})")
 
 DTYPES = {
     "F64": torch.float64,

@@ -6,15 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from clapas.checkpoint.format import COMMITTED, MANIFEST
-from clapas.checkpoint.reader import (
-    CheckpointReader,
-    DamagedCheckpointError,
-    committed_checkpoints,
-    no_checkpoint,
-    open_checkpoint,
-    step_of,
-)
+from clapas.checkpoint.committed import COMMITTED, committed_checkpoints, step_of
+from clapas.checkpoint.format import MANIFEST
+from clapas.checkpoint.reader import CheckpointReader, DamagedCheckpointError, no_checkpoint, open_checkpoint
 from clapas.recipe.errors import ClapasError
 
 

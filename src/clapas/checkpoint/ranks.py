@@ -30,6 +30,10 @@ class Ranks(Place, Protocol):
         """Whether all of them bring True."""
         ...
 
+    def broadcast(self, text: str | None) -> str | None:
+        """The first one's text, told to all."""
+        ...
+
 
 class Alone:
     """One process for itself."""
@@ -43,3 +47,7 @@ class Alone:
     def all(self, flag: bool) -> bool:
         """Its own."""
         return flag
+
+    def broadcast(self, text: str | None) -> str | None:
+        """Its own."""
+        return text

@@ -12,11 +12,10 @@ import pydantic
 import torch
 
 from clapas.checkpoint.background import Background
+from clapas.checkpoint.committed import COMMITTED, committed_checkpoints
 from clapas.checkpoint.format import (
     AVERAGE,
-    COMMITTED,
     DTYPES,
-    FOLDER,
     FORMAT,
     MANIFEST,
     MASTER,
@@ -40,20 +39,23 @@ class DamagedCheckpointError(ClapasError):
 class CheckpointReader:
     """A committed checkpoint, verified when opened.
 
-    verify: also every byte against its hash; False leaves that to `check_hashes`. Raises DamagedCheckpointError, naming
-    the file, where a size or a hash differs from what was committed.
+    verify: also every byte against its hash; False leaves that to `check_hashes`. manifest: the folder's, where it was
+    read already: then nothing is checked here. Raises DamagedCheckpointError, naming the file, where a size or a hash
+    differs from what was committed.
     """
 
-    def __init__(self, folder: Path, verify: bool = True) -> None:
+    def __init__(self, folder: Path, verify: bool = True, manifest: CheckpointManifest | None = None) -> None:
         self.folder = folder
-        self.manifest = _read_manifest(folder)
-        self._check_sizes()
-        if verify:
-            self.check_hashes()
+        self.manifest = manifest or _parse_manifest(_manifest_text(folder), folder)
+        if manifest is None:
+            self.check_sizes()
+            if verify:
+                self.check_hashes()
         self._open: dict[str, TensorFile] = {}
 
-    def _check_sizes(self) -> None:
-        for file in self.manifest.files:
+    def check_sizes(self, share: int = 0, shares: int = 1) -> None:
+        """That every `shares`-th file from number `share` on is there, in its size. Raises DamagedCheckpointError."""
+        for file in self.manifest.files[share::shares]:
             path = self.folder / file.name
             size = path.stat().st_size if path.is_file() else None
             if size is None:
@@ -155,13 +157,18 @@ def verified_meanwhile(reader: CheckpointReader) -> Iterator[None]:
             raise DamagedCheckpointError(verification.error)
 
 
-def _read_manifest(folder: Path) -> CheckpointManifest:
+def _manifest_text(folder: Path) -> str:
+    """What the manifest says, if it is as it was sealed."""
     seal, path = folder / COMMITTED, folder / MANIFEST
     if not seal.is_file() or not path.is_file():
         raise DamagedCheckpointError("not a committed checkpoint", where=folder, wanted=f"{MANIFEST} and {COMMITTED}")
     if file_hash(path) != seal.read_text().strip():
         raise DamagedCheckpointError("altered: its SHA-256 is not the one in COMMITTED", where=path)
-    content = orjson.loads(path.read_bytes())
+    return path.read_text()
+
+
+def _parse_manifest(text: str, folder: Path) -> CheckpointManifest:
+    content, path = orjson.loads(text), folder / MANIFEST
     if content.get("format") != FORMAT or content.get("version") not in READABLE:
         found = f"{content.get('format')} version {content.get('version')}"
         wanted = f"{FORMAT} version {' or '.join(map(str, READABLE))}"
@@ -170,19 +177,6 @@ def _read_manifest(folder: Path) -> CheckpointManifest:
         return CheckpointManifest.model_validate(content)
     except pydantic.ValidationError as error:
         raise DamagedCheckpointError(f"not a manifest: {error.errors()[0]['msg']}", where=path) from None
-
-
-def committed_checkpoints(checkpoints: Path) -> list[Path]:
-    """A run's committed checkpoints, oldest first."""
-    if not checkpoints.is_dir():
-        return []
-    found = [path for path in checkpoints.iterdir() if FOLDER.fullmatch(path.name) and (path / COMMITTED).is_file()]
-    return sorted(found, key=step_of)
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step in a checkpoint folder's name."""
-    return int(checkpoint.name.removeprefix("step-"))
 
 
 def is_sound(checkpoint: Path) -> bool:
@@ -202,26 +196,48 @@ def open_newest_sound(
     ranks: those that open it together, each of which calls this.
     """
     damaged: list[DamagedCheckpointError] = []
-    for path in reversed(committed_checkpoints(checkpoints)):
+    together = ranks or Alone()
+    there = [path.name for path in committed_checkpoints(checkpoints)] if together.rank == 0 else []
+    names: list[str] = orjson.loads(together.broadcast(orjson.dumps(there).decode()) or "[]")
+    for name in reversed(names):
         try:
-            return open_together(path, ranks or Alone()), damaged
+            return open_together(checkpoints / name, together), damaged
         except DamagedCheckpointError as problem:
             damaged.append(problem)
     return None, damaged
 
 
 def open_together(checkpoint: Path, ranks: Ranks) -> CheckpointReader:
-    """A checkpoint that ranks share the verification of. Raises DamagedCheckpointError on all of them alike."""
-    reader, problem = None, None
+    """A checkpoint whose manifest the first rank reads for all, and whose files they share the verification of.
+
+    No rank looks at every file: 512 that do so at once are a quarter of a million questions to the file server. Raises
+    DamagedCheckpointError, and UserError for a foreign format, on all of them alike.
+    """
+    reader = CheckpointReader(checkpoint, manifest=_manifest_together(checkpoint, ranks))
+    problem = None
     try:
-        reader = CheckpointReader(checkpoint, verify=False)
+        reader.check_sizes(ranks.rank, ranks.size)
         reader.check_hashes(ranks.rank, ranks.size)
     except DamagedCheckpointError as found:
         problem = found
     error = ranks.agree_on_error(None if problem is None else str(problem))
-    if reader is None or error is not None:
-        raise problem or DamagedCheckpointError(error or "")  # or another rank's, in its words
+    if error is not None:
+        raise problem or DamagedCheckpointError(error)  # or another rank's, in its words
     return reader
+
+
+def _manifest_together(checkpoint: Path, ranks: Ranks) -> CheckpointManifest:
+    """The manifest as the first rank read it."""
+    text, problem = None, None
+    if ranks.rank == 0:
+        try:
+            text = _manifest_text(checkpoint)
+        except DamagedCheckpointError as found:
+            problem = found
+    error = ranks.agree_on_error(None if problem is None else str(problem))
+    if error is not None:
+        raise problem or DamagedCheckpointError(error)
+    return _parse_manifest(ranks.broadcast(text) or "", checkpoint)
 
 
 def open_checkpoint(run_or_checkpoint: Path) -> CheckpointReader:

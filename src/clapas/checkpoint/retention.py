@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from clapas.checkpoint.reader import committed_checkpoints, is_sound, step_of
+from clapas.checkpoint.committed import committed_checkpoints, step_of
+from clapas.checkpoint.reader import is_sound
 
 
 def retain(checkpoints: Path, keep: int, keep_every: int | None = None) -> list[Path]:

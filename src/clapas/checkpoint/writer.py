@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from clapas.checkpoint.committed import COMMITTED
 from clapas.checkpoint.format import (
-    COMMITTED,
     DTYPE_NAMES,
     MANIFEST,
     CheckpointManifest,

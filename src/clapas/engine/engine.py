@@ -160,6 +160,9 @@ class Engine:
 def import_deepspeed() -> Any:
     """DeepSpeed, quiet, without its start-up builds (`shm_comm` takes 80-100 s and hangs on a stale lock).
 
+    Nor does it find out which of its operations could be built: for that every rank would start a compiler and a
+    linker, and load setuptools. It asks for one of them at start-up, and is told.
+
     Raises ClapasError where another release is installed than those that the checkpoint adapter was proven against.
     """
     found = importlib.metadata.version("deepspeed")
@@ -173,14 +176,14 @@ def import_deepspeed() -> Any:
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # names DeepSpeed still uses
     with contextlib.redirect_stdout(io.StringIO()):
         import deepspeed
+        import deepspeed.ops
         from deepspeed.accelerator import get_accelerator
-        from deepspeed.ops import __compatible_ops__
         from deepspeed.utils import logger
     logger.setLevel(level)
     if not torch.cuda.is_available():
         accelerator: Any = get_accelerator()
         accelerator.is_fp16_supported = lambda: True  # it asks whether a CPU is fast in it; torch computes it
-    __compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.ops.__dict__["__compatible_ops__"] = {"deepspeed_shm_comm": False}
     _import_muon_uncompiled()
     return deepspeed
 

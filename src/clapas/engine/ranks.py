@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,17 +28,12 @@ from torch._C._distributed_c10d import (  # documented as torch.distributed.*, w
 
 from clapas.engine.flight_recorder import record_collectives
 from clapas.engine.layout import Layout, Place
+from clapas.engine.step_port import step_port
 from clapas.recipe.errors import ClapasError, UserError
 
 RENDEZVOUS_SECONDS = 300  # a slow file system can delay a rank's imports by minutes
 GLOO_CHECKS = 2_000  # 4 seconds at the least
 PATIENCE_DAYS = 7  # no limit at all cannot be said to NCCL
-FIRST_PORT = 15_000
-"""The lowest port of a Slurm step's; the highest lies under 32768, where Linux takes ports for outgoing connections."""
-PORTS = 16_993
-"""How many there are: a prime, so that jobs spread over all of them."""
-STEPS_APART = 64
-"""Ports between one job and the next, so that a job's steps do not meet its neighbours'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +169,12 @@ def start_ranks() -> Ranks:
 
 
 def stop_ranks() -> None:
-    """Leave the process group."""
+    """Leave the process group. DeepSpeed forgets its own, so that this process may train again."""
     if dist.is_initialized():
         with contextlib.suppress(RuntimeError):  # a peer that is gone cannot say goodbye
-            dist.destroy_process_group()
+            comm = sys.modules.get("deepspeed.comm")
+            leave = comm.destroy_process_group if comm and comm.is_initialized() else dist.destroy_process_group
+            leave()
         _await_gloo()
 
 
@@ -262,11 +260,6 @@ def slurm_store(rank: int, size: int) -> Store:
             way_out="`export MASTER_PORT=…` with another one, before srun",
         ) from error
     return PrefixStore(f"{job}.{step}", store)
-
-
-def step_port(job: int, step: int) -> int:
-    """A port for a Slurm step: its own among the steps of this job and of the jobs around it."""
-    return FIRST_PORT + (STEPS_APART * job + step) % PORTS
 
 
 def first_host(node_list: str) -> str:

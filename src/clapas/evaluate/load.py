@@ -12,7 +12,8 @@ import pydantic
 import torch
 from tokenizers import Tokenizer
 
-from clapas.checkpoint.format import COMMITTED, FOLDER, Weights
+from clapas.checkpoint.committed import COMMITTED, FOLDER
+from clapas.checkpoint.format import Weights
 from clapas.checkpoint.reader import CheckpointReader, open_checkpoint
 from clapas.model.build import empty_model
 from clapas.model.config import ModelConfig

@@ -198,10 +198,12 @@ def run_layer(layer: nn.Module, x_BSE: Tensor, context: Context) -> tuple[Tensor
 class Head(nn.Linear):
     """Hidden states to logits; or, given targets, straight to their losses, without holding the logits."""
 
-    def forward(self, x_BSE: Tensor, targets_BS: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride] nn.Linear takes one
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride] nn.Linear takes one
+        self, x_BSE: Tensor, targets_BS: Tensor | None = None, z_loss: float = 0.0
+    ) -> Tensor | tuple[Tensor, Tensor]:
         if targets_BS is None:
             return F.linear(x_BSE, self.weight)
-        loss, losses_BS = linear_cross_entropy(x_BSE, self.weight, targets_BS)
+        loss, losses_BS = linear_cross_entropy(x_BSE, self.weight, targets_BS, z_loss)
         return loss, losses_BS.sum(-1)
 
 
@@ -229,12 +231,14 @@ class CausalLM(nn.Module):
         targets_BS: Tensor | None = None,
         last_only: bool = False,
         document_starts: Tensor | None = None,
+        z_loss: float = 0.0,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The logits (B, S, V); or, where targets are given, what training minimises and each sample's loss, in nats.
 
         The objective is a scalar: the sum of the targets' cross-entropies, and of the experts' balance terms where
         there are experts. The losses, (B,), are each sample's cross-entropies and carry no gradient. Both are fp32 sums
         over targets: the caller divides.
+        z_loss: how much of (log sum exp)^2 of a target's logits is added to the objective, and to the losses not.
 
         positions_BS: by default 0, 1, 2, … after what the cache holds.
         document_ids_BS: tokens attend within their document only; by default all are of one, number 0. Where ranks
@@ -252,7 +256,7 @@ class CausalLM(nn.Module):
             cache.length += tokens_BS.shape[1]
         if targets_BS is None:
             return self.lm_head(x_BSE[:, -1:] if last_only else x_BSE)
-        loss, losses_B = self.lm_head(x_BSE, targets_BS)
+        loss, losses_B = self.lm_head(x_BSE, targets_BS, z_loss)
         return loss if balance is None else loss + balance, losses_B
 
     def _context(

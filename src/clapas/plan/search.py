@@ -17,6 +17,8 @@ from clapas.plan.speed import StepTime, step_time
 
 TENSOR = (1, 2, 4, 8)
 SEQUENCE = (1, 2, 4, 8)
+AS_FAST = 0.98
+"""Share of a speed that is no worse: the plan's own error is several times as large."""
 LONG_SEQUENCE = 16_384
 """Tokens from which on sequence ranks are tried."""
 LARGEST_MICRO_BATCH = 64
@@ -72,8 +74,15 @@ def search(shape: Shape, own: Setup, global_batch: int, device: Device, node_gbi
             found.append(Candidate(kind, None, None, reason))
             continue
         do = [one for one in tried if one.problem is None]
-        found.append(max(do, key=lambda one: one.tokens_per_second_per_gpu) if do else tried[0])
+        found.append(_best(do) if do else tried[0])
     return sorted(found, key=lambda one: (one.problem is not None, -one.tokens_per_second_per_gpu))
+
+
+def _best(sizes: list[Candidate]) -> Candidate:
+    """The fastest, or a larger micro-batch as fast: a plan does not count what starting many small kernels costs."""
+    fastest = max(one.tokens_per_second_per_gpu for one in sizes)
+    as_fast = [one for one in sizes if one.tokens_per_second_per_gpu >= AS_FAST * fastest]
+    return max(as_fast, key=lambda one: one.setup.micro_batch)
 
 
 def _kinds(shape: Shape, own: Setup) -> Iterator[Setup]:

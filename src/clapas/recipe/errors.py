@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clapas.recipe.secrets import hide
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -16,7 +18,10 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 
 class ClapasError(Exception):
-    """Something outside the user's input failed (a full disk, a dead rank). Nothing is lost; exit 1."""
+    """Something outside the user's input failed (a full disk, a dead rank). Nothing is lost; exit 1.
+
+    No message shows a secret (see `recipe.secrets`): it goes into the ledger and the job's log.
+    """
 
     exit_code = EXIT_FAILED
 
@@ -29,7 +34,7 @@ class ClapasError(Exception):
         wanted: str | None = None,
         way_out: str | None = None,
     ) -> None:
-        self.what = what
+        self.what = hide(what)
         self.where = None if where is None else str(where)
         self.found = found
         self.wanted = wanted
@@ -43,7 +48,7 @@ class ClapasError(Exception):
         for label, value in (("found", self.found), ("wanted", self.wanted), ("way out", self.way_out)):
             if value is not None:
                 lines.append(f"  {label + ':':9}{value}")
-        return "\n".join(lines)
+        return hide("\n".join(lines))
 
 
 class UserError(ClapasError):

@@ -20,8 +20,10 @@ from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
 from clapas.recipe.courses import Course, courses_of
+from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.phases import Phases, phases_of
+from clapas.recipe.secrets import secret_keys
 from clapas.recipe.shipped import find_shipped
 from clapas.recipe.typed import TypedFile, read_typed
 from clapas.train.config import (
@@ -169,6 +171,8 @@ class Recipe(TypedFile):
             changes["stages"] = [s.model_dump(mode="json", exclude={"name", "micro_batch_size"}) for s in self.stages]
         if self.train.freeze:
             changes["freeze"] = list(self.train.freeze)
+        if self.train.z_loss:
+            changes["z_loss"] = self.train.z_loss
         if self.branch is not None:
             changes["branch"] = {"seal": self.branch.seal}
         return {
@@ -197,5 +201,13 @@ class Recipe(TypedFile):
 
 
 def read_recipe(name_or_path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
-    """A recipe by path, or by the name of a shipped one. Raises UserError that names every mistake."""
-    return read_typed(find_shipped(name_or_path, "recipes"), Recipe, overrides)
+    """A recipe by path, or by the name of a shipped one. Raises UserError that names every mistake, or a secret."""
+    recipe = read_typed(find_shipped(name_or_path, "recipes"), Recipe, overrides)
+    for key, kind in secret_keys(recipe.model_dump(mode="json")).items():
+        raise UserError(
+            f"{key}: a secret, which the run's folder, its card and W&B would show",
+            where=recipe.place(key),
+            found=kind,
+            way_out="leave it in the environment, where the libraries look for it, and take it out of the recipe",
+        )
+    return recipe

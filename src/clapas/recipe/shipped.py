@@ -17,9 +17,15 @@ def shipped_folder(kind: str) -> Path:
 
 
 def shipped_names(kind: str) -> list[str]:
-    """The names of what ships, as a command takes them."""
+    """The names of what ships, as a command takes them. Files that begin with `_` are parts of others."""
     folder = shipped_folder(kind)
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    paths = (path for path in folder.rglob("*.yaml") if not path.name.startswith("_"))
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in paths)
+
+
+def names_a_file(word: str) -> bool:
+    """Whether a word of the command line is a YAML file rather than `key=value`."""
+    return word.endswith((".yaml", ".yml")) and "=" not in word
 
 
 def find_shipped(name_or_path: str | Path, kind: str) -> Path:

@@ -18,7 +18,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from clapas.recipe.errors import UserError
-from clapas.recipe.shipped import find_shipped
+from clapas.recipe.shipped import find_shipped, names_a_file
 from clapas.recipe.yaml_lines import Document, KeyPath, dotted, key_path, parse_scalar, read_document
 
 
@@ -56,13 +56,17 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_typed(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
-    """Read `path` as `model`: parents first (`extends:`), then the file, then `key.sub=value` overrides.
+    """Read `path` as `model`: parents first (`extends:`), then the file, then overrides in their order.
 
+    overrides: `key.sub=value`, or a file of them: a path, or a shipped recipe's name with `.yaml`.
     Raises UserError that names every mistake at once.
     """
     document = read_with_parents(path, model)
     for override in overrides:
-        _apply_override(document, override)
+        if names_a_file(override):
+            document = _lay_over(document, read_document(find_shipped(override, "recipes")), model)
+        else:
+            _apply_override(document, override)
     return check(document, model, where=path)
 
 
@@ -87,25 +91,54 @@ def read_with_parents(path: Path, model: type[BaseModel], seen: tuple[Path, ...]
         except UserError as error:
             what = f"extends: no such file: {parent_path}"
             raise UserError(what, where=place, wanted=error.wanted, way_out=error.way_out) from None
-    parent = read_with_parents(parent_path, model, (*seen, path.resolve()))
-    return Document(_merge(parent.values, document.values, model), {**parent.places, **document.places})
+    return _lay_over(read_with_parents(parent_path, model, (*seen, path.resolve())), document, model)
+
+
+def _lay_over(below: Document, above: Document, model: type[BaseModel]) -> Document:
+    """A document's values over another's, and the places of both."""
+    values = _merge(below.values, above.values, model)
+    places = {_through_lists(path, values): place for path, place in above.places.items()}
+    return Document(values, {**below.places, **places})
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Sections key by key, and so mappings of named sections (a corpus's sources); plain values as a whole.
 
     A child's mixture takes the place of its parent's: merged, it would name sources that the child's data do not have.
+    A mapping of numbers over a list of sections (stages) changes these items and leaves the others.
     """
     merged = dict(below)
     for key, value in above.items():
         old, info = merged.get(key), model.model_fields.get(key)
         section = next(iter(models_in(info.annotation)), None) if info else None
-        if info and section and isinstance(old, dict) and isinstance(value, dict):
-            is_named = get_origin(info.annotation) is dict
-            merged[key] = _merge_named(old, value, section) if is_named else _merge(old, value, section)
-        else:
-            merged[key] = value
+        merged[key] = value
+        if info and section and isinstance(value, dict):
+            if isinstance(old, list) and all(_is_item(name, old) for name in value):
+                items = _merge_named({str(number): item for number, item in enumerate(old)}, value, section)
+                merged[key] = list(items.values())
+            elif isinstance(old, dict):
+                is_named = get_origin(info.annotation) is dict
+                merged[key] = _merge_named(old, value, section) if is_named else _merge(old, value, section)
     return merged
+
+
+def _is_item(name: str, items: list[Any]) -> bool:
+    """Whether a key is the number, from 0, of an item."""
+    return name.isdecimal() and int(name) < len(items)
+
+
+def _through_lists(path: KeyPath, values: Any) -> KeyPath:
+    """A path whose parts inside lists are numbers: `("stages", "0")` as `("stages", 0)`."""
+    parts: list[str | int] = []
+    for part in path:
+        if isinstance(values, list):
+            if isinstance(part, str) and _is_item(part, values):
+                part = int(part)
+            values = values[part] if isinstance(part, int) else None
+        else:
+            values = values.get(part) if isinstance(values, dict) else None
+        parts.append(part)
+    return tuple(parts)
 
 
 def _merge_named(below: dict[str, Any], above: dict[str, Any], section: type[BaseModel]) -> dict[str, Any]:
@@ -124,13 +157,13 @@ def _apply_override(document: Document, override: str) -> None:
         raise UserError(
             f"not an override: {override!r}", where="command line", wanted="key.sub=value, as in optimizer.lr=3e-4"
         )
-    path: KeyPath = tuple(key.strip().split("."))
-    target = document.values
+    path = _through_lists(tuple(key.strip().split(".")), document.values)
+    target: Any = document.values
     for depth, part in enumerate(path[:-1]):
-        child = target.get(part)
+        child = target[part] if isinstance(part, int) else target.get(part)
         if child is None:
             child = target[part] = {}
-        if not isinstance(child, dict):
+        if not (isinstance(child, dict) or (isinstance(child, list) and isinstance(path[depth + 1], int))):
             raise UserError(f"{key}: {dotted(path[: depth + 1])} has no parts", where="command line", found=repr(child))
         target = child
     try:

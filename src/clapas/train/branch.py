@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clapas.checkpoint.format import COMMITTED
+from clapas.checkpoint.committed import COMMITTED, committed_checkpoints
 from clapas.checkpoint.ranks import Alone, Ranks
-from clapas.checkpoint.reader import CheckpointReader, committed_checkpoints, open_together
+from clapas.checkpoint.reader import CheckpointReader, open_together
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.run_folder import read_run_recipe

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from clapas.loader.config import Weight
 from clapas.recipe.typed import Section
@@ -45,6 +45,8 @@ class TrainConfig(Section):
     micro_batch_size: samples that one rank holds at once; by default its whole share of the global batch.
     threads: CPU threads of one rank; by default the machine's cores shared among its ranks.
     freeze: patterns of parameter names (`model.embed_tokens*`) that keep their initial values.
+    z_loss: weight of (log sum exp)^2 of each target's logits in what is minimised, which keeps logits from drifting;
+        1e-4 is usual (Chowdhery et al., 2022, PaLM), 0 for none. No loss that is logged or evaluated contains it.
     """
 
     also_called: ClassVar[dict[str, str]] = {
@@ -64,6 +66,7 @@ class TrainConfig(Section):
     micro_batch_size: PositiveInt | None = None
     threads: PositiveInt | None = None
     freeze: tuple[str, ...] = ()
+    z_loss: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
     def _micro_batches_divide(self) -> TrainConfig:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 
 from clapas.recipe.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED
 from clapas.train.stop import SIGNALS
@@ -23,23 +24,29 @@ POLL_SECONDS = 0.05
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
-def run_ranks(arguments: list[str], ranks: int, threads: int | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Where ranks meet that are not all on this machine. first_rank: of those here; world_size: all of them."""
+
+    host: str
+    port: int
+    first_rank: int
+    world_size: int
+
+
+def run_ranks(arguments: list[str], ranks: int, threads: int | None, meeting: Meeting | None = None) -> int:
     """Run `clapas ARGUMENTS` as `ranks` processes. Returns the exit code that they agreed on, or the first failure's.
 
-    threads: CPU threads of each; by default the machine's cores shared among them.
+    threads: CPU threads of each; by default the machine's cores shared among them. meeting: by default these are all.
     """
     threads = threads or max(1, len(os.sched_getaffinity(0)) // ranks)
     with tempfile.TemporaryDirectory(prefix="clapas-") as folder:
-        common = {
-            **os.environ,
-            "WORLD_SIZE": str(ranks),
-            "OMP_NUM_THREADS": str(threads),
-            "CLAPAS_RENDEZVOUS": f"file://{folder}/rendezvous",
-        }
+        common = {**os.environ, "OMP_NUM_THREADS": str(threads), **_place(meeting, ranks, folder)}
+        first_rank = meeting.first_rank if meeting else 0
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "clapas", *arguments],
-                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                env={**common, "RANK": str(first_rank + rank), "LOCAL_RANK": str(rank)},
                 start_new_session=True,  # a Ctrl-C reaches this process alone, which passes it on once
                 preexec_fn=_die_with_parent,
             )
@@ -52,6 +59,14 @@ def run_ranks(arguments: list[str], ranks: int, threads: int | None) -> int:
             _end(processes)
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def _place(meeting: Meeting | None, ranks: int, folder: str) -> dict[str, str]:
+    """The environment that all ranks share."""
+    if meeting is None:
+        return {"WORLD_SIZE": str(ranks), "CLAPAS_RENDEZVOUS": f"file://{folder}/rendezvous"}
+    port, size = str(meeting.port), str(meeting.world_size)
+    return {"WORLD_SIZE": size, "MASTER_ADDR": meeting.host, "MASTER_PORT": port}
 
 
 def _die_with_parent() -> None:
@@ -74,15 +89,15 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
         codes = [process.poll() for process in processes]
         first = first or [code for code in codes if code]
         if all(code is not None for code in codes):
-            return _exit_code(first)
+            return exit_code_of(first)
         if first and deadline is None:
             deadline = time.monotonic() + GRACE_SECONDS
         if deadline is not None and time.monotonic() > deadline:
-            return _exit_code(first)
+            return exit_code_of(first)
         time.sleep(POLL_SECONDS)
 
 
-def _exit_code(first: list[int]) -> int:
+def exit_code_of(first: list[int]) -> int:
     """One code for all: 0, or that of the ranks which failed first; 130 after Ctrl-C, 1 where a signal ended one."""
     if not first:
         return 0

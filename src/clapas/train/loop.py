@@ -17,6 +17,7 @@ from clapas.loader.loader import Batch, Loader
 from clapas.recipe.errors import EXIT_DONE, EXIT_RUN_ME_AGAIN, ClapasError, UserError
 from clapas.train.learning_rate import learning_rate
 from clapas.train.objective import Objective
+from clapas.train.peers import is_peer_gone, peer_gone
 from clapas.train.run import Run, Step
 from clapas.train.segments import go_back
 from clapas.train.spike_response import respond
@@ -48,6 +49,12 @@ def _run_segment(run: Run, objective: Objective, stop: StopRequest) -> Checkpoin
     except ClapasError as error:
         run.fail(error)
         raise
+    except RuntimeError as error:
+        if not is_peer_gone(error):
+            raise
+        failure = peer_gone(run.recipe.folder)
+        run.fail(failure)  # launchers wait for outcome.json: srun may never tell them
+        raise failure from None
     except KeyboardInterrupt:
         run.interrupted()
         raise

@@ -7,7 +7,6 @@ it, bit for bit, if the recipe is still the same run.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -26,21 +25,21 @@ from clapas.model.cpu import prepare_cpu
 from clapas.model.init import initialise
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
-from clapas.train.branch import with_seal
 from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.crash_loop import refuse_crash_loop
 from clapas.train.loop import run_loop
-from clapas.train.objective import Objective, language_modelling
+from clapas.train.objective import Objective, language_modelling, objective_of, refuse_z_loss
 from clapas.train.optimizers.build import build_optimizer
 from clapas.train.optimizers.muon import Muon
 from clapas.train.optimizers.mup import std_scale, width_ratio
 from clapas.train.optimizers.roles import parameter_roles
-from clapas.train.preflight import preflight
+from clapas.train.peers import is_peer_gone, peer_gone
 from clapas.train.run import Run
 from clapas.train.run_folder import RunFolder
 from clapas.train.segments import begin_segment
 from clapas.train.start import find_start
+from clapas.train.start_together import preflight_together
 from clapas.train.utilisation import device_peak
 
 
@@ -70,14 +69,16 @@ def train(
         if ranks.rank == 0:
             show_chosen_kernels()
         with ranks.said_once():
-            recipe = with_seal(recipe)
-            plan = preflight(recipe, ranks.size)
+            recipe, plan = preflight_together(recipe, ranks)
+            objective = objective_of(recipe, objective)
             ranks = ranks.arranged(layout_of(recipe, ranks.size))
             folder = _open_folder(recipe, ranks)
         try:
             with kernels(recipe.compute):
                 run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model, strict)
-                return EXIT_DONE if run is None else run_loop(run, objective)
+                code = EXIT_DONE if run is None else run_loop(run, objective)
+                ranks.all(True)  # srun ends the others once one has left with 75: not before rank 0 has written all
+                return code
         except ClapasError as error:
             if folder and not folder.has_ended:  # it failed before the run began
                 folder.ledger.append("failed", segment=folder.segment, error=str(error))
@@ -87,15 +88,11 @@ def train(
             if folder:
                 folder.close()
     except RuntimeError as error:
-        if not PEER_GONE.search(str(error)):
+        if not is_peer_gone(error):
             raise
-        raise ClapasError("another rank has ended; its own message says why", where=recipe.folder) from None
+        raise peer_gone(recipe.folder) from None
     finally:
         stop_ranks()
-
-
-PEER_GONE = re.compile(r"[Cc]onnection (closed|reset) by peer|Broken pipe")
-"""What gloo says to a rank whose peer is gone."""
 
 
 def _prepare(
@@ -150,6 +147,7 @@ def build_engine(
     seed_random_states(recipe.seed, 0, ranks.rank)
     model = build(recipe)
     with ranks.said_once():
+        refuse_z_loss(recipe, model)
         for callback in callbacks:
             callback.on_build(model)
     model.to(ranks.device)

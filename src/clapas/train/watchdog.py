@@ -148,6 +148,8 @@ class Watchdog:
         run = self._run
         ranks = [run.ranks.rank] if cause is None else list(cause.ranks)
         run.record("stalled", step=own.step, part=own.part, ranks=ranks, totals=run.totals())
+        if run.folder:
+            run.folder.end_segment(EXIT_FAILED, f"stalled at step {own.step}", run.step)
 
 
 class Signs:

@@ -39,6 +39,29 @@ def narrow(X, Y, stride, BLOCK: tl.constexpr):
 
 
 @jit
+def copy_beside_scalars(X, Y, LABEL, LOSS, BLOCK: tl.constexpr):
+    """A label, a weight of 2 bytes and a loss, which are as wide as they can be, beside a row."""
+    at = tl.arange(0, BLOCK)
+    label = tl.load(LABEL)
+    tl.store(Y + at, tl.load(X + at))
+    tl.store(LOSS, tl.load(X + label).to(tl.float32))
+
+
+@jit
+def narrow_beside_scalars(X, Y, WEIGHT, LOSS, stride, BLOCK: tl.constexpr):
+    """A row that is moved one element wide, one instruction a lane, beside a scalar of its width and another."""
+    at = tl.program_id(0) * stride + tl.arange(0, BLOCK)
+    tl.store(Y + at, tl.load(X + at))
+    tl.store(LOSS, tl.load(LOSS) * tl.load(WEIGHT))
+
+
+@jit
+def narrow_words_beside_scalars(X, Y, WEIGHT, LOSS, stride, BLOCK: tl.constexpr):
+    """The same; a name of its own."""
+    narrow_beside_scalars(X, Y, WEIGHT, LOSS, stride, BLOCK)
+
+
+@jit
 def hold_shared_memory(X, Y, N: tl.constexpr):
     row, column = tl.arange(0, N)[:, None], tl.arange(0, N)[None, :]
     x = tl.load(X + row * N + column)
@@ -56,6 +79,11 @@ def launch_all() -> None:
     lanes = target_of(x.device).warp_size
     copy[(1,)](x, y, SIZE, BLOCK=SIZE, num_warps=256 // lanes)
     narrow[(1,)](x, y, 514, BLOCK=512, num_warps=1)
+    loss, label = torch.empty(1), torch.empty(1, dtype=torch.int64)
+    copy_beside_scalars[(1,)](x, y, label, loss, BLOCK=SIZE, num_warps=256 // lanes)
+    narrow_beside_scalars[(1,)](x, y, y[1:], loss, 514, BLOCK=8 * lanes, num_warps=8)
+    halves = torch.empty(514 * lanes)
+    narrow_words_beside_scalars[(1,)](halves, halves, halves[1:], loss, 257, BLOCK=4 * lanes, num_warps=4)
     wide = torch.empty(512 * lanes)
     spill[(1,)](wide, wide, BLOCK=512 * lanes, num_warps=1)
     hold_shared_memory[(1,)](torch.empty(64, 64, dtype=torch.bfloat16), y, N=64, num_warps=4)

@@ -63,6 +63,12 @@ def binary(X, Z, Y, OP: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @jit
+def copy_where(X, Y, n, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(Y + at, tl.load(X + at, mask=(at < BLOCK // 2) & (n > 2), other=0.0), mask=at < BLOCK)
+
+
+@jit
 def negate(X, Y, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(Y + at, -tl.load(X + at))
@@ -210,6 +216,15 @@ def test_bf16_arithmetic_is_of_numbers(op: str, truth: Tensor) -> None:
         return y
 
     agrees_only_repaired(compute, truth)
+
+
+def test_a_comparison_of_scalars_is_a_mask() -> None:
+    def compute() -> Tensor:
+        y = torch.zeros(BLOCK)
+        copy_where[(1,)](NUMBERS, y, 3, BLOCK=BLOCK)
+        return y
+
+    agrees_only_repaired(compute, torch.where(torch.arange(BLOCK) < BLOCK // 2, NUMBERS, 0))
 
 
 def into(kernel: Any, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
@@ -363,16 +378,20 @@ def test_changed_internals_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         interpreter.check_triton()
 
 
-@pytest.mark.parametrize(
-    ("start", "message"),
-    [
-        ("", "The interpreter is off"),
-        ("import os, triton; os.environ['TRITON_INTERPRET'] = '1'; ", "came too late"),
-    ],
-)
-def test_a_process_that_does_not_interpret_is_told(start: str, message: str) -> None:
+def test_a_process_that_does_not_interpret_is_told() -> None:
+    """Where the variable is not set, and where it is set after triton is imported."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    code = f"{start}from clapas_kernels.proof import interpreter; interpreter.check_interpreting()"
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    assert message in run.stderr.splitlines()[-1]
+    code = """
+import os
+from clapas_kernels.proof import interpreter
+for value in "01":
+    os.environ["TRITON_INTERPRET"] = value
+    try:
+        interpreter.check_interpreting()
+    except interpreter.NotInterpretingError as error:
+        print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    off, late = run.stdout.splitlines()
+    assert off.startswith("The interpreter is off")
+    assert "came too late" in late

@@ -52,6 +52,18 @@ class TestOnEachTarget:
         assert set(row["accesses"]) == {"load 16", "store 16"}
         assert row["wide"] == 0
 
+    def test_scalars_are_not_bulk(self, measured: Any, target: str) -> None:
+        row = measured["copy_beside_scalars", target]
+        assert any(not access.endswith("128") for access in row["accesses"])
+        assert row["wide"] == 1
+
+    def test_narrow_accesses_do_not_hide_behind_scalars(self, measured: Any, target: str) -> None:
+        """A small access accounts for one instruction, and the row's is another; of 2 bytes and of 4, which AMD has
+        a scalar unit for."""
+        for row in (measured["narrow_beside_scalars", target], measured["narrow_words_beside_scalars", target]):
+            assert not any(access.endswith("128") for access in row["accesses"])
+            assert row["wide"] == 0
+
     def test_shared_memory_is_found(self, measured: Any, target: str) -> None:
         assert measured["hold_shared_memory", target]["shared"] >= 64 * 64 * 2
 

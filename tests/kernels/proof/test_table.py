@@ -15,6 +15,7 @@ import torch
 import triton.language as tl
 
 from clapas_kernels.language import jit
+from clapas_kernels.proof import __main__ as command
 from clapas_kernels.proof import cases
 from clapas_kernels.proof.cases import Case, Launch, case
 from clapas_kernels.proof.golden import differences
@@ -54,7 +55,7 @@ def test_a_sound_report_breaks_no_claim() -> None:
         ("traffic", {"fault": "RaceError: program 1"}, "RaceError: program 1"),
         ("static", {"spilled": 16}, "_kernel on sm_90 spills 16 bytes a thread"),
         ("static", {"occupancy": 0.25}, "_kernel on sm_90 reaches 25% occupancy; at least 50%"),
-        ("static", {"wide": 0.5}, "moves 50% of its bytes 128 bits wide"),
+        ("static", {"wide": 0.5}, "moves 50% of its bulk bytes 128 bits wide"),
     ],
 )
 def test_a_broken_claim_is_told(part: str, changed: dict[str, Any], complaint: str) -> None:
@@ -153,8 +154,8 @@ def test_a_process_that_fails_says_why() -> None:
 def test_without_triton_the_proof_says_what_it_needs(tmp_path: Path) -> None:
     (tmp_path / "triton.py").write_text("raise ImportError")
     path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    command = [sys.executable, "-m", "clapas_kernels.proof"]
-    run = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    arguments = [sys.executable, "-m", "clapas_kernels.proof"]
+    run = subprocess.run(arguments, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr.startswith("The proof needs triton 3.9")
 
@@ -173,11 +174,14 @@ def test_the_json_is_the_report_with_a_line_for_each_kernel() -> None:
         (["--golden", "nowhere.json"], "nowhere.json: [Errno 2] No such file"),
     ],
 )
-def test_wrong_arguments_are_told(arguments: list[str], message: str) -> None:
-    command = [sys.executable, "-m", "clapas_kernels.proof", *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 2
-    assert message in run.stderr
+def test_wrong_arguments_are_told(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["proof", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -189,8 +193,9 @@ def test_the_command_holds_its_figures_against_a_golden_file(moved: bool, tmp_pa
     file = tmp_path / "golden.json"
     file.write_text(json.dumps(golden))
     arguments = ["--operation", "rms_norm", "--target", "sm_90", "--golden", file]
-    command = [sys.executable, "-m", "clapas_kernels.proof", *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-m", "clapas_kernels.proof", *arguments], capture_output=True, text=True, check=False
+    )
     assert run.stdout.splitlines()[0].split()[:2] == ["case", "launches"]
     assert run.returncode == moved
     told = "rms_norm forward tokens=248,hidden=2048: dram is 1.0, was 0.9 (tolerance 0.005)"

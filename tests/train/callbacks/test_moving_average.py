@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from clapas.checkpoint.format import AVERAGE
 from clapas.checkpoint.reader import CheckpointReader
-from commands import Clapas, clapas_environment
+from commands import Clapas, clapas_environment, python
 
 FIRST_STEP_OVERFLOWS = """
 import sys
@@ -42,7 +41,7 @@ def checkpoint(run: Path, step: int) -> CheckpointReader:
 @pytest.mark.slow
 def test_a_first_step_that_fp16_skips_leaves_no_trace(test_data: Path, tmp_path: Path) -> None:
     """Step 1 overflows, step 2 is the first update: then the average is those weights, to the bit."""
-    command = [sys.executable, "-c", FIRST_STEP_OVERFLOWS, f"data.path={test_data}", "precision=fp16", *SMALL]
+    command = [python(), "-c", FIRST_STEP_OVERFLOWS, f"data.path={test_data}", "precision=fp16", *SMALL]
     result = subprocess.run(
         command, cwd=tmp_path, env=clapas_environment(), capture_output=True, text=True, check=False
     )

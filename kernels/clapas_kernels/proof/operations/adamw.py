@@ -26,19 +26,19 @@ def launch(elements: int, seed: int | None, *dtypes: torch.dtype) -> Launch:
     )
 
 
-@case("adamw_step", "fp32", SHAPE, 1.00, occupancy_at_least=0.5, wide_at_least=1.0)
+@case("adamw_step", "fp32", SHAPE, 1.00, occupancy_at_least=0.5)
 def fp32(elements: int) -> Launch:
     """Reads p, g, m, v, writes p, m, v, in fp32: 28 bytes an element. For 65,536: 1,835,008 bytes."""
     return launch(elements, None, FP32, FP32, FP32, FP32)
 
 
-@case("adamw_step", "bf16 parameters", SHAPE, 1.00, occupancy_at_least=0.375, wide_at_least=1.0)
+@case("adamw_step", "bf16 parameters", SHAPE, 1.00, occupancy_at_least=0.375)
 def bf16_parameters(elements: int) -> Launch:
     """Of p and g half of that: 22 bytes an element."""
     return launch(elements, 1234, BF16, BF16, FP32, FP32)
 
 
-@case("adamw_step", "bf16", SHAPE, 1.00, occupancy_at_least=0.375, wide_at_least=1.0)
+@case("adamw_step", "bf16", SHAPE, 1.00, occupancy_at_least=0.375)
 def bf16(elements: int) -> Launch:
     """14 bytes an element."""
     return launch(elements, 1234, BF16, BF16, BF16, BF16)

@@ -34,7 +34,6 @@ def backward_bytes(tokens: int, hidden: int, vocabulary: int, itemsize: int) -> 
     [{"rows": 4, "vocabulary": vocabulary} for vocabulary in VOCABULARIES],
     ratio_at_most=1.02,
     occupancy_at_least=0.5,
-    wide_at_least=0.7,
 )
 def losses(rows: int, vocabulary: int) -> Launch:
     """Reads the logits and overwrites them: 2 rows V elements; reads targets, writes losses and normalisers. At 4 rows
@@ -66,7 +65,7 @@ def forward(tokens: int, hidden: int, vocabulary: int, rows: int) -> Launch:
     )
 
 
-@case("linear_cross_entropy", "backward", [{"tokens": 256, "hidden": 64, "vocabulary": 2048}], 1.00, 0.5, 0.5)
+@case("linear_cross_entropy", "backward", [{"tokens": 256, "hidden": 64, "vocabulary": 2048}], 1.00, 0.5)
 def backward(tokens: int, hidden: int, vocabulary: int) -> Launch:
     """Reads d hidden in bf16 and d weight in fp32, and one number for each; writes both in bf16: 851,976 bytes."""
     factor = random(1, dtype=torch.float32)[0]

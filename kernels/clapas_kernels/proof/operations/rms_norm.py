@@ -13,14 +13,14 @@ BF16 = torch.bfloat16.itemsize
 EPS = 1e-6
 
 
-@case("rms_norm", "forward", [*SHAPES, NOT_OF_16], 1.00, occupancy_at_least=0.5, wide_at_least=0.85, multiprocessors=2)
+@case("rms_norm", "forward", [*SHAPES, NOT_OF_16], 1.00, occupancy_at_least=0.5, multiprocessors=2)
 def rms_norm_forward(tokens: int, hidden: int) -> Launch:
     """Reads x and weight, writes y: 2 T E + E elements. At T = 248, E = 2048: 2,035,712 bytes."""
     x, weight = random(tokens, hidden), random(hidden)
     return Launch(lambda: forward_triton(x, weight, EPS), (x, weight), (2 * tokens + 1) * hidden * BF16)
 
 
-@case("rms_norm", "backward", [*SHAPES, NOT_OF_16], 1.05, occupancy_at_least=0.5, wide_at_least=0.85, multiprocessors=2)
+@case("rms_norm", "backward", [*SHAPES, NOT_OF_16], 1.05, occupancy_at_least=0.5, multiprocessors=2)
 def rms_norm_backward(tokens: int, hidden: int) -> Launch:
     """Reads dy, x and weight, writes dx and dweight: 3 T E + 2 E elements; at T = 248, E = 2048: 3,055,616 bytes.
 
@@ -30,9 +30,7 @@ def rms_norm_backward(tokens: int, hidden: int) -> Launch:
     return Launch(lambda: backward_triton(grad, x, weight, EPS), (grad, x, weight), (3 * tokens + 2) * hidden * BF16)
 
 
-@case(
-    "add_rms_norm", "forward", [*SHAPES, NOT_OF_16], 1.00, occupancy_at_least=0.5, wide_at_least=0.85, multiprocessors=2
-)
+@case("add_rms_norm", "forward", [*SHAPES, NOT_OF_16], 1.00, occupancy_at_least=0.5, multiprocessors=2)
 def add_rms_norm_forward(tokens: int, hidden: int) -> Launch:
     """Reads x, residual and weight, writes y and s: 4 T E + E elements."""
     x, residual, weight = random(tokens, hidden), random(tokens, hidden), random(hidden)
@@ -47,7 +45,6 @@ def add_rms_norm_forward(tokens: int, hidden: int) -> Launch:
     [*SHAPES, NOT_OF_16],
     1.05,
     occupancy_at_least=0.5,
-    wide_at_least=0.85,
     multiprocessors=2,
 )
 def add_rms_norm_backward(tokens: int, hidden: int) -> Launch:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from clapas.train.run import Run
 
 
+QUIET = {"x_disable_meta": True, "disable_git": True, "save_code": False, "console": "off"}
+"""What W&B would collect unasked: every SLURM_… variable, with SLURM_JWT a token; the command line, the address of the
+git remote, what the terminal shows. environment.json and the recipe say what a run was, and hold no secret."""
+
+
 class WandbLogger(Callback):
     """Weights & Biases, offline unless asked: `wandb sync RUN/wandb/…` sends it later. Rank 0 only."""
 
@@ -41,6 +46,7 @@ class WandbLogger(Callback):
                 resume="allow" if self._mode == "online" else None,
                 dir=str(run.recipe.folder),
                 config=run.recipe.model_dump(mode="json"),
+                settings=wandb.Settings(**QUIET),
             )
 
     def on_log(self, run: Run, row: dict[str, Any]) -> None:

@@ -1,0 +1,198 @@
+"""What a job asks of Slurm: derived from a recipe, a site and what the user chose, and checked before it is submitted.
+
+A machine refuses a job in its own words, sometimes only after a night in the queue. What the site's file knows is said
+here, in one message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from clapas.plan.hardware import peak_flops
+from clapas.plan.site import Account, Partition, Qos, Site
+from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import Recipe
+
+HOUR = 3600
+WALL = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)")
+CPU = "CPU"
+"""What the hardware sheet calls a node without accelerators."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the command line said. None: what the site's file says first.
+
+    partition: the site's name for a kind of node. wall: as Slurm writes it, `20:00:00`. chain: jobs, one after another.
+    retries: failures after which nothing is tried any more.
+    """
+
+    nodes: int
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    wall: str | None = None
+    chain: int | None = None
+    retries: int = 5
+    accept_unverified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is submitted. wall_seconds: None where neither user nor site says one: Slurm's own default.
+
+    lead_seconds: how long before the wall the ranks are told. points: runs of a sweep; 1: no sweep.
+    """
+
+    name: str
+    site: Site
+    kind: str
+    partition: Partition
+    account: str | None
+    qos: Qos | None
+    nodes: int
+    wall_seconds: int | None
+    lead_seconds: int
+    chain: int | None
+    retries: int
+    points: int = 1
+
+    @property
+    def ranks(self) -> int:
+        """Of one run."""
+        return self.nodes * self.partition.gpus_per_node
+
+    @property
+    def may_requeue(self) -> bool:
+        """Whether the job may requeue itself."""
+        return self.site.requeue
+
+
+def kind_of(site: Site, choices: Choices) -> str:
+    """The name of the site's partition that is meant."""
+    site.partition(choices.partition)  # raises where there is none
+    return choices.partition or site.default_partition or next(iter(site.partitions))
+
+
+def check_facts(site: Site, kind: str, qos: Qos | None, accepted: bool) -> None:
+    """Raise UserError where the job would stand on facts of the site that nobody has read at its own pages."""
+    matter = {"account", f"partitions.{kind}", "environment"}
+    if qos is not None:
+        matter.add(f"partitions.{kind}.qos.{site.partitions[kind].qos.index(qos)}")
+    doubtful = [key for key in site.unverified() if key in matter]
+    if doubtful and not accepted:
+        raise UserError(
+            f"facts about {site.title} that this job stands on are not verified",
+            where=site.place("name"),
+            found=", ".join(doubtful),
+            wanted="`verified:` with the day and the page on which somebody read them",
+            way_out="read the job with --dry-run; then --accept-unverified, or a copy of the file with verified facts",
+        )
+
+
+def check_precision(recipe: Recipe, partition: Partition) -> None:
+    """Raise UserError where the accelerator does not have the recipe's precision."""
+    if partition.device == CPU or peak_flops(partition.device, "fp16") is None:
+        return  # not an accelerator of the sheet
+    if recipe.precision == "bf16" and peak_flops(partition.device, "bf16") is None:
+        raise UserError(
+            f"{partition.device} has no bf16",
+            where=recipe.place("precision"),
+            found="precision: bf16",
+            wanted="fp16 or fp32 there, or nodes of another kind (--partition)",
+            way_out="precision=fp16",
+        )
+
+
+def account_of(site: Site, partition: Partition, given: str | None) -> str | None:
+    """Who is charged. Raises UserError where the site wants an account, or one of another form."""
+    facts: Account = site.account
+    pattern = partition.account or facts.pattern
+    if pattern is None or (given and re.fullmatch(pattern, given)):
+        return given
+    raise UserError(
+        f"{site.title} wants an account for each job" if given is None else "no account of this site has that form",
+        where="--account",
+        found=given,
+        wanted=f"{pattern}, such as {facts.example}" if facts.example else pattern,
+        way_out=None if given else "--account, or `export SBATCH_ACCOUNT=…`",
+    )
+
+
+def wall_seconds(text: str) -> int:
+    """A wall time as Slurm writes it, `20:00:00` or `4-04:00:00`. Raises UserError."""
+    match = WALL.fullmatch(text)
+    if match is None:
+        raise UserError("not a wall time", where="--time", found=text, wanted="HH:MM:SS or D-HH:MM:SS, as 20:00:00")
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def wall_text(seconds: int) -> str:
+    """The opposite: hours, minutes, seconds."""
+    return f"{seconds // HOUR:02d}:{seconds % HOUR // 60:02d}:{seconds % 60:02d}"
+
+
+def fitting_qos(site: Site, kind: str, choices: Choices) -> tuple[Qos | None, int | None]:
+    """The QoS, and the wall time in seconds. Raises UserError where no QoS, or not the chosen one, takes the job."""
+    partition = site.partitions[kind]
+    wall = None if choices.wall is None else wall_seconds(choices.wall)
+    if not partition.qos:
+        if choices.qos is not None:
+            raise UserError("this kind of node has no QoS", where="--qos", found=choices.qos)
+        limit = None if partition.max_hours is None else int(partition.max_hours * HOUR)
+        if limit is not None and wall is not None and wall > limit:
+            raise _too_much(site, kind, [f"--time {wall_text(wall)} is over {wall_text(limit)}"])
+        return None, wall or limit
+    candidates = [qos for qos in partition.qos if choices.qos in (None, qos.name)]
+    if not candidates:
+        known = ", ".join(qos.name for qos in partition.qos)
+        raise UserError(f"{site.title} has no such QoS for {kind}", where="--qos", found=choices.qos, wanted=known)
+    refusals = []
+    for qos in candidates:
+        problems = list(_over(qos, choices.nodes, choices.nodes * partition.gpus_per_node, wall))
+        if not problems:
+            return qos, wall or int(qos.max_hours * HOUR)
+        refusals.append(f"{qos.name}: {' and '.join(problems)}")
+    raise _too_much(site, kind, refusals)
+
+
+def _over(qos: Qos, nodes: int, gpus: int, wall: int | None) -> Iterator[str]:
+    """What of a job a QoS does not take."""
+    limit = int(qos.max_hours * HOUR)
+    if wall is not None and wall > limit:
+        yield f"--time {wall_text(wall)} is over {wall_text(limit)}"
+    if qos.max_gpus is not None and gpus > qos.max_gpus:
+        yield f"{gpus} GPUs are over {qos.max_gpus}"
+    if qos.max_nodes is not None and nodes > qos.max_nodes:
+        yield f"{nodes} nodes are over {qos.max_nodes}"
+
+
+def _too_much(site: Site, kind: str, refusals: list[str]) -> UserError:
+    what = f"{site.title} does not take this job on {kind}: {'; '.join(refusals)}"
+    return UserError(what, way_out="less time (--chain N goes on where a job ends), or fewer --nodes")
+
+
+def job_name(recipe: Recipe) -> str:
+    """The same for all jobs of a run's folder and no other: what `singleton` goes by."""
+    return f"{recipe.name}-{hashlib.sha256(str(Path(recipe.folder).resolve()).encode()).hexdigest()[:6]}"
+
+
+def derive_job(recipe: Recipe, site: Site, choices: Choices, lead: int, points: int = 1) -> Job:
+    """The job. lead: seconds before the wall at which ranks want to know. Raises UserError on what the site refuses."""
+    kind = kind_of(site, choices)
+    partition = site.partitions[kind]
+    check_precision(recipe, partition)
+    account = account_of(site, partition, choices.account)
+    qos, wall = fitting_qos(site, kind, choices)
+    check_facts(site, kind, qos, choices.accept_unverified)
+    if points > 1 and choices.chain is not None:
+        raise UserError("a sweep cannot be a chain", where="--chain", way_out="leave one of the two out")
+    if wall is not None:
+        lead = min(lead, wall // 2)
+    retries, chain = choices.retries, choices.chain
+    return Job(job_name(recipe), site, kind, partition, account, qos, choices.nodes, wall, lead, chain, retries, points)

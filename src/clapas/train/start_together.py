@@ -1,0 +1,51 @@
+"""The start of a run as its ranks make it together: the first one looks at the files, and tells the others.
+
+Checking a corpus opens or looks at three files a shard. Of 20,000 shards on 512 ranks that is 30 million questions to
+the file server, all at once; asked by one rank, it is 60,000.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from clapas.engine.ranks import Ranks
+from clapas.loader.plan import DataPlan
+from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import Recipe
+from clapas.train.branch import with_seal
+from clapas.train.preflight import preflight
+from clapas_data.manifest import Manifest
+
+
+def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
+    """`with_seal` and `preflight`, done by rank 0. Raises their UserError on all ranks alike. Collective."""
+    told, error, plan = None, None, None
+    if ranks.rank == 0:
+        try:
+            recipe = with_seal(recipe)
+            plan = preflight(recipe, ranks.size)
+        except UserError as problem:
+            error = str(problem)
+        else:
+            told = _told(recipe, plan.manifest) if ranks.size > 1 else None
+    if agreed := ranks.agree_on_error(error):
+        raise UserError(agreed)
+    told = ranks.broadcast(told)
+    if plan is None:
+        recipe, manifest = _heard(told or "", recipe)
+        plan = DataPlan.of_recipe(recipe, manifest)
+    return recipe, plan
+
+
+def _told(recipe: Recipe, manifest: Manifest) -> str:
+    seal = recipe.branch.seal if recipe.branch else None
+    return orjson.dumps({"seal": seal, "manifest": manifest.model_dump(mode="json")}).decode()
+
+
+def _heard(told: str, recipe: Recipe) -> tuple[Recipe, Manifest]:
+    facts = orjson.loads(told)
+    manifest = Manifest.model_validate(facts["manifest"]).placed(recipe.data.path)
+    if recipe.branch is None:
+        return recipe, manifest
+    branch = recipe.branch.model_copy(update={"seal": facts["seal"]})
+    return recipe.model_copy(update={"branch": branch}), manifest
