@@ -68,6 +68,7 @@ def test_a_layouts_figures_belong_together(seven_b: Path) -> None:
     """Days, GPU-hours, energy, carbon and MFU follow from tokens a second by what the plan states."""
     found = planned(seven_b)
     best = found["layouts"][0]
+    assert best["step_parts"]["launching"] == 0
     hours = found["tokens"] / best["tokens_per_second_per_gpu"] / 3600
     assert best["gpu_hours"] == pytest.approx(hours / (1 - best["stall"] - best["lost"]), rel=0.01)
     assert best["days"] == pytest.approx(best["gpu_hours"] / 64 / 24)
@@ -114,6 +115,13 @@ def test_more_ranks_need_less_memory_and_checkpointing_is_slower(seven_b: Path) 
     assert full.memory.total < none.memory.total
     assert full.tokens_per_second_per_gpu < none.tokens_per_second_per_gpu
     assert overrides_of(full.setup)[1] == "compute.activation_checkpointing=full"
+
+
+def test_a_small_model_waits_for_its_host() -> None:
+    """The demo on an H100: launching its operations takes longer than computing them; a 7B model is not so."""
+    best = plan(read_recipe("demo", ["precision=bf16"]), "jean-zay", 1)["layouts"][0]
+    assert best["step_parts"]["launching"] > 0.5 * best["step_seconds"]
+    assert best["mfu"] < 0.05
 
 
 def test_bars_are_as_long_as_the_memory(seven_b: Path) -> None:

@@ -80,7 +80,8 @@ def _step(layout: dict[str, Any]) -> str:
     shares = {name: parts[name] / layout["step_seconds"] for name in ("products", "attention", "memory", "optimizer")}
     told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     waiting = (parts["exposed"] + parts["bubble"]) / layout["step_seconds"]
-    return f"a step of the first takes {layout['step_seconds']:.2f} s: {told}, waiting for other ranks {waiting:.0%}"
+    told += f", waiting for other ranks {waiting:.0%}, for the host {parts['launching'] / layout['step_seconds']:.0%}"
+    return f"a step of the first takes {layout['step_seconds']:.3g} s: {told}"
 
 
 def _reasons(others: list[dict[str, Any]]) -> list[str]:

@@ -37,6 +37,9 @@ CONSTANTS = Constants(
     products=0.865, attention=0.3375, traffic=1.69, eager=2.68, links=0.824, overlap=0.477, tensor=0.939
 )
 """As `python -m clapas.plan.published --fit` finds them."""
+LAUNCH_SECONDS = 0.5e-3
+"""In which a host hands a layer's forward and backward to an accelerator: about 75 operations at 5 to 10 microseconds
+in PyTorch without a compiler. Assumed, not fitted: only small models and micro-batches are so short."""
 CHECKED_DEVICES = frozenset({"H100", "H200", "A100 80GB", "A100 40GB"})
 """Devices of the published runs: speeds on others rest on the hardware sheet alone."""
 
@@ -62,7 +65,7 @@ OURS = Style()
 class StepTime:
     """Seconds of one optimizer step. communication: all of it; exposed: what is not hidden behind computing.
 
-    bubble: waiting of pipeline stages.
+    bubble: waiting of pipeline stages. launching: the accelerator waits for its host.
     """
 
     products: float
@@ -72,11 +75,13 @@ class StepTime:
     communication: float
     exposed: float
     bubble: float = 0.0
+    launching: float = 0.0
 
     @property
     def total(self) -> float:
         """The whole step."""
-        return self.products + self.attention + self.memory + self.optimizer + self.exposed + self.bubble
+        computing = self.products + self.attention + self.memory + self.optimizer
+        return computing + self.launching + self.exposed + self.bubble
 
 
 def step_time(
@@ -112,7 +117,9 @@ def step_time(
     if style.unfused_attention:
         scores = shape.num_attention_heads / setup.tensor * setup.sequence_length * layers
         memory += tokens * scores * setup.width * (12 + 4 * recompute) / bandwidth
-    compute = micro_batches * (products + attention + memory)
+    host = 0.0 if device.name == "CPU" else layers * LAUNCH_SECONDS * (3 + recompute) / 3
+    launching = max(0.0, host - (products + attention + memory))
+    compute = micro_batches * (products + attention + memory + launching)
     communication = _communication(shape, setup, device, node_gbit_per_second, style) / constants.links
     within = micro_batches * _tensor_communication(shape, setup, device, recompute) / constants.links
     hidden = constants.overlap * min(compute, communication)
@@ -123,6 +130,7 @@ def step_time(
         optimizer=_optimizer(shape, setup, bandwidth),
         communication=communication + within,
         exposed=communication - hidden + within,
+        launching=micro_batches * launching,
         bubble=(compute + within) * (setup.pipeline - 1) / micro_batches,
     )
 

@@ -105,10 +105,8 @@ def _gradients(parameters: list[Parameter], setup: Setup) -> tuple[float, float]
         whole = stage == 1 and setup.accumulation > 1
         return (4.0 * elements if whole else share), share
     touched = 4.0 * _touched(parameters, setup.peers)
-    shares = _group_shares(parameters, setup.peers)
-    flat = 4.0 * (sum(shares) if elements > BUCKET else max(shares))
     while_computing = 4.0 * elements if stage == 1 and setup.accumulation > 1 else touched
-    return while_computing, touched + flat
+    return while_computing, touched
 
 
 def _touched(parameters: list[Parameter], peers: int) -> int:
