@@ -87,7 +87,7 @@ def test_missing_file(tmp_path: Path) -> None:
     """A missing corpus file is named, with the shipped ones."""
     with pytest.raises(UserError, match="no such corpus file"):
         read_corpus(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="bench, demo, test"):
+    with pytest.raises(UserError, match="bench, demo, french, test"):
         read_corpus("nonesuch")
 
 

@@ -147,6 +147,7 @@ SMALL_BUCKET = 15_000
 """Elements: a bucket that is smaller than the model, as for every real one, and larger than its largest parameter."""
 
 
+@pytest.mark.slow
 def test_states_of_two_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ZeRO-2 and 3 in bf16, which large models train with."""
     check(2, [("bf16", 2), ("bf16", 3)], tmp_path, SMALL_BUCKET, monkeypatch)
