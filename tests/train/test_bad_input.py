@@ -79,7 +79,7 @@ def test_a_batch_that_ranks_cannot_share(train: Any) -> None:
 
 def test_no_such_recipe(train: Any) -> None:
     """Names those that ship."""
-    assert_refused(train(recipe="tets"), "no such file", "one of: demo, test", "did you mean test?")
+    assert_refused(train(recipe="tets"), "no such file", "one of: demo, pretrain/french-13b", "did you mean test?")
 
 
 def test_a_sequence_longer_than_the_text(train: Any) -> None:
