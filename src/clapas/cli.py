@@ -418,7 +418,11 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: the model's own)")
     verb = _verb(
-        verbs, "release", "export with card, licence and sums", "clapas release runs/demo --out release/demo", _release
+        verbs,
+        "release",
+        "export with card, licence and sums",
+        "clapas release runs/demo --out release/demo --licence Apache-2.0",
+        _release,
     )
     verb.add_argument("run", type=Path)
     verb.add_argument("--out", type=Path, required=True)
