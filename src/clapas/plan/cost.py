@@ -54,6 +54,11 @@ class Saving:
     asynchronous: bool
 
 
+def state_bytes(parameters: int, moments: int) -> float:
+    """Of one checkpoint: for each parameter its master and the optimizer's moments in fp32 (docs/checkpoints.md)."""
+    return 4.0 * (1 + moments) * parameters
+
+
 def states_on_disk(checkpoint: CheckpointConfig, steps: int) -> int:
     """How many states of a run of so many steps are on disk at once, at the most: no more than it writes at all.
 
@@ -67,7 +72,7 @@ def cost_of(
     shape: Shape, setup: Setup, device: Device, energy: Energy, step_seconds: float, steps: int, saving: Saving
 ) -> Cost:
     """A run of `steps` such steps."""
-    state = shape.size * 4.0 * (1 + setup.moments)
+    state = state_bytes(shape.size, setup.moments)
     owners = setup.ranks if setup.zero_stage else 1
     if saving.asynchronous:
         pause = state / owners / (COPY_GB_PER_SECOND * 1e9)

@@ -19,6 +19,11 @@ from clapas.plan.speed import CHECKED_DEVICES
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 
+
+class NoLayoutError(UserError):
+    """A recipe fits in no layout, or its batch cannot be shared in any."""
+
+
 SHOWN = 5
 """Layouts proposed."""
 
@@ -128,7 +133,7 @@ class _Context:
         return {"overrides": overrides_of(one.setup, self.recipe), "problem": problem, "slower": slower}
 
 
-def _fits_nowhere(context: _Context, own: Setup, needs: Needs, found: list[Candidate], nodes: int) -> UserError:
+def _fits_nowhere(context: _Context, own: Setup, needs: Needs, found: list[Candidate], nodes: int) -> NoLayoutError:
     """What to tell where no layout does: that the ranks cannot share a batch, or what the thriftiest lacks."""
     recipe, device, count = context.recipe, context.device, f"{nodes} node{'s' * (nodes > 1)}"
     judged = [one for one in found if one.memory]
@@ -137,7 +142,7 @@ def _fits_nowhere(context: _Context, own: Setup, needs: Needs, found: list[Candi
         uneven = [batch for batch in needs.batches if batch % ranks]
         is_trains = uneven[:1] == [recipe.train.global_batch_size]
         larger = f"train.global_batch_size={-(-uneven[0] // ranks) * ranks}, or " if is_trains else ""
-        return UserError(
+        return NoLayoutError(
             f"{recipe.name} cannot be shared by {ranks} ranks",
             where=recipe.place("train.global_batch_size"),
             found=found[0].problem,
@@ -145,7 +150,7 @@ def _fits_nowhere(context: _Context, own: Setup, needs: Needs, found: list[Candi
             way_out=f"{larger}fewer --nodes",
         )
     least = min(judged, key=lambda one: one.memory.share if one.memory else 0.0)
-    return UserError(
+    return NoLayoutError(
         f"{recipe.name} fits nowhere on {count} of {context.site.name} ({device.name})",
         where=recipe.place("model"),
         found=f"the thriftiest layout, {' '.join(overrides_of(least.setup, recipe))}, {least.problem}",

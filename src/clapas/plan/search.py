@@ -12,7 +12,7 @@ from math import gcd
 from typing import TYPE_CHECKING
 
 from clapas.plan.hardware import Device
-from clapas.plan.memory import Memory, memory_of
+from clapas.plan.memory import USABLE, Memory, memory_of
 from clapas.plan.setup import Checkpointing, Setup, longest_phase
 from clapas.plan.shape import Shape
 from clapas.plan.speed import StepTime, step_time
@@ -78,8 +78,8 @@ def candidate(shape: Shape, setup: Setup, device: Device, node_gbit: float) -> C
     problem = None
     if not memory.fits:
         name, size = max(memory.components.items(), key=lambda item: item[1])
-        need, have = memory.total / 1e9, memory.available / 1e9
-        problem = f"needs {need:,.1f} GB of {have:,.0f} GB, most of it {name} ({size / 1e9:,.1f} GB)"
+        need = f"{memory.total / 1e9:,.1f} GB of {memory.available / 1e9:,.0f} GB, {USABLE:.0%} of them usable"
+        problem = f"needs {need}, most of it {name} ({size / 1e9:,.1f} GB)"
     return Candidate(setup, memory, step_time(shape, setup, device, node_gbit), problem)
 
 
