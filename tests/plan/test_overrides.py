@@ -95,6 +95,15 @@ def test_as_written_is_judged_in_every_stage(small: Path, own: list[str], nodes:
     assert re.search(said, shown), shown
 
 
+def test_the_recipe_as_written_does_not_unify_its_stages(small: Path) -> None:
+    """Pasted back, what is told of it changes nothing."""
+    for own, said in (([], False), (["train.micro_batch_size=2"], True)):
+        recipe = read_recipe(small, own)
+        overrides = plan(recipe, "jean-zay", 1)["as_written"]["overrides"]
+        assert any("micro_batch_size" in one for one in overrides) == said
+        assert list(read_recipe(small, [*own, *overrides]).phases) == list(recipe.phases)
+
+
 def test_a_batch_of_one_stage_alone_bars_a_layout(small: Path) -> None:
     """98 samples cannot be shared by four ranks, though the longest stage's 32 can."""
     facts = plan(read_recipe(small, ["stages.0.global_batch_size=98", "parallel.tensor=2"]), "jean-zay", 1)
@@ -109,15 +118,21 @@ def test_where_only_the_recipe_itself_fits(tmp_path: Path) -> None:
     """With offload it does what no layout without does: that is the plan. Without, the message is exact."""
     path = tmp_path / "large.yaml"
     path.write_text(SMALL.split("stages:")[0].replace("48}", "96, tokens: 1000000000}") + "precision: bf16\n")
-    large = ["model.num_hidden_layers=400", "parallel.zero_stage=3", "compute.activation_checkpointing=full"]
-    large += ["train.micro_batch_size=1"]
+    large = [
+        "model.hidden_size=8192",
+        "model.num_attention_heads=64",
+        "model.intermediate_size=22528",
+        "parallel.zero_stage=3",
+        "compute.activation_checkpointing=full",
+    ]
+    large += ["train.micro_batch_size=1", "model.num_hidden_layers=25"]
     found = plan(read_recipe(path, [*large, "parallel.offload=cpu"]), "jean-zay", 1)
     assert found["as_written"]["problem"] is None
     (only,) = found["layouts"]
     assert only["host_bytes"] > 0
     assert not any("offload" in override for override in only["overrides"])
     plan_table(found)
-    large.append("model.num_hidden_layers=700")
+    large.append("model.num_hidden_layers=44")
     with pytest.raises(
         UserError, match=r"fits nowhere on 1 node of [\s\S]*activation_checkpointing=full [\s\S]*, needs"
     ) as told:

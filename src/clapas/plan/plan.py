@@ -70,8 +70,8 @@ def plan(
         "unverified": [key for key in where.unverified() if key in (f"partitions.{part_name}", "energy")],
         "is_checked_device": device.name in CHECKED_DEVICES,
         "calibrated": measured,
-        "as_written": {"problem": written.problem, **(context.facts(written) if written.memory else {})},
-        "layouts": [context.facts(one) for one in fitting[:SHOWN]],
+        "as_written": {"problem": written.problem, **(context.own_facts(written) if written.memory else {})},
+        "layouts": [context.own_facts(one) if one is written else context.facts(one) for one in fitting[:SHOWN]],
         "others": [context.other(one, fitting[0]) for one in [*fitting[SHOWN:], *(o for o in found if o.problem)]],
     }
 
@@ -123,6 +123,14 @@ class _Context:
             "host_bytes": one.memory.on_host,
             **asdict(cost),
         }
+
+    def own_facts(self, written: Candidate) -> dict[str, Any]:
+        """Those of the recipe as written, whose stages may have micro-batches that no one override says."""
+        facts, own = self.facts(written), written.setup
+        setups = [setup_of(self.recipe, own.ranks, own.ranks_per_node, phase=phase) for phase in self.recipe.phases]
+        if len({setup.micro_batch for setup in setups}) > 1:
+            facts["overrides"] = [one for one in facts["overrides"] if "micro_batch_size" not in one]
+        return facts
 
     def other(self, one: Candidate, best: Candidate) -> dict[str, Any]:
         """A layout that is not shown, with the reason."""
