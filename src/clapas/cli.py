@@ -443,7 +443,7 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
     verb.add_argument("--site", help="where: a site's file, or the name of a shipped one")
     verb.add_argument("--partition", help="the site's partition (default: the site's own default)")
-    verb.add_argument("--nodes", type=int, default=1, metavar="N", help="of the site")
+    verb.add_argument("--nodes", type=int, metavar="N", help="of the site (default: 1)")
     does = "also start a job of two nodes or more: clocks, ports, all-reduce bandwidth (with --site, or in a job)"
     verb.add_argument("--probe", action="store_true", help=does)
     verb.add_argument("--hours", type=float, help="how long the run takes (default: as its own steps say, or the plan)")

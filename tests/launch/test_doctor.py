@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from clapas.launch.doctor import doctor as doctor_module
 from clapas.launch.doctor.doctor import doctor
 from clapas.launch.doctor.finding import Case, Finding, case_of, exit_code, findings_json, findings_table
 from clapas.launch.doctor.packages import driver_finding
+from clapas.recipe.shipped import shipped_folder
 from commands import Clapas, clapas_environment
 
 FAKE_TORCH = '__version__ = "2.13.0+cu128"\ncuda: str | None = "12.8"\nhip = None\n'
@@ -100,6 +102,7 @@ def test_torchs_build_against_the_sites_accelerators(tmp_path: Path) -> None:
         found[site] = {row["check"]: row for row in json.loads(ended.stdout)}
     assert found["adastra"]["torch build"]["status"] == "failure"
     assert "AMD's GPUs would stand idle" in found["adastra"]["torch build"]["why"]
+    assert "wheelhouse (docs/install-adastra.md)" in found["adastra"]["torch build"]["mend"]
     assert found["jean-zay"]["torch build"]["status"] == "ok"
     library = found["jean-zay"]["collectives library"]
     assert library["status"] == "warning"
@@ -147,7 +150,43 @@ def test_a_recipe_that_fits_its_site(test_data: Path, tmp_path: Path) -> None:
     assert "8 ranks" in told["recipe"].found
     assert told["precision"].found == "bf16 on H100"
     assert "qos_gpu_h100-t4 (100 h)" in told["queues"].found
+    assert "3 jobs in a row of 20 h under qos_gpu_h100-t3 (`clapas launch --chain 3`), or 1 of 100 h (`--qos q" in (
+        told["queues"].found
+    )
+    assert " of 80 GB of H100" in told["memory"].found
     assert "sizes and headers as recorded" in told["data"].found
+
+
+def test_a_recipe_too_large_as_written(tmp_path: Path) -> None:
+    """What does not fit or run fails, with a layout that does; a layout so pasted is well. Missing data: told once."""
+    own = ["parallel.offload=cpu", "compute.activation_checkpointing=none", "train.micro_batch_size=32"]
+    found = {f.check: f for f in doctor(case_of("pretrain/french-1b", own, site="jean-zay", nodes=4))}
+    assert found["memory"].status == "failure"
+    assert "as written it does not fit: needs " in found["memory"].found
+    overrides = found["memory"].mend.split(" (")[0].split()
+    assert "parallel.offload=none" in overrides
+    mended = doctor(case_of("pretrain/french-1b", [*own, *overrides], site="jean-zay", nodes=4))
+    assert [finding.status for finding in named(mended, "memory")] == ["ok"]
+    assert [f.check for f in mended if "no such corpus folder" in f.found] == ["data"]
+    uneven = doctor(case_of("pretrain/french-1b", ["train.micro_batch_size=256"], site="jean-zay", nodes=4))
+    assert {f.check for f in uneven if "does not divide a rank's share" in f.found} == {"recipe", "memory"}
+    nowhere = named(doctor(case_of("pretrain/french-13b", site="jean-zay", nodes=1)), "memory")
+    assert "fits nowhere on 1 node of jean-zay" in nowhere[0].found
+
+
+def test_the_chain_where_a_partition_has_no_qos(tmp_path: Path) -> None:
+    """By its longest time; `skipped` where neither is known."""
+    values = yaml.safe_load((shipped_folder("slurm") / "sites/local.yaml").read_text())
+    path = tmp_path / "mine.yaml"
+    for hours, status, told in (
+        (None, "skipped", "no limits on record"),
+        (24, "ok", "3 jobs in a row of 24 h (`clapas"),
+    ):
+        values["partitions"]["cpu"]["max_hours"] = hours
+        path.write_text(yaml.safe_dump(values))
+        (finding,) = named(doctor(case_of(None, site=str(path), hours=50)), "queues")
+        assert finding.status == status
+        assert told in finding.found
 
 
 def test_offline_variables_of_a_site(tmp_path: Path) -> None:
@@ -169,7 +208,9 @@ def test_unknown_sites_and_partitions_are_the_users_mistakes(clapas: Clapas, tmp
         (("--site", "jean-zai"), "jean-zay"),
         (("--site", "jean-zay", "--partition", "h200"), "one of: h100, a100"),
         (("--partition", "h100"), "--site SITE"),
-        (("--nodes", "0"), "--nodes 0"),
+        (("--nodes", "0"), "wanted:  1 or more"),
+        (("--nodes", "2"), "--site SITE, or leave it out"),
+        (("--hours", "0"), "nothing runs in no time"),
     ):
         result = clapas("doctor", *arguments, cwd=tmp_path)
         assert result.returncode == 2, result.stdout

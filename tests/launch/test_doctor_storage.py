@@ -14,7 +14,7 @@ import yaml
 from clapas.launch.doctor.doctor import doctor
 from clapas.launch.doctor.duration import duration_of
 from clapas.launch.doctor.finding import Case, Finding, case_of
-from clapas.launch.doctor.storage import Quota, file_system, parse_quota, quota_finding
+from clapas.launch.doctor.storage import Quota, file_system, free_bytes, parse_quota, quota_finding
 from clapas.recipe.shipped import shipped_folder
 
 DISK_BYTES, DISK_INODES = 2**20, 100
@@ -65,9 +65,22 @@ def test_a_disk_too_small_for_the_checkpoints(small_disk: Path, test_data: Path)
     """Bytes against what the recipe keeps, and the inodes left, on a real file system."""
     found = by_check(doctor(case_of("test", [f"data.path={test_data}", f"run_dir={small_disk}/run"])))
     assert found["free disk"].status == "failure"
-    assert "not even two checkpoints fit; wanted: 3 checkpoints" in found["free disk"].why
+    assert "not even two checkpoints fit; wanted: 2 checkpoints" in found["free disk"].why
     assert found["inodes"].status == "warning"
     assert not any(small_disk.iterdir())
+
+
+def test_checkpoints_that_stay_for_good_count(tmp_path: Path) -> None:
+    """As many as `clapas plan` says: with keep_every, far more than `keep`; never more than the run writes."""
+    keys = ["checkpoint.every=10", "checkpoint.keep=1", "train.steps=1000"]
+    for more, states in (([], 2), (["checkpoint.keep_every=100"], 12), (["train.steps=10"], 1)):
+        case = case_of("test", [*keys, *more])
+        assert case.recipe is not None
+        each = 12 * case.recipe.model.parameters()
+        enough, scarce = (free_bytes(case, tmp_path, free) for free in (states * each, states * each - 1))
+        assert enough.status == "ok"
+        assert scarce.status == ("warning" if states > 2 else "failure")
+        assert f"{states} checkpoint" in scarce.why
 
 
 def test_quotas_are_read_strictly() -> None:

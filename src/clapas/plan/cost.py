@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import lcm
+from typing import TYPE_CHECKING
 
 from clapas.plan.hardware import Device
 from clapas.plan.setup import Setup
 from clapas.plan.shape import Shape
 from clapas.plan.site import Energy
+
+if TYPE_CHECKING:
+    from clapas.checkpoint.config import CheckpointConfig
 
 COPY_GB_PER_SECOND = 10.0
 """From a device to its host, for a checkpoint that is written beside the training."""
@@ -42,18 +47,32 @@ class Cost:
 
 @dataclass(frozen=True)
 class Saving:
-    """How often a run saves, and how: as `CheckpointConfig` has it. kept: checkpoints on disk at the end."""
+    """How often a run saves, and how: as `CheckpointConfig` has it. on_disk: states at the most."""
 
     every: int
-    kept: int
+    on_disk: int
     asynchronous: bool
+
+
+def state_bytes(parameters: int, moments: int) -> float:
+    """Of one checkpoint: for each parameter its master and the optimizer's moments in fp32 (docs/checkpoints.md)."""
+    return 4.0 * (1 + moments) * parameters
+
+
+def states_on_disk(checkpoint: CheckpointConfig, steps: int) -> int:
+    """How many states of a run of so many steps are on disk at once, at the most: no more than it writes at all.
+
+    One more than is kept: the newest is written before an old one goes.
+    """
+    for_good = steps // lcm(checkpoint.every, checkpoint.keep_every) if checkpoint.keep_every else 0
+    return min(checkpoint.keep + for_good + 1, -(-steps // checkpoint.every))
 
 
 def cost_of(
     shape: Shape, setup: Setup, device: Device, energy: Energy, step_seconds: float, steps: int, saving: Saving
 ) -> Cost:
     """A run of `steps` such steps."""
-    state = shape.size * 4.0 * (1 + setup.moments)
+    state = state_bytes(shape.size, setup.moments)
     owners = setup.ranks if setup.zero_stage else 1
     if saving.asynchronous:
         pause = state / owners / (COPY_GB_PER_SECOND * 1e9)
@@ -74,5 +93,5 @@ def cost_of(
         stall=steps / saving.every * pause / seconds,
         lost=repeated / seconds,
         failures=failures,
-        disk=state * (saving.kept + 1),  # the newest is written before an old one goes
+        disk=state * saving.on_disk,
     )

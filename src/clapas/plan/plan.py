@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from clapas.ledger.ledger import read_ledger
-from clapas.plan.cost import Saving, cost_of
+from clapas.plan.as_written import as_written
+from clapas.plan.cost import Saving, cost_of, states_on_disk
 from clapas.plan.hardware import Device, device_named
-from clapas.plan.search import Candidate, candidate, search, smallest_that_fits
+from clapas.plan.overrides import overrides_of
+from clapas.plan.search import Candidate, Needs, candidate, needs_of, search, smallest_that_fits
 from clapas.plan.setup import Setup, setup_of
 from clapas.plan.shape import Shape, shape_of
 from clapas.plan.site import Partition, Site, read_site
 from clapas.plan.speed import CHECKED_DEVICES
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+
+
+class NoLayoutError(UserError):
+    """A recipe fits in no layout, or its batch cannot be shared in any."""
+
 
 SHOWN = 5
 """Layouts proposed."""
@@ -38,28 +45,16 @@ def plan(
     check_precision(recipe, device)
     ranks, node_gbit = nodes * part.gpus_per_node, part.network_gbit_per_node or device.node_gbit_per_second
     shape = shape_of(recipe)
-    phase = max(recipe.phases, key=lambda phase: (phase.sequence_length, phase.tokens_per_step))
-    own = setup_of(recipe, ranks, part.gpus_per_node)
+    own, needs = setup_of(recipe, ranks, part.gpus_per_node), needs_of(recipe)
     factor, measured = _calibration(calibrate, device)
-    found = search(shape, own, phase.global_batch_size, device, node_gbit)
-    fitting = [one for one in found if one.problem is None]
-    if not any(one.memory for one in found):
-        raise UserError(
-            f"{recipe.name} cannot be shared by {ranks} ranks",
-            where=recipe.place("train.global_batch_size"),
-            found=found[0].problem,
-            wanted=f"a multiple of {ranks} samples in a step, or fewer ranks",
-            way_out=f"train.global_batch_size={-(-phase.global_batch_size // ranks) * ranks}, or fewer --nodes",
-        )
-    if not fitting:
-        raise UserError(
-            f"{recipe.name} fits nowhere on {nodes} node{'s' if nodes > 1 else ''} of {where.name} ({device.name})",
-            where=recipe.place("model"),
-            found=next((one.problem for one in found if one.memory), found[0].problem),
-            wanted=f"the smallest layout that would: {smallest_that_fits(shape, own, device, node_gbit)}",
-            way_out="more --nodes, a smaller model, or parallel.offload=cpu",
-        )
     context = _Context(recipe, where, part, device, shape, factor)
+    written = as_written(recipe, own, shape, device, node_gbit, part.memory_gb_per_node)
+    found = search(shape, own, needs, device, node_gbit)
+    fitting = [one for one in found if one.problem is None]
+    if not fitting and written.problem is None:
+        fitting = [written]
+    if not fitting:
+        raise _fits_nowhere(context, own, needs, found, nodes)
     return {
         "recipe": recipe.name,
         "parameters": shape.size,
@@ -75,9 +70,9 @@ def plan(
         "unverified": [key for key in where.unverified() if key in (f"partitions.{part_name}", "energy")],
         "is_checked_device": device.name in CHECKED_DEVICES,
         "calibrated": measured,
-        "as_written": _as_written(context, own, phase.global_batch_size, node_gbit),
-        "layouts": [context.facts(one) for one in fitting[:SHOWN]],
-        "others": [_other(one, fitting[0]) for one in [*fitting[SHOWN:], *(o for o in found if o.problem)]],
+        "as_written": {"problem": written.problem, **(context.own_facts(written) if written.memory else {})},
+        "layouts": [context.own_facts(one) if one is written else context.facts(one) for one in fitting[:SHOWN]],
+        "others": [context.other(one, fitting[0]) for one in [*fitting[SHOWN:], *(o for o in found if o.problem)]],
     }
 
 
@@ -112,13 +107,12 @@ class _Context:
         peak = self.device.peak_flops(setup.precision)
         assert peak is not None
         checkpoint = self.recipe.checkpoint
-        kept = checkpoint.keep + (steps // checkpoint.keep_every if checkpoint.keep_every else 0)
-        saving = Saving(checkpoint.every, min(kept, -(-steps // checkpoint.every)), checkpoint.asynchronous)
+        saving = Saving(checkpoint.every, states_on_disk(checkpoint, steps), checkpoint.asynchronous)
         # stages may have shorter sequences: the whole run as if all its tokens were read at the longest's speed
         total_steps = max(1, round(self.recipe.phases.tokens_after(steps) / setup.tokens_per_step))
         cost = cost_of(self.shape, setup, self.device, self.site.energy, seconds, total_steps, saving)
         return {
-            "overrides": overrides_of(setup),
+            "overrides": overrides_of(setup, self.recipe),
             "tokens_per_second_per_gpu": rate,
             "mfu": rate * self.shape.flops_per_token(setup.sequence_length) / peak,
             "step_seconds": seconds,
@@ -130,43 +124,47 @@ class _Context:
             **asdict(cost),
         }
 
+    def own_facts(self, written: Candidate) -> dict[str, Any]:
+        """Those of the recipe as written, whose stages may have micro-batches that no one override says."""
+        facts, own = self.facts(written), written.setup
+        setups = [setup_of(self.recipe, own.ranks, own.ranks_per_node, phase=phase) for phase in self.recipe.phases]
+        if len({setup.micro_batch for setup in setups}) > 1:
+            facts["overrides"] = [one for one in facts["overrides"] if "micro_batch_size" not in one]
+        return facts
 
-def _as_written(context: _Context, own: Setup, global_batch: int, node_gbit: float) -> dict[str, Any]:
-    """The recipe's own layout: what it does, or why it cannot."""
-    if own.ranks % (own.tensor * own.sequence):
-        return {"problem": f"{own.ranks} ranks do not make whole copies of {own.tensor * own.sequence}"}
-    if global_batch % own.readers:
-        return {"problem": f"{global_batch} samples cannot be shared equally among {own.readers} ranks"}
-    one = candidate(context.shape, own, context.device, node_gbit)
-    host_gb = one.memory.on_host * min(own.ranks, own.ranks_per_node) / 1e9 if one.memory else 0
-    has_gb, problem = context.partition.memory_gb_per_node, one.problem
-    if problem is None and has_gb is not None and host_gb > has_gb:
-        problem = f"offloading needs {host_gb:,.0f} GB of a node's memory, which has {has_gb:,.0f} GB"
-    return {"problem": problem, **context.facts(one)}
-
-
-def _other(one: Candidate, best: Candidate) -> dict[str, Any]:
-    slower = None
-    problem = one.problem
-    if problem is None:
-        slower = 1 - one.tokens_per_second_per_gpu / best.tokens_per_second_per_gpu
-        problem = f"fits, and is {slower:.0%} slower than the first"
-    return {"overrides": overrides_of(one.setup), "problem": problem, "slower": slower}
+    def other(self, one: Candidate, best: Candidate) -> dict[str, Any]:
+        """A layout that is not shown, with the reason."""
+        slower, problem = None, one.problem
+        if problem is None:
+            slower = 1 - one.tokens_per_second_per_gpu / best.tokens_per_second_per_gpu
+            problem = f"fits, and is {slower:.0%} slower than the first"
+        return {"overrides": overrides_of(one.setup, self.recipe), "problem": problem, "slower": slower}
 
 
-def overrides_of(setup: Setup) -> list[str]:
-    """What makes a recipe train in a layout, as the command line takes it."""
-    values = {
-        "parallel.zero_stage": setup.zero_stage,
-        "compute.activation_checkpointing": setup.checkpointing,
-        "train.micro_batch_size": setup.micro_batch,
-    }
-    for key in ("tensor", "sequence", "hpz"):
-        if getattr(setup, key) > 1:
-            values[f"parallel.{key}"] = getattr(setup, key)
-    if setup.offload:
-        values["parallel.offload"] = "cpu"
-    return [f"{key}={value}" for key, value in values.items()]
+def _fits_nowhere(context: _Context, own: Setup, needs: Needs, found: list[Candidate], nodes: int) -> NoLayoutError:
+    """What to tell where no layout does: that the ranks cannot share a batch, or what the thriftiest lacks."""
+    recipe, device, count = context.recipe, context.device, f"{nodes} node{'s' * (nodes > 1)}"
+    judged = [one for one in found if one.memory]
+    if not judged:
+        ranks = own.ranks
+        uneven = [batch for batch in needs.batches if batch % ranks]
+        is_trains = uneven[:1] == [recipe.train.global_batch_size]
+        larger = f"train.global_batch_size={-(-uneven[0] // ranks) * ranks}, or " if is_trains else ""
+        return NoLayoutError(
+            f"{recipe.name} cannot be shared by {ranks} ranks",
+            where=recipe.place("train.global_batch_size"),
+            found=found[0].problem,
+            wanted=f"a multiple of {ranks} samples in a step, or fewer ranks",
+            way_out=f"{larger}fewer --nodes",
+        )
+    least = min(judged, key=lambda one: one.memory.share if one.memory else 0.0)
+    return NoLayoutError(
+        f"{recipe.name} fits nowhere on {count} of {context.site.name} ({device.name})",
+        where=recipe.place("model"),
+        found=f"the thriftiest layout, {' '.join(overrides_of(least.setup, recipe))}, {least.problem}",
+        wanted=f"the smallest layout that would: {smallest_that_fits(context.shape, own, needs, device)}",
+        way_out="more --nodes, a smaller model, or parallel.offload=cpu",
+    )
 
 
 def _calibration(run: Path | None, device: Device) -> tuple[float, dict[str, Any] | None]:

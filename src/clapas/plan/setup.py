@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from clapas.recipe.phases import Phase
     from clapas.recipe.recipe import Recipe
 
 Checkpointing = Literal["none", "selective", "full"]
@@ -75,13 +76,25 @@ class Setup:
         return BYTES[self.precision]
 
 
-def setup_of(recipe: Recipe, ranks: int, ranks_per_node: int, micro_batch: int | None = None) -> Setup:
-    """A recipe's own layout on so many ranks, in its longest stage's batch; they must make whole copies of the model.
+def longest_phase(recipe: Recipe) -> Phase:
+    """The phase of the longest samples, and of those the one of the largest batch."""
+    return max(recipe.phases, key=lambda phase: (phase.sequence_length, phase.tokens_per_step))
 
-    micro_batch: by default the recipe's, or a rank's whole share.
+
+def moments_of(recipe: Recipe) -> int:
+    """fp32 numbers that the optimizer keeps for each parameter, an average included."""
+    return MOMENTS[recipe.optimizer.name] + (recipe.optimizer.ema_decay is not None)
+
+
+def setup_of(
+    recipe: Recipe, ranks: int, ranks_per_node: int, micro_batch: int | None = None, phase: Phase | None = None
+) -> Setup:
+    """A recipe's own layout on so many ranks, which must make whole copies of the model.
+
+    micro_batch: by default the recipe's, or a rank's whole share. phase: whose batch; by default the longest's.
     """
     parallel, compute = recipe.parallel, recipe.compute
-    phase = max(recipe.phases, key=lambda phase: (phase.sequence_length, phase.tokens_per_step))
+    phase = phase or longest_phase(recipe)
     readers = max(1, ranks // (parallel.tensor * parallel.sequence))
     share = max(1, phase.global_batch_size // readers)
     micro = min(share, micro_batch or phase.micro_batch_size or share)
@@ -103,5 +116,5 @@ def setup_of(recipe: Recipe, ranks: int, ranks_per_node: int, micro_batch: int |
         reduce_precision=parallel.reduce_precision,
         quantized_weights=parallel.quantized_weights,
         quantized_gradients=parallel.quantized_gradients,
-        moments=MOMENTS[recipe.optimizer.name] + (recipe.optimizer.ema_decay is not None),
+        moments=moments_of(recipe),
     )

@@ -37,7 +37,8 @@ def plan_table(plan: dict[str, Any]) -> str:
         lines.append(_row("as written", as_written))
     lines += [_row(str(number), layout) for number, layout in enumerate(plan["layouts"], start=1)]
     if as_written["problem"] is not None:
-        lines += ["", f"as written it does not do: {as_written['problem']}"]
+        cannot = "fit" if "memory_bytes" in as_written else "run"
+        lines += ["", f"as written it does not {cannot}: {as_written['problem']}"]
     lines += ["", *_bars(plan["layouts"])]
     best = plan["layouts"][0]
     lines += ["", _step(best), f"failures to expect: {best['failures']:.1f}, which cost {best['lost']:.1%} of the time"]

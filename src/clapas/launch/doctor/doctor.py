@@ -5,7 +5,18 @@ from __future__ import annotations
 import threading
 import time
 
-from clapas.launch.doctor import accelerator, clock, limits, network, packages, recipe_fit, storage, variables
+from clapas.launch.doctor import (
+    accelerator,
+    clock,
+    limits,
+    memory,
+    network,
+    packages,
+    queues,
+    recipe_fit,
+    storage,
+    variables,
+)
 from clapas.launch.doctor.finding import Case, Check, Finding
 
 DEADLINE_SECONDS = 60.0
@@ -32,7 +43,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("data", recipe_fit.data),
     ("recipe", recipe_fit.ranks),
     ("precision", recipe_fit.precision),
-    ("queues", recipe_fit.queues),
+    ("memory", memory.memory),
+    ("queues", queues.queues),
 )
 """Name -> check, in the order in which findings are told."""
 

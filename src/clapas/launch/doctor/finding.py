@@ -67,15 +67,26 @@ def case_of(
     *,
     site: str | None = None,
     partition: str | None = None,
-    nodes: int = 1,
+    nodes: int | None = None,
     hours: float | None = None,
 ) -> Case:
     """A case as the command line names it. Raises UserError where a recipe, a site or a partition is not known."""
-    if nodes < 1 or (hours is not None and hours <= 0):
-        raise UserError("nothing runs on no node, or in no time", found=f"--nodes {nodes}, --hours {hours}")
+    if nodes is not None and nodes < 1:
+        way_out = "leave it out: one node"
+        raise UserError("nothing runs on no node", where="--nodes", found=nodes, wanted="1 or more", way_out=way_out)
+    if hours is not None and hours <= 0:
+        raise UserError(
+            "nothing runs in no time",
+            where="--hours",
+            found=f"{hours:g}",
+            wanted="how long the run takes, over 0",
+            way_out="leave it out: its own steps say it, or the plan",
+        )
+    if nodes is not None and site is None and not Case().is_in_job:  # whose nodes a probe may use
+        raise UserError("nodes of which site?", where="--nodes", found=nodes, way_out="--site SITE, or leave it out")
     if partition is not None and site is None:
         raise UserError("a partition of which site?", where="--partition", found=partition, way_out="--site SITE")
-    case = Case(nodes=nodes, hours=hours)
+    case = Case(nodes=nodes or 1, hours=hours)
     if recipe is not None:
         from clapas.recipe.recipe import read_recipe
 

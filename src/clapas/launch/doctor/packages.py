@@ -75,12 +75,13 @@ def build_fits(case: Case) -> Iterator[Finding]:
     build, vendor = torch_build(), vendor_of(case)
     if build is None:
         return  # `versions` tells
-    wheels = "pip install torch --index-url https://download.pytorch.org/whl/"
     why, mend = "", ""
     if vendor == "nvidia" and build.cuda is None:
-        why, mend = "NVIDIA's GPUs would stand idle: this build cannot use them", f"{wheels}cu130"
+        why = "NVIDIA's GPUs would stand idle: this build cannot use them"
+        mend = "install torch's default build, which is for CUDA, from a wheelhouse (docs/install-jean-zay.md)"
     elif vendor == "amd" and build.hip is None:
-        why, mend = "AMD's GPUs would stand idle: this build cannot use them", f"{wheels}rocm7.0"
+        why = "AMD's GPUs would stand idle: this build cannot use them"
+        mend = "install torch's build for ROCm from a wheelhouse (docs/install-adastra.md)"
     elif vendor is None and (build.cuda or build.hip):
         yield Finding("torch build", "ok", f"{build}; no accelerator here: training on the CPU")
         return

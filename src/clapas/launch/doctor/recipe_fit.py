@@ -1,20 +1,14 @@
-"""A recipe against its data, and against what the site's nodes can do and its queues allow.
+"""A recipe against its data, and against what training refuses and the site's nodes can do.
 
 What needs numpy and pydantic is imported where there is a recipe: without one the doctor answers in 0.1 s.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from clapas.launch.doctor.duration import duration_of
 from clapas.launch.doctor.finding import Case, Finding
 from clapas.recipe.errors import UserError
-
-if TYPE_CHECKING:
-    from clapas.plan.site import Qos
 
 
 def data(case: Case) -> Iterator[Finding]:
@@ -26,7 +20,7 @@ def data(case: Case) -> Iterator[Finding]:
     try:
         manifest = open_manifest(case.folder / case.recipe.data.path)
     except UserError as error:
-        yield _of_error("data", error, "training would be refused")
+        yield of_error("data", error, "training would be refused")
         return
     except OSError as error:
         where = error.filename or case.recipe.data.path
@@ -40,20 +34,29 @@ def ranks(case: Case) -> Iterator[Finding]:
     """What training itself would refuse, on the ranks that the site's nodes give."""
     if case.recipe is None:
         return
+    from clapas.engine.deepspeed_config import deepspeed_config
     from clapas.train.preflight import preflight
+    from clapas_data.manifest import open_manifest
 
     size = case.nodes * (case.partition.gpus_per_node if case.partition else 1)
     at_home = case.recipe.model_copy(
         update={"data": case.recipe.data.model_copy(update={"path": case.folder / case.recipe.data.path})}
     )
+    fits = f"{case.recipe.name} on {size} rank{'s' * (size > 1)}"
     try:
+        deepspeed_config(at_home, size)
+        try:
+            open_manifest(at_home.data.path)
+        except (UserError, OSError):
+            yield Finding("recipe", "ok", f"{fits}, but for its data")  # `data` tells
+            return
         preflight(at_home, size)
     except UserError as error:
-        yield _of_error("recipe", error, f"training on {size} ranks would be refused")
+        yield of_error("recipe", error, f"training on {size} ranks would be refused")
     except OSError:
         return  # `data` tells
     else:
-        yield Finding("recipe", "ok", f"{case.recipe.name} on {size} rank{'s' * (size > 1)}")
+        yield Finding("recipe", "ok", fits)
 
 
 def precision(case: Case) -> Iterator[Finding]:
@@ -74,34 +77,6 @@ def precision(case: Case) -> Iterator[Finding]:
         yield Finding("precision", "ok", f"{wanted} on {name}")
 
 
-def queues(case: Case) -> Iterator[Finding]:
-    """The nodes asked for, and the length of the run, against the site's QoS."""
-    if case.partition is None or case.site is None:
-        return
-    gpus = case.nodes * case.partition.gpus_per_node
-    if not case.partition.qos:
-        yield Finding("queues", "skipped", f"site {case.site.name} has no limits on record for this partition")
-        return
-    fitting = [qos for qos in case.partition.qos if _admits(qos, gpus, case.nodes)]
-    if not fitting:
-        known = ", ".join(f"{q.name} (at most {_size_told(q)})" for q in case.partition.qos)
-        why = f"the job would be refused, or wait for ever: {known}"
-        largest = max(q.max_gpus or 0 for q in case.partition.qos) // case.partition.gpus_per_node
-        yield Finding("queues", "failure", f"{gpus} GPUs on {case.nodes} nodes", why, f"--nodes {largest}")
-        return
-    longest = max(fitting, key=lambda qos: qos.max_hours)
-    length = duration_of(case)
-    told = f"{gpus} GPUs fit {', '.join(f'{qos.name} ({qos.max_hours:g} h)' for qos in fitting)}"
-    if length is None:
-        told += "; how long the run takes is not measured"
-    elif length.hours > longest.max_hours:
-        jobs = math.ceil(length.hours / longest.max_hours)
-        told += f"; the run takes {length}: {jobs} jobs in a row (`clapas launch --chain {jobs}`)"
-    else:
-        told += f"; the run takes {length}"
-    yield Finding("queues", "ok", told)
-
-
 def directories(case: Case) -> Iterator[Finding]:
     """The variables by which the site names its file systems: absent, this is not that site."""
     if case.site is None:
@@ -116,18 +91,8 @@ def directories(case: Case) -> Iterator[Finding]:
         yield Finding("site", "ok", case.site.title)
 
 
-def _admits(qos: Qos, gpus: int, nodes: int) -> bool:
-    return (qos.max_gpus is None or gpus <= qos.max_gpus) and (qos.max_nodes is None or nodes <= qos.max_nodes)
-
-
-def _size_told(qos: Qos) -> str:
-    sizes = [f"{qos.max_gpus} GPUs"] * (qos.max_gpus is not None) + [f"{qos.max_nodes} nodes"] * (
-        qos.max_nodes is not None
-    )
-    return ", ".join(sizes) or "any size"
-
-
-def _of_error(check: str, error: UserError, why: str) -> Finding:
+def of_error(check: str, error: UserError, why: str) -> Finding:
+    """A user's mistake as a failure."""
     where = f"{error.where}: " if error.where else ""
     found = f"; found {error.found}" if error.found is not None else ""
     wanted = f"; wanted {error.wanted}" if error.wanted else ""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 MIN_FREE_GB = 5.0
 MIN_FREE_INODES = 10_000
 """A run of 512 ranks writes some 520 files a checkpoint."""
-STATE_BYTES = 12
-"""Of a checkpoint, for each parameter, with AdamW: master and two moments in fp32 (docs/checkpoints.md)."""
 NEARLY_FULL = 0.95
 HOURS_A_DAY = 24
 MOUNTS = Path("/proc/self/mountinfo")
@@ -47,21 +45,28 @@ def room(case: Case) -> Iterator[Finding]:
 
 
 def free_bytes(case: Case, folder: Path, free: float) -> Finding:
-    """Free bytes against the checkpoints that the recipe keeps, and the one that is written before one goes."""
+    """Free bytes against the checkpoints that the run has at the most, as `clapas plan` counts them."""
     told = f"{free / 1e9:.1f} GB in {folder}"
     if case.recipe is None:
         if free >= MIN_FREE_GB * 1e9:
             return Finding("free disk", "ok", told)
         return Finding("free disk", "warning", told, "checkpoints take 12 bytes a parameter each", "df -h .")
-    each = STATE_BYTES * case.recipe.model.parameters()
-    keep = case.recipe.checkpoint.keep
-    wanted = f"{keep + 1} checkpoints of {each / 1e9:.1f} GB: those kept, and the one that is written"
+    from clapas.plan.cost import state_bytes, states_on_disk
+    from clapas.plan.setup import moments_of
+
+    checkpoint = case.recipe.checkpoint
+    each = state_bytes(case.recipe.model.parameters(), moments_of(case.recipe))
+    states = states_on_disk(checkpoint, case.recipe.total_steps)
+    wanted = f"{states} checkpoint{'s' * (states > 1)} of {each / 1e9:.1f} GB: those kept, and the one that is written"
     mend = "run_dir=… on a larger file system, or checkpoint.keep=1"
-    if free < 2 * each:
-        return Finding("free disk", "failure", told, f"not even two checkpoints fit; wanted: {wanted}", mend)
-    if free < (keep + 1) * each:
+    if checkpoint.keep_every:
+        mend += ", or a larger checkpoint.keep_every"
+    if free < min(states, 2) * each:
+        few = "two checkpoints fit" if states > 1 else "one checkpoint fits"
+        return Finding("free disk", "failure", told, f"not even {few}; wanted: {wanted}", mend)
+    if free < states * each:
         return Finding("free disk", "warning", told, f"not enough for {wanted}", mend)
-    return Finding("free disk", "ok", f"{told}; the run keeps {keep} checkpoints of {each / 1e9:.1f} GB")
+    return Finding("free disk", "ok", f"{told}; the run writes {wanted}")
 
 
 def quota(case: Case) -> Iterator[Finding]:
