@@ -63,7 +63,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return [row for row in read_json_lines(run / "metrics.jsonl") if "split" not in row]
 
 
-@pytest.mark.parametrize("zero_stage", [*(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 1, 2)), 3])
+@pytest.mark.parametrize("zero_stage", [*(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 1)), 3])
 def test_an_fp16_overflow_skips_the_step_halves_the_scale_and_training_goes_on(
     train: Any, tmp_path: Path, first_row: dict[str, Any], zero_stage: int
 ) -> None:
@@ -143,15 +143,21 @@ def watched(collective):
     return call
 
 clapas.train(clapas.read_recipe("test", sys.argv[1:]), callbacks=[Watch()])
-print(*sorted(seen))
+sys.stdout.write("".join(f"{dtype}\\n" for dtype in sorted(seen)))  # at once: two ranks write here
 """
 """Trains, and prints the dtypes of all that was summed over the ranks."""
 
 
-@pytest.mark.parametrize("zero_stage", [*(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 2)), 1, 3])
-@pytest.mark.parametrize("reduce", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("reduce", "zero_stage"),
+    [
+        ("fp32", 1),
+        ("fp32", 3),
+        *(pytest.param(*cell, marks=pytest.mark.slow) for cell in (("fp32", 0), ("fp32", 2), ("bf16", 1), ("bf16", 3))),
+    ],
+)
 def test_gradients_are_summed_over_ranks_in_the_precision_asked_for(
-    tmp_path: Path, test_data: Path, zero_stage: int, reduce: str
+    tmp_path: Path, test_data: Path, reduce: str, zero_stage: int
 ) -> None:
     """Of a bf16 run on two ranks: every tensor that the ranks add up. DeepSpeed's own default is bf16."""
     (tmp_path / "watch.py").write_text(WATCH)
