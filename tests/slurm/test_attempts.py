@@ -87,7 +87,7 @@ def test_after_an_attempt(name: str, recipe: Recipe) -> None:
     save(recipe, 5)
     assert begin(launch, recipe).split()[0] == ("stop" if case.failures_before > 3 else "run")
     if case.failures_before > 3:  # as when the budget was smaller: here it is what `end` says that is looked at
-        launch.record("begin", attempt=9, job="7", nodes=["node1", "node2"], step=5, log_bytes=0)
+        launch.record("begin", attempt=9, job="7", nodes=["node1", "node2"], step=5, log="job-7.log", log_bytes=0)
     save(recipe, case.saved)
     ledger = Ledger(recipe.folder)
     ledger.append("segment_start", segment=1, step=5)
