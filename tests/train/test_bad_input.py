@@ -13,7 +13,8 @@ import pytest
 from clapas.checkpoint.committed import committed_checkpoints
 from clapas.loader.plan import DataPlan
 from clapas.recipe.recipe import read_recipe
-from commands import Clapas, clapas_environment
+from clapas.train.run_folder import RunFolder, read_outcome
+from commands import Clapas, clapas_environment, python
 
 SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=100")
 
@@ -70,6 +71,27 @@ def test_a_wrong_recipe_is_refused_before_anything_starts(
     """Each mistake by its own message; the run's folder is not even made."""
     assert_refused(train(override), *words)
     assert not (tmp_path / "run").exists()
+
+
+def test_ranks_that_are_refused_say_so_to_their_launcher(tmp_path: Path) -> None:
+    """In outcome.json, for srun hides their code; but not where others train, and no folder is made for it."""
+    environment = {**clapas_environment(), "RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    command = [python(), "-m", "clapas", "train", "test", "data.path=nowhere", "run_dir=run"]
+
+    def refused() -> None:
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert_refused(result, "nowhere: no such corpus folder")
+
+    refused()
+    assert not (tmp_path / "run").exists()
+    other = RunFolder(tmp_path / "run")
+    refused()
+    assert read_outcome(other.path) is None
+    other.close()
+    refused()
+    outcome = read_outcome(other.path)
+    assert outcome
+    assert (outcome["exit_code"], outcome["reason"]) == (2, "nowhere: no such corpus folder")
 
 
 def test_a_batch_that_ranks_cannot_share(train: Any) -> None:
