@@ -15,6 +15,7 @@ import pytest
 
 from clapas.launch.records import newest_launch
 from clapas.ledger.ledger import Ledger
+from clapas.recipe.locks import take_lock
 from undisturbed import STEPS, logged, steps_done
 
 from .lab import PLANTED, Lab
@@ -71,6 +72,13 @@ def test_what_is_refused_is_said_in_one_line(slurm: Lab, test_data: Path, tmp_pa
         assert "job.sh" not in result.stderr
         assert not (tmp_path / f"run-{number}").exists()
     assert not slurm("squeue", "-h", cwd=tmp_path).stdout
+    (tmp_path / "run/launch").mkdir(parents=True)
+    handle = take_lock(tmp_path / "run/launch/.lock", wait=False)
+    result = launch(slurm, tmp_path, test_data)
+    os.close(handle)
+    assert (result.returncode, result.stderr.splitlines()[0]) == (
+        2, "clapas: run: this run is being launched by another command",
+    )  # fmt: skip
 
 
 def test_whole_nodes_get_all_their_gpus_and_a_rank_for_each(slurm: Lab, tmp_path: Path) -> None:
@@ -107,6 +115,7 @@ def test_a_chain_goes_on_and_is_cancelled_with_its_work_saved(slurm: Lab, test_d
     assert [job["id"] for job in status["jobs"] if job["state"] == "RUNNING"] == [jobs[1]]
     assert (status["runs"][0]["attempts"], status["runs"][0]["failures"]) == (2, 0)
     assert status["runs"][0]["step"] > saved
+    assert "ended:" not in slurm.clapas("status", "run", cwd=tmp_path).stdout  # the second is under way
 
     result = slurm.clapas("cancel", "run", cwd=tmp_path)
     assert sorted(result.stdout.splitlines()) == [f"job {jobs[1]}: saves and ends", f"job {jobs[2]}: cancelled"]

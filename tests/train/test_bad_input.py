@@ -12,7 +12,9 @@ import pytest
 
 from clapas.checkpoint.committed import committed_checkpoints
 from clapas.loader.plan import DataPlan
+from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
+from clapas.train.other_run import refuse_other_run
 from clapas.train.run_folder import RunFolder, read_outcome
 from commands import Clapas, clapas_environment, python
 
@@ -183,6 +185,13 @@ def test_a_folder_of_another_run(train: Any, tmp_path: Path) -> None:
     refused = train("model.intermediate_size=96", "optimizer.lr=1e-5")
     assert_refused(refused, "another run", "model.intermediate_size: 96 (was 160)", "optimizer.lr: 1e-05 (was 0.003)")
     assert_refused(train("train.steps=9"), "cosine run cannot change its length", "9 steps", "6 steps")
+    common = ("data.path=" + str(tmp_path / "data"), "run_dir=" + str(tmp_path / "run"), *SMALL)
+    same = read_recipe("test", common)
+    plan = DataPlan.of_recipe(same)
+    refuse_other_run(same, plan.hash)  # what `clapas launch` asks before it submits
+    for other, message in (("optimizer.lr=1e-5", "holds another run"), ("train.steps=9", "cannot change its length")):
+        with pytest.raises(UserError, match=message):
+            refuse_other_run(read_recipe("test", [*common, other]), plan.hash)
     assert committed_checkpoints(tmp_path / "run/checkpoints") == before
 
 

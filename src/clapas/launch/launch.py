@@ -27,6 +27,7 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.locks import take_lock
 from clapas.recipe.recipe import Recipe
+from clapas.train.other_run import refuse_other_run
 from clapas.train.preflight import preflight
 
 
@@ -54,7 +55,7 @@ def launch(recipes: Sequence[Recipe], site_name: str, choices: Choices, home: Pa
     site = read_site(site_name)
     job = derive(recipes, site, choices)
     for recipe in recipes:
-        preflight(recipe, job.ranks)
+        refuse_other_run(recipe, preflight(recipe, job.ranks).hash)
     with _alone(home):
         _refuse_second(home)
         made = Launch(next_folder(home))
