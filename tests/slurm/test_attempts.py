@@ -163,7 +163,7 @@ def test_a_signal_before_the_ranks_began_is_no_failure(recipe: Recipe) -> None:
 
 
 def test_nodes_are_blamed_for_what_befell_them_in_the_attempt(recipe: Recipe, slurm: Lab) -> None:
-    """A drain while it ran or soon after counts, one long after does not; nor any where the attempt has saved."""
+    """A drain while it ran or soon after counts, one long after does not."""
     began, nodes = time.time(), ["node1", "node2"]
     try:
         slurm("scontrol", "update", "NodeName=node2", "State=DRAIN", "Reason=two words", cwd=recipe.folder.parent)
@@ -175,10 +175,5 @@ def test_nodes_are_blamed_for_what_befell_them_in_the_attempt(recipe: Recipe, sl
         (launch.folder / "job-6.log").write_text("srun: error: Node failure on node1\n")  # its own log, not this job's
         begin(launch, recipe)
         assert launch.attempts()[1]["failed_nodes"] == nodes
-        save(recipe, 9)
-        (recipe.folder / "outcome.json").write_bytes(orjson.dumps({"exit_code": 75, "reason": "saved"}))
-        begin(launch, recipe)
-        last = launch.attempts()[3]
-        assert (last["event"], last["failed"], last["failed_nodes"]) == ("end", False, [])
     finally:
         slurm("scontrol", "update", "NodeName=node2", "State=RESUME", cwd=recipe.folder.parent)

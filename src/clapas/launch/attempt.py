@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 import time
 from collections import Counter
@@ -110,13 +111,14 @@ def go_on(launch: Launch, has_failed: bool) -> str:
     try:
         others = other_jobs(launch)
     except ClapasError as error:
-        say(f"{error}. Should no job of the chain be left, it goes on with: sbatch {launch.folder / 'job.sh'}")
+        script = shlex.quote(str(launch.folder / "job.sh"))
+        say(f"{error}. Should no job of the chain be left, it goes on with: sbatch {script}")
         return "next"
     if others:
         say(f"job {others[0]} of the chain goes on")
         return "next"
     why = "the chain is over" if facts["chain"] else "jobs of this site do not requeue themselves"
-    say(f"the run is not done, and {why}. It goes on with: sbatch {launch.folder / 'job.sh'}")
+    say(f"the run is not done, and {why}. It goes on with: sbatch {shlex.quote(str(launch.folder / 'job.sh'))}")
     return "stop"
 
 
@@ -140,7 +142,7 @@ def close_what_was_killed(launch: Launch, recipe: Recipe) -> None:
     outcome, step = read_outcome(recipe.folder), newest_step(recipe)
     code = outcome["exit_code"] if outcome else None
     has_saved = code == EXIT_RUN_ME_AGAIN and step > began["step"]  # as where another job takes the nodes
-    nodes = [] if has_saved else nodes_at_fault(launch, began, recipe, ended_at(began))
+    nodes = nodes_at_fault(launch, began, recipe, ended_at(began))
     how = (
         f"a node failed: {', '.join(nodes)}"
         if nodes
@@ -149,7 +151,7 @@ def close_what_was_killed(launch: Launch, recipe: Recipe) -> None:
     say(f"attempt {began['attempt']} ended at step {step}: {how}")
     launch.record(
         "end", attempt=began["attempt"], exit_code=code, reason=how, step=step, announced=False,
-        failed=not has_saved, failed_nodes=nodes,
+        failed=bool(nodes) or not has_saved, failed_nodes=nodes,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ UNQUOTABLE = re.compile(r"[\"\\\n\r]")
 """A backslash would also end the replacement of %j in the name of the log."""
 LAST_RESORT = """
   # Should that not be over in time, Slurm would end the job for good: rather begin again after the last checkpoint.
-  (sleep {seconds}; [ -e "$launch/cancelled" ] || scontrol requeue "$job") &"""
+  (sleep {seconds}; [ -e "$launch/cancelled" ] || until scontrol requeue "$job"; do sleep 10; done) &"""
 """In the script of a job that requeues itself, three quarters of the lead after it was told."""
 SRUN_SECONDS = 60
 """How long srun may wait for tasks after the run has said how it ended; no longer than a rank may stall."""

@@ -38,7 +38,7 @@ announce() {
   announced=yes
   [ -z "$ranks" ] || kill -USR1 "$ranks"
   # Should that not be over in time, Slurm would end the job for good: rather begin again after the last checkpoint.
-  (sleep 225; [ -e "$launch/cancelled" ] || scontrol requeue "$job") &
+  (sleep 225; [ -e "$launch/cancelled" ] || until scontrol requeue "$job"; do sleep 10; done) &
 }
 trap announce USR1
 
