@@ -112,6 +112,9 @@ def test_a_file_of_hosts(tmp_path: Path) -> None:
     path.write_text("a ranks=4\nb\n")
     with pytest.raises(UserError, match="as many ranks"):
         read_hosts(path)
+    path.write_text("a ranks=0\n")
+    with pytest.raises(UserError, match="at least 1"):
+        read_hosts(path)
     path.write_text("a\nb slots=2\n")
     with pytest.raises(UserError, match=r"hosts:2: not a host"):
         read_hosts(path)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 PLANTED = {"HF_TOKEN": "hf_0aPlantedTokenOfTheseTests", "WANDB_API_KEY": "0aplantedkeyofthesetests" * 2}
 """Secrets in the environment of who launches, which Slurm hands on to the job: no run may write them down."""
+BEATING = {"SBATCH_NO_REQUEUE": "1"}
+"""As some have in their profile: sbatch lets it beat the script, whose jobs would not go on then."""
 
 
 class Lab:
@@ -16,7 +18,7 @@ class Lab:
 
     def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self.environment = {**login_environment(), **PLANTED, "SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = {**login_environment(), **PLANTED, **BEATING, "SLURM_CONF": str(folder / "slurm.conf")}
 
     def __call__(self, *command: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command in a folder, as on the login node; the finished process, its output as text."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from clapas.checkpoint.committed import COMMITTED
 from clapas.launch.attempt import begin, end
 from clapas.launch.records import Launch
+from clapas.launch.slurm import failed_since
 from clapas.launch.snapshot import code_version
 from clapas.ledger.ledger import Ledger
 from clapas.recipe.recipe import Recipe, read_recipe
@@ -87,7 +91,7 @@ def test_after_an_attempt(name: str, recipe: Recipe) -> None:
     save(recipe, 5)
     assert begin(launch, recipe).split()[0] == ("stop" if case.failures_before > 3 else "run")
     if case.failures_before > 3:  # as when the budget was smaller: here it is what `end` says that is looked at
-        launch.record("begin", attempt=9, job="7", nodes=["node1", "node2"], step=5, log_bytes=0)
+        launch.record("begin", attempt=9, job="7", nodes=["node1", "node2"], step=5, log="job-7.log", log_bytes=0)
     save(recipe, case.saved)
     ledger = Ledger(recipe.folder)
     ledger.append("segment_start", segment=1, step=5)
@@ -107,14 +111,13 @@ def test_after_an_attempt(name: str, recipe: Recipe) -> None:
 
 def test_two_jobs_on_one_node_meet_at_ports_of_their_own(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbours in the queue get other ports, and one that is taken is passed over."""
-    import socket
-
     launch = launched(recipe, {})
     ports = []
     for job in (7, 8):
         monkeypatch.setenv("SLURM_JOB_ID", str(job))
         ports.append(int(begin(launch, recipe).split()[1]))
     assert len(set(ports)) == 2
+    assert launch.jobs == ["7", "8"]  # the second, submitted by hand, has begun
     with socket.socket() as taken:
         taken.bind(("", ports[1]))
         taken.listen()
@@ -126,3 +129,51 @@ def test_a_run_that_is_done_is_not_begun(recipe: Recipe) -> None:
     launch = launched(recipe, {})
     save(recipe, recipe.total_steps)
     assert begin(launch, recipe) == "done"
+
+
+@pytest.mark.parametrize(("facts", "answer"), [({}, "requeue"), ({"chain": 2, "requeue": False}, "next")])
+def test_a_controller_that_does_not_answer_stops_no_run(
+    facts: dict[str, Any], answer: str, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Which nodes failed is not known then, and the log says so. What was killed is judged at the next begin."""
+    launch = launched(recipe, {"jobs": ["7", "8"], **facts})
+    configuration = Path(os.environ["SLURM_CONF"]).read_text()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+    lines = [
+        line if not line.startswith("SlurmctldPort=") else f"SlurmctldPort={port}"
+        for line in configuration.splitlines()
+    ]
+    (tmp_path / "slurm.conf").write_text("\n".join([*lines, ""]))
+    assert begin(launch, recipe).startswith("run ")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    monkeypatch.setattr("clapas.launch.slurm.SECONDS", 0.5)  # no minute of patience
+    assert end(launch, recipe, announced=False) == answer
+    assert "does not answer" in capsys.readouterr().err
+
+
+def test_a_signal_before_the_ranks_began_is_no_failure(recipe: Recipe) -> None:
+    """The time limit was near as the job began."""
+    launch = launched(recipe, {})
+    begin(launch, recipe)
+    assert end(launch, recipe, announced=True, ran=False) == "requeue"
+    assert not launch.attempts()[-1]["failed"]
+
+
+def test_nodes_are_blamed_for_what_befell_them_in_the_attempt(recipe: Recipe, slurm: Lab) -> None:
+    """A drain while it ran or soon after counts, one long after does not."""
+    began, nodes = time.time(), ["node1", "node2"]
+    try:
+        slurm("scontrol", "update", "NodeName=node2", "State=DRAIN", "Reason=two words", cwd=recipe.folder.parent)
+        assert failed_since(nodes, began) == ["node2"]
+        assert failed_since(nodes, began, began - 60) == ["node2"]
+        assert failed_since(nodes, began, began - 3600) == []
+        launch = launched(recipe, {})
+        launch.record("begin", attempt=1, job="6", nodes=nodes, step=5, log="job-6.log", log_bytes=0)
+        (launch.folder / "job-6.log").write_text("srun: error: Node failure on node1\n")  # its own log, not this job's
+        begin(launch, recipe)
+        assert launch.attempts()[1]["failed_nodes"] == nodes
+    finally:
+        slurm("scontrol", "update", "NodeName=node2", "State=RESUME", cwd=recipe.folder.parent)

@@ -15,6 +15,7 @@ import pytest
 
 from clapas.launch.records import newest_launch
 from clapas.ledger.ledger import Ledger
+from clapas.recipe.locks import take_lock
 from undisturbed import STEPS, logged, steps_done
 
 from .lab import PLANTED, Lab
@@ -24,10 +25,15 @@ from .launched import ASKED, ends, job_log, launch, wait_until
 def test_a_run_that_is_told_to_stop_goes_on_to_the_same_end(
     slurm: Lab, undisturbed: list[dict[str, Any]], test_data: Path, tmp_path: Path
 ) -> None:
-    """Signalled as before a time limit, the ranks save, the job requeues itself, and no loss differs from --nproc's."""
-    result = launch(slurm, tmp_path, test_data)
+    """Signalled as before a time limit, the ranks save, the job requeues itself, and no loss differs from --nproc's.
+
+    All of it in a folder of whose name sbatch would make something else.
+    """
+    folder = tmp_path / "l'été 100%j #1"
+    folder.mkdir()
+    result = launch(slurm, folder, test_data)
     assert result.returncode == 0, result.stderr
-    run, job = tmp_path / "run", result.stdout.strip()
+    run, job = folder / "run", result.stdout.strip()
     wait_until(lambda: steps_done(run) > 3, run, "some steps")
     slurm("scancel", "--batch", "--signal=USR1", job, cwd=tmp_path)
     wait_until(lambda: len(ends(run)) == 2, run, "two attempts to end")
@@ -63,7 +69,16 @@ def test_what_is_refused_is_said_in_one_line(slurm: Lab, test_data: Path, tmp_pa
         assert (result.returncode, result.stdout) == (2, ""), (what, result.stderr)
         assert re.search(message, first), (what, first)
         assert all(re.match(r"  (found|wanted|way out): ", line) for line in more), (what, result.stderr)
+        assert "job.sh" not in result.stderr
+        assert not (tmp_path / f"run-{number}").exists()
     assert not slurm("squeue", "-h", cwd=tmp_path).stdout
+    (tmp_path / "run/launch").mkdir(parents=True)
+    handle = take_lock(tmp_path / "run/launch/.lock", wait=False)
+    result = launch(slurm, tmp_path, test_data)
+    os.close(handle)
+    assert (result.returncode, result.stderr.splitlines()[0]) == (
+        2, "clapas: run: this run is being launched by another command",
+    )  # fmt: skip
 
 
 def test_whole_nodes_get_all_their_gpus_and_a_rank_for_each(slurm: Lab, tmp_path: Path) -> None:
@@ -100,6 +115,7 @@ def test_a_chain_goes_on_and_is_cancelled_with_its_work_saved(slurm: Lab, test_d
     assert [job["id"] for job in status["jobs"] if job["state"] == "RUNNING"] == [jobs[1]]
     assert (status["runs"][0]["attempts"], status["runs"][0]["failures"]) == (2, 0)
     assert status["runs"][0]["step"] > saved
+    assert "ended:" not in slurm.clapas("status", "run", cwd=tmp_path).stdout  # the second is under way
 
     result = slurm.clapas("cancel", "run", cwd=tmp_path)
     assert sorted(result.stdout.splitlines()) == [f"job {jobs[1]}: saves and ends", f"job {jobs[2]}: cancelled"]
@@ -154,11 +170,15 @@ def test_a_sweep_is_an_array_whose_runs_share_nodes_and_do_not_collide(
     wait_until(lambda: all(map(steps_done, runs)), tmp_path / "run", "both to train")
     states = slurm("squeue", "-h", "--array", "-o", "%i %T %N", cwd=tmp_path).stdout.splitlines()
     assert sorted(states) == [f"{job}_{task} RUNNING node[1-2]" for task in (0, 1)]
-    wait_until(lambda: all((run / "outcome.json").is_file() for run in runs), tmp_path / "run", "both to end")
+    slurm("scancel", "--batch", "--signal=USR1", f"{job}_1", cwd=tmp_path)  # this one has the array's own number
+    wait_until(lambda: all(steps_done(run) == STEPS for run in runs), tmp_path / "run", "both to end")
+    wait_until(lambda: not slurm("squeue", "-h", cwd=tmp_path).stdout, tmp_path / "run", "the queue to be empty")
     status = orjson.loads(slurm.clapas("status", "run", "--json", cwd=tmp_path).stdout)
     assert [(run["run"], run["step"], run["outcome"]["exit_code"]) for run in status["runs"]] == [
         (str(run), STEPS, 0) for run in runs
     ]
+    assert [run["attempts"] for run in status["runs"]] == [1, 2]
+    assert "ended:    " in slurm.clapas("status", "run", cwd=tmp_path).stdout
     assert logged(runs[1]) == undisturbed != logged(runs[0])
 
 

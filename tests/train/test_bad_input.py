@@ -12,8 +12,11 @@ import pytest
 
 from clapas.checkpoint.committed import committed_checkpoints
 from clapas.loader.plan import DataPlan
+from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
-from commands import Clapas, clapas_environment
+from clapas.train.other_run import refuse_other_run
+from clapas.train.run_folder import RunFolder, read_outcome
+from commands import Clapas, clapas_environment, python
 
 SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=100")
 
@@ -70,6 +73,27 @@ def test_a_wrong_recipe_is_refused_before_anything_starts(
     """Each mistake by its own message; the run's folder is not even made."""
     assert_refused(train(override), *words)
     assert not (tmp_path / "run").exists()
+
+
+def test_ranks_that_are_refused_say_so_to_their_launcher(tmp_path: Path) -> None:
+    """In outcome.json, for srun hides their code; but not where others train, and no folder is made for it."""
+    environment = {**clapas_environment(), "RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    command = [python(), "-m", "clapas", "train", "test", "data.path=nowhere", "run_dir=run"]
+
+    def refused() -> None:
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert_refused(result, "nowhere: no such corpus folder")
+
+    refused()
+    assert not (tmp_path / "run").exists()
+    other = RunFolder(tmp_path / "run")
+    refused()
+    assert read_outcome(other.path) is None
+    other.close()
+    refused()
+    outcome = read_outcome(other.path)
+    assert outcome
+    assert (outcome["exit_code"], outcome["reason"]) == (2, "nowhere: no such corpus folder")
 
 
 def test_a_batch_that_ranks_cannot_share(train: Any) -> None:
@@ -161,6 +185,13 @@ def test_a_folder_of_another_run(train: Any, tmp_path: Path) -> None:
     refused = train("model.intermediate_size=96", "optimizer.lr=1e-5")
     assert_refused(refused, "another run", "model.intermediate_size: 96 (was 160)", "optimizer.lr: 1e-05 (was 0.003)")
     assert_refused(train("train.steps=9"), "cosine run cannot change its length", "9 steps", "6 steps")
+    common = ("data.path=" + str(tmp_path / "data"), "run_dir=" + str(tmp_path / "run"), *SMALL)
+    same = read_recipe("test", common)
+    plan = DataPlan.of_recipe(same)
+    refuse_other_run(same, plan.hash)  # what `clapas launch` asks before it submits
+    for other, message in (("optimizer.lr=1e-5", "holds another run"), ("train.steps=9", "cannot change its length")):
+        with pytest.raises(UserError, match=message):
+            refuse_other_run(read_recipe("test", [*common, other]), plan.hash)
     assert committed_checkpoints(tmp_path / "run/checkpoints") == before
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from clapas.launch.lead import UNKNOWN_SECONDS, lead_seconds
 from clapas.launch.records import Launch, this_job, this_task
 from clapas.launch.snapshot import code_version
 from clapas.ledger.ledger import read_json_lines
-from clapas.recipe.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_RUN_ME_AGAIN
+from clapas.recipe.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_RUN_ME_AGAIN, ClapasError
 from clapas.recipe.recipe import Recipe, read_recipe
 from clapas.train.run_folder import read_outcome
 
@@ -59,16 +60,19 @@ def begin(launch: Launch, recipe: Recipe) -> str:
     step = newest_step(recipe)
     (recipe.folder / "outcome.json").unlink(missing_ok=True)  # how the attempt before ended
     number = 1 + sum(event["event"] == "begin" for event in events)
-    job = os.environ["SLURM_JOB_ID"]
     log = launch.log_of(this_job())
     log_bytes = log.stat().st_size if log.is_file() else 0
-    launch.record("begin", attempt=number, job=job, nodes=nodes, step=step, log_bytes=log_bytes)
+    launch.record("begin", attempt=number, job=this_job(), nodes=nodes, step=step, log=log.name, log_bytes=log_bytes)
     say(f"attempt {number} on {', '.join(nodes)}, from step {step}")
-    return f"run {free_port(int(job))} {recipe.folder.resolve() / 'outcome.json'}"
+    recipe.folder.mkdir(parents=True, exist_ok=True)  # so that ranks which do not even begin can say so there
+    return f"run {free_port(int(os.environ['SLURM_JOB_ID']))} {recipe.folder.resolve() / 'outcome.json'}"
 
 
-def end(launch: Launch, recipe: Recipe, announced: bool) -> str:
-    """After an attempt: `done`, `next` (the chain goes on), `requeue NODES` or `stop`. announced: USR1 came."""
+def end(launch: Launch, recipe: Recipe, announced: bool, ran: bool = True) -> str:
+    """After an attempt: `done`, `next` (the chain goes on), `requeue NODES` or `stop`.
+
+    announced: USR1 came. ran: ranks were started; where USR1 came before, that is no failure.
+    """
     began = [event for event in launch.attempts() if event["event"] == "begin"][-1]
     outcome = read_outcome(recipe.folder)
     code = outcome["exit_code"] if outcome else None
@@ -76,6 +80,8 @@ def end(launch: Launch, recipe: Recipe, announced: bool) -> str:
     has_failed = code not in (EXIT_DONE, EXIT_RUN_ME_AGAIN) or (
         code == EXIT_RUN_ME_AGAIN and newest_step(recipe) <= began["step"]
     )
+    if announced and not ran:
+        how, has_failed = "no time was left for the ranks to begin", False
     failed_nodes = nodes_at_fault(launch, began, recipe) if has_failed else []
     step = newest_step(recipe)
     launch.record(
@@ -84,29 +90,35 @@ def end(launch: Launch, recipe: Recipe, announced: bool) -> str:
     )  # fmt: skip
     say(f"attempt {began['attempt']} ended at step {step}: {how}")
     if code == EXIT_DONE:
-        slurm.cancel(other_jobs(launch))
+        cancel_others(launch)
         return "done"
     if code in (EXIT_BAD_INPUT, EXIT_INTERRUPTED):
         say("the same again would end the same: mend it, then launch again")
-        slurm.cancel(other_jobs(launch))
+        cancel_others(launch)
         return "stop"
     if reason := reason_to_stop(launch, launch.attempts()):
         say(reason)
-        slurm.cancel(other_jobs(launch))
+        cancel_others(launch)
         return "done" if launch.is_cancelled else "stop"
     return go_on(launch, has_failed)
 
 
 def go_on(launch: Launch, has_failed: bool) -> str:
     """How a run that is not over is continued. In a chain, too, a job that failed tries again itself."""
-    facts, others = launch.facts, other_jobs(launch)
+    facts = launch.facts
     if facts["requeue"] and (has_failed or not facts["chain"]):
         return f"requeue {','.join(excluded(launch.attempts()))}".strip()
+    try:
+        others = other_jobs(launch)
+    except ClapasError as error:
+        script = shlex.quote(str(launch.folder / "job.sh"))
+        say(f"{error}. Should no job of the chain be left, it goes on with: sbatch {script}")
+        return "next"
     if others:
         say(f"job {others[0]} of the chain goes on")
         return "next"
     why = "the chain is over" if facts["chain"] else "jobs of this site do not requeue themselves"
-    say(f"the run is not done, and {why}. It goes on with: sbatch {launch.folder / 'job.sh'}")
+    say(f"the run is not done, and {why}. It goes on with: sbatch {shlex.quote(str(launch.folder / 'job.sh'))}")
     return "stop"
 
 
@@ -128,9 +140,9 @@ def close_what_was_killed(launch: Launch, recipe: Recipe) -> None:
         return
     began = events[-1]
     outcome, step = read_outcome(recipe.folder), newest_step(recipe)
-    nodes = nodes_at_fault(launch, began, recipe)
     code = outcome["exit_code"] if outcome else None
     has_saved = code == EXIT_RUN_ME_AGAIN and step > began["step"]  # as where another job takes the nodes
+    nodes = nodes_at_fault(launch, began, recipe, ended_at(began))
     how = (
         f"a node failed: {', '.join(nodes)}"
         if nodes
@@ -143,10 +155,32 @@ def close_what_was_killed(launch: Launch, recipe: Recipe) -> None:
     )  # fmt: skip
 
 
-def nodes_at_fault(launch: Launch, began: dict[str, Any], recipe: Recipe) -> list[str]:
-    """The nodes of an attempt that failed, as far as Slurm or the ranks themselves name them."""
+def ended_at(began: dict[str, Any]) -> float | None:
+    """When an attempt ended that was killed (Unix time): its job was queued again then. None where Slurm says nothing.
+
+    began: its first event.
+    """
+    if began["job"] != this_job():
+        return None
+    try:
+        at = slurm.requeued_at(this_job())
+    except ClapasError as error:
+        say(str(error))
+        return None
+    return at if at and at > began["time"] else None
+
+
+def nodes_at_fault(launch: Launch, began: dict[str, Any], recipe: Recipe, ended: float | None = None) -> list[str]:
+    """The nodes of an attempt that failed, as far as Slurm or the ranks themselves name them.
+
+    ended: Unix time; None: now, or unknown.
+    """
     nodes: list[str] = began["nodes"]
-    named = {*slurm.failed_since(nodes, began["time"]), *named_in_log(launch, began)}
+    named = set(named_in_log(launch, began))
+    try:
+        named |= set(slurm.failed_since(nodes, began["time"], ended))
+    except ClapasError as error:  # no reason to stop a run
+        say(f"{error}. Which nodes failed is not known")
     ledger = recipe.folder / "ledger.jsonl"
     events = read_json_lines(ledger) if ledger.is_file() else []
     last = max((event["segment"] for event in events if event["event"] == "segment_start"), default=0)
@@ -158,8 +192,8 @@ def nodes_at_fault(launch: Launch, began: dict[str, Any], recipe: Recipe) -> lis
 
 
 def named_in_log(launch: Launch, began: dict[str, Any]) -> list[str]:
-    """The nodes of which srun said that they failed, in what the job printed since the attempt began."""
-    log = launch.log_of(this_job())
+    """The nodes of which srun said that they failed, in what its job printed since the attempt began."""
+    log = launch.folder / began["log"]
     if not log.is_file():
         return []
     with log.open("rb") as file:
@@ -174,12 +208,20 @@ def excluded(events: list[dict[str, Any]]) -> list[str]:
     return sorted(node for node, count in counts.items() if count >= FAILURES_OF_A_NODE)
 
 
+def cancel_others(launch: Launch) -> None:
+    """Take the rest of a chain out of the queue; where Slurm does not answer each of them finds out itself."""
+    try:
+        slurm.cancel(other_jobs(launch))
+    except ClapasError as error:
+        say(f"{error}. The rest of the chain is still in the queue")
+
+
 def other_jobs(launch: Launch) -> list[str]:
     """The jobs of this launch's chain that still wait."""
     own = os.environ["SLURM_JOB_ID"]
     if not launch.facts["chain"]:
         return []
-    return [job.id for job in slurm.queue(launch.facts["jobs"]) if job.id != own]
+    return [job.id for job in slurm.queue(launch.jobs) if job.id != own]
 
 
 def newest_step(recipe: Recipe) -> int:
@@ -199,10 +241,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--launch", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, required=True)
     parser.add_argument("--announced", choices=("yes", "no"), default="no")
+    parser.add_argument("--ran", choices=("yes", "no"), default="yes")
     options = parser.parse_args(arguments)
     launch, recipe = Launch(options.launch, this_task()), read_recipe(options.recipe)
-    answer = begin(launch, recipe) if options.when == "begin" else end(launch, recipe, options.announced == "yes")
-    print(answer)
+    if options.when == "begin":
+        print(begin(launch, recipe))
+    else:
+        print(end(launch, recipe, options.announced == "yes", options.ran == "yes"))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from clapas.launch.hosts import read_hosts, run_on_hosts
 from clapas.launch.job import Choices
@@ -20,9 +21,9 @@ ONLY_SLURM = ("partition", "account", "qos", "time", "chain", "sweep", "image", 
 
 def launch_command(options: argparse.Namespace) -> int:
     """Do it, and print the jobs' ids or the script. Returns the exit code."""
-    for name in ("nodes", "chain"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise UserError("not a count", where=f"--{name}", found=value, wanted="at least 1")
+    for name, least in (("nodes", 1), ("chain", 1), ("retries", 0)):
+        if (value := getattr(options, name)) is not None and value < least:
+            raise UserError("not a count", where=f"--{name}", found=value, wanted=f"at least {least}")
     base = read_recipe(options.recipe, options.overrides)
     if options.hosts is not None:
         return _on_hosts(options, base)
@@ -37,13 +38,19 @@ def launch_command(options: argparse.Namespace) -> int:
         wall=options.time,
         chain=options.chain,
         retries=options.retries,
+        image=_image(options.image),
         accept_unverified=options.accept_unverified or options.dry_run,  # the script names what is not verified
     )
     if options.dry_run:
-        print(dry_run(recipes, options.site, choices, options.image, base.folder), end="")
+        print(dry_run(recipes, options.site, choices, base.folder), end="")
         return EXIT_DONE
-    print("\n".join(launch(recipes, options.site, choices, options.image, base.folder)))
+    print("\n".join(launch(recipes, options.site, choices, base.folder)))
     return EXIT_DONE
+
+
+def _image(given: str | None) -> str | None:
+    """A container's image by its absolute path; where it is not a file, its address (docker://…) as given."""
+    return given if given is None or "://" in given else str(Path(given).absolute())
 
 
 def _on_hosts(options: argparse.Namespace, recipe: Recipe) -> int:

@@ -53,6 +53,8 @@ def read_hosts(path: Path) -> list[Host]:
         match = LINE.fullmatch(text)
         if match is None:
             raise UserError("not a host", where=f"{path}:{number}", found=text, wanted="HOST [ranks=N] [address=A]")
+        if match["ranks"] and int(match["ranks"]) < 1:
+            raise UserError("no ranks", where=f"{path}:{number}", found=text, wanted="ranks=N, at least 1")
         address = match["address"] or match["host"].rpartition("@")[2]
         hosts.append(Host(match["host"], int(match["ranks"] or 1), address))
     if not hosts:

@@ -19,6 +19,10 @@ from clapas.recipe.recipe import Recipe
 
 HOUR = 3600
 WALL = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)")
+CHARACTERS = re.compile(r"\[[^]]*\]\+")
+"""In the pattern of an account: a name."""
+LESS_TIME = "less time (--chain N goes on where a job ends)"
+WITHOUT_QOS = "leave --qos out: the first that takes the job is chosen"
 CPU = "CPU"
 """What the hardware sheet calls a node without accelerators."""
 
@@ -28,7 +32,7 @@ class Choices:
     """What the command line said. None: what the site's file says first.
 
     partition: the site's name for a kind of node. wall: as Slurm writes it, `20:00:00`. chain: jobs, one after another.
-    retries: failures after which nothing is tried any more.
+    retries: failures after which nothing is tried any more. image: the container that the ranks run in.
     """
 
     nodes: int
@@ -38,6 +42,7 @@ class Choices:
     wall: str | None = None
     chain: int | None = None
     retries: int = 5
+    image: str | None = None
     accept_unverified: bool = False
 
 
@@ -46,6 +51,7 @@ class Job:
     """What is submitted. wall_seconds: None where neither user nor site says one: Slurm's own default.
 
     lead_seconds: how long before the wall the ranks are told. points: runs of a sweep; 1: no sweep.
+    image: the container that the ranks run in, or None.
     """
 
     name: str
@@ -60,6 +66,7 @@ class Job:
     chain: int | None
     retries: int
     points: int = 1
+    image: str | None = None
 
     @property
     def ranks(self) -> int:
@@ -74,7 +81,7 @@ class Job:
     @property
     def doubtful(self) -> list[str]:
         """Facts of the site that it stands on, and that nobody has read at the site's own pages."""
-        return doubtful_facts(self.site, self.kind, self.qos)
+        return doubtful_facts(self.site, self.kind, self.qos, self.image is not None)
 
 
 def kind_of(site: Site, choices: Choices) -> str:
@@ -83,12 +90,15 @@ def kind_of(site: Site, choices: Choices) -> str:
     return choices.partition or site.default_partition or next(iter(site.partitions))
 
 
-def doubtful_facts(site: Site, kind: str, qos: Qos | None) -> list[str]:
+def doubtful_facts(site: Site, kind: str, qos: Qos | None, in_container: bool = False) -> list[str]:
     """Those of a site's unverified groups of facts that a job on this kind of node stands on."""
     matter = {"account", f"partitions.{kind}", "environment"}
     if qos is not None:
         matter.add(f"partitions.{kind}.qos.{site.partitions[kind].qos.index(qos)}")
-    return [key for key in site.unverified() if key in matter]
+    found = [key for key in site.unverified() if key in matter]
+    if in_container and (site.container is None or not site.container.verified):
+        found.append("container")
+    return found
 
 
 def check_facts(job: Job, accepted: bool) -> Job:
@@ -124,11 +134,15 @@ def account_of(site: Site, partition: Partition, given: str | None) -> str | Non
     pattern = partition.account or facts.pattern
     if pattern is None or (given and re.fullmatch(pattern, given)):
         return given
+    example = facts.example
+    if example and not re.fullmatch(pattern, example):  # that of another kind of node
+        example = CHARACTERS.sub("xxx", pattern)
+        example = example if re.fullmatch(pattern, example) else None
     raise UserError(
         f"{site.title} wants an account for each job" if given is None else "no account of this site has that form",
         where="--account",
         found=given,
-        wanted=f"{pattern}, such as {facts.example}" if facts.example else pattern,
+        wanted=f"{pattern}, such as {example}" if example else pattern,
         way_out=None if given else "--account, or `export SBATCH_ACCOUNT=…`",
     )
 
@@ -139,7 +153,10 @@ def wall_seconds(text: str) -> int:
     if match is None:
         raise UserError("not a wall time", where="--time", found=text, wanted="HH:MM:SS or D-HH:MM:SS, as 20:00:00")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if total == 0:
+        raise UserError("no time at all", where="--time", found=text, wanted="more: to Slurm 0 is no limit")
+    return total
 
 
 def wall_text(seconds: int) -> str:
@@ -153,7 +170,7 @@ def fitting_qos(site: Site, kind: str, choices: Choices) -> tuple[Qos | None, in
     wall = None if choices.wall is None else wall_seconds(choices.wall)
     if not partition.qos:
         if choices.qos is not None:
-            raise UserError("this kind of node has no QoS", where="--qos", found=choices.qos)
+            raise UserError("this kind of node has no QoS", where="--qos", found=choices.qos, way_out="leave --qos out")
         limit = None if partition.max_hours is None else int(partition.max_hours * HOUR)
         if limit is not None and wall is not None and wall > limit:
             raise _too_much(site, kind, [f"--time {wall_text(wall)} is over {wall_text(limit)}"])
@@ -161,7 +178,8 @@ def fitting_qos(site: Site, kind: str, choices: Choices) -> tuple[Qos | None, in
     candidates = [qos for qos in partition.qos if choices.qos in (None, qos.name)]
     if not candidates:
         known = ", ".join(qos.name for qos in partition.qos)
-        raise UserError(f"{site.title} has no such QoS for {kind}", where="--qos", found=choices.qos, wanted=known)
+        what = f"{site.title} has no such QoS for {kind}"
+        raise UserError(what, where="--qos", found=choices.qos, wanted=known, way_out=WITHOUT_QOS)
     refusals = []
     for qos in candidates:
         problems = list(_over(qos, choices.nodes, choices.nodes * partition.gpus_per_node, wall))
@@ -184,7 +202,9 @@ def _over(qos: Qos, nodes: int, gpus: int, wall: int | None) -> Iterator[str]:
 
 def _too_much(site: Site, kind: str, refusals: list[str]) -> UserError:
     what = f"{site.title} does not take this job on {kind}: {'; '.join(refusals)}"
-    return UserError(what, way_out="less time (--chain N goes on where a job ends), or fewer --nodes")
+    less = [LESS_TIME] * any("--time" in text for text in refusals)
+    less += ["fewer --nodes"] * any("GPUs are" in text or "nodes are" in text for text in refusals)
+    return UserError(what, way_out=", or ".join(less))
 
 
 def job_name(recipe: Recipe) -> str:
@@ -203,6 +223,9 @@ def derive_job(recipe: Recipe, site: Site, choices: Choices, lead: int, points: 
         raise UserError("a sweep cannot be a chain", where="--chain", way_out="leave one of the two out")
     if wall is not None:
         lead = min(lead, wall // 2)
-    retries, chain = choices.retries, choices.chain
-    job = Job(job_name(recipe), site, kind, partition, account, qos, choices.nodes, wall, lead, chain, retries, points)
+    job = Job(
+        name=job_name(recipe), site=site, kind=kind, partition=partition, account=account, qos=qos,
+        nodes=choices.nodes, wall_seconds=wall, lead_seconds=lead, chain=choices.chain, retries=choices.retries,
+        points=points, image=choices.image,
+    )  # fmt: skip
     return check_facts(job, choices.accept_unverified)

@@ -41,6 +41,17 @@ class Launch:
         atomic_write(self.folder / "launch.json", orjson.dumps(facts, option=orjson.OPT_INDENT_2))
 
     @property
+    def jobs(self) -> list[str]:
+        """Its jobs: those that `clapas launch` submitted, and those of the same script that have begun since."""
+        begun = (
+            event["job"]
+            for path in sorted(self.folder.glob("attempts*.jsonl"))
+            for event in read_json_lines(path)
+            if event["event"] == "begin"
+        )
+        return list(dict.fromkeys([*self.facts["jobs"], *(job.partition("_")[0] for job in begun)]))
+
+    @property
     def code(self) -> dict[str, Any]:
         """`code.json`."""
         return orjson.loads((self.folder / "code.json").read_bytes())

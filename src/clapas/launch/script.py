@@ -8,24 +8,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clapas.launch.job import CPU, Job, wall_text
+from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 from clapas.recipe.shipped import shipped_folder
 
 MOST_THREADS = 8
 """CPU threads of a rank that computes on a GPU: more bring nothing there."""
 COMMENT_COLUMN = 46
+PLAIN = re.compile(r"[\w./%=@:+,-]+")
+"""A path that needs no quotes in a directive."""
+UNQUOTABLE = re.compile(r"[\"\\\n\r]")
+"""A backslash would also end the replacement of %j in the name of the log."""
 LAST_RESORT = """
   # Should that not be over in time, Slurm would end the job for good: rather begin again after the last checkpoint.
-  (sleep {seconds}; [ -e "$launch/cancelled" ] || scontrol requeue "$SLURM_JOB_ID") &"""
+  (sleep {seconds}; [ -e "$launch/cancelled" ] || until scontrol requeue "$job"; do sleep 10; done) &"""
 """In the script of a job that requeues itself, three quarters of the lead after it was told."""
 SRUN_SECONDS = 60
 """How long srun may wait for tasks after the run has said how it ended; no longer than a rank may stall."""
 
 
-def render(job: Job, recipe: Recipe, launch: Path, folder: Path, python: str, image: str | None) -> str:
+def render(job: Job, recipe: Recipe, launch: Path, folder: Path, python: str) -> str:
     """The script. launch: the folder of this launch, absolute; folder: that which the recipe's paths start from.
 
-    python: the interpreter that runs the ranks. image: the container that they run in.
+    python: the interpreter that runs the ranks.
     """
     template = (shipped_folder("slurm") / "job.sh.template").read_text(encoding="utf-8")
     many = f" ({job.points} runs)" if job.points > 1 else ""
@@ -36,6 +41,7 @@ def render(job: Job, recipe: Recipe, launch: Path, folder: Path, python: str, im
         "launch": shlex.quote(str(launch)),
         "python": shlex.quote(python),
         "recipes": _recipes(job),
+        "job": _own_number(job),
         "site": "\n".join(_site(job)),
         "threads": _threads(job, recipe),
         "binding": "" if job.partition.hint else " --cpu-bind=cores",
@@ -43,7 +49,7 @@ def render(job: Job, recipe: Recipe, launch: Path, folder: Path, python: str, im
         if _may_requeue(job)
         else "",
         "grace": f"{min(SRUN_SECONDS, recipe.faults.stall_seconds or SRUN_SECONDS):g}",
-        "program": _program(job, image),
+        "program": _program(job),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
 
@@ -85,9 +91,17 @@ def directives(job: Job, launch: Path, folder: Path) -> Iterator[tuple[str, str]
     if job.points > 1:
         yield f"--array=0-{job.points - 1}", "one run each"
     yield "--requeue" if job.may_requeue else "--no-requeue", "after a node has failed" if job.may_requeue else ""
-    yield f"--chdir={folder}", ""
+    yield f"--chdir={_quoted(str(folder))}", ""
     yield "--open-mode=append", "a requeued job goes on in the same log"
-    yield f"--output={launch}/job-{log}.log", ""
+    yield f"--output={_quoted(f'{launch}/'.replace('%', '%%') + f'job-{log}.log')}", ""
+
+
+def _quoted(path: str) -> str:
+    """A path as sbatch reads it in a directive. Raises UserError where no quotes would help."""
+    if bad := UNQUOTABLE.search(path):
+        wanted = "a folder without double quotes, backslashes and line ends in its name"
+        raise UserError("sbatch cannot take this folder", where=path, found=repr(bad[0]), wanted=wanted)
+    return path if PLAIN.fullmatch(path) else f'"{path}"'
 
 
 def _lined_up(options: Iterator[tuple[str, str]]) -> Iterator[str]:
@@ -107,6 +121,13 @@ def _recipes(job: Job) -> str:
     if job.points == 1:
         return "recipe=$launch/recipe.yaml"
     return "recipe=$launch/recipe-$SLURM_ARRAY_TASK_ID.yaml # one of the sweep's"
+
+
+def _own_number(job: Job) -> str:
+    """The job as Slurm's commands name it. One task of an array has the array's own number: alone it means them all."""
+    if job.points == 1:
+        return "job=$SLURM_JOB_ID"
+    return "job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID # this task alone"
 
 
 def _site(job: Job) -> Iterator[str]:
@@ -148,9 +169,9 @@ def _threads(job: Job, recipe: Recipe) -> str:
     return str(cores if job.partition.device == CPU else min(cores, MOST_THREADS))
 
 
-def _program(job: Job, image: str | None) -> str:
+def _program(job: Job) -> str:
     """Clapas as a rank starts it: with the interpreter of the launch, or with the container's."""
-    if image is None:
+    if job.image is None:
         return '"$python" -m clapas'
     command = job.site.container.command if job.site.container else "apptainer exec"
-    return f"{command} {shlex.quote(image)} python3 -m clapas"
+    return f"{command} {shlex.quote(job.image)} python3 -m clapas"

@@ -5,6 +5,8 @@ What Slurm refuses is one message of ours around its own words.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -26,6 +28,10 @@ REFUSALS = {
     "node configuration": "the site's GPUs and cores a node: `sinfo -o '%P %D %c %G'` lists what there is",
 }
 """What is in Slurm's words -> where to look. In this order: its words on accounts name partitions too."""
+REASON = re.compile(r"Reason=.*\[\w+@(\S+)\]")
+"""Why a node is out of use, by whom and since when."""
+AFTERMATH_SECONDS = 600
+"""A node that crashed may be up again, or drained, some minutes after its job was queued again."""
 FAILED = ("DOWN", "DRAIN", "FAIL", "NOT_RESPONDING", "REBOOT")
 """In the states of nodes that a job should not have been on."""
 
@@ -42,14 +48,18 @@ class QueuedJob:
 
 
 def submit(script: Path) -> str:
-    """Hand a script to sbatch; the job's id. Raises UserError with Slurm's own words where it refuses."""
-    result = _run("sbatch", "--parsable", str(script))
+    """Hand a script to sbatch; the job's id. Raises UserError with Slurm's own words where it refuses.
+
+    Variables SBATCH_… would beat the script's own lines: sbatch does not see them.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SBATCH_")}
+    result = _run("sbatch", "--parsable", str(script), environment=environment)
     if result.returncode == 0:
         return result.stdout.strip().partition(";")[0]
     words = " ".join(line.removeprefix("sbatch: error: ") for line in result.stderr.splitlines() if "error" in line)
     words = words.replace("Batch job submission failed: ", "") or result.stderr.strip()
     way_out = next((advice for part, advice in REFUSALS.items() if part in words.lower()), None)
-    raise UserError(f"Slurm refuses the job: {words}", where=script, way_out=way_out)
+    raise UserError(f"Slurm refuses the job: {words}", way_out=way_out)
 
 
 def queue(jobs: Iterable[str]) -> list[QueuedJob]:
@@ -76,24 +86,40 @@ def tell_to_stop(job: str) -> None:
     _run("scancel", "--batch", "--signal=USR1", job)
 
 
-def failed_since(nodes: Iterable[str], began: float) -> list[str]:
+def failed_since(nodes: Iterable[str], began: float, ended: float | None = None) -> list[str]:
     """Those nodes that are down, drained or failing, or whose slurmd started after `began` (Unix time): they came back.
 
-    Those that Slurm does not know are left out.
+    ended: what befell a node long after it (Unix time) is left out, as far as Slurm says when. Those that Slurm does
+    not know are left out. Raises ClapasError where it does not answer.
     """
+    latest = float("inf") if ended is None else ended + AFTERMATH_SECONDS
+    result = _run("scontrol", "--oneliner", "show", "node", ",".join(nodes))
+    if "contact" in result.stderr:
+        raise ClapasError(f"Slurm's controller does not answer: {result.stderr.strip()}")
     found = []
-    for node in nodes:
-        result = _run("scontrol", "--oneliner", "show", "node", node)
-        facts = {word.partition("=")[0]: word.partition("=")[2] for word in result.stdout.split()}
+    for line in result.stdout.splitlines():
+        facts, reason = _facts(line), REASON.search(line)
         state = facts.get("State", "")
-        if any(word in state for word in FAILED) or state.endswith("*") or _time(facts.get("SlurmdStartTime")) > began:
-            found.append(node)
+        has_failed = any(word in state for word in FAILED) or state.endswith("*")
+        since = _time(reason[1]) if reason else 0.0
+        if (has_failed and since <= latest) or began < _time(facts.get("SlurmdStartTime")) <= latest:
+            found.append(facts["NodeName"])
     return found
+
+
+def requeued_at(job: str) -> float | None:
+    """When a job was queued, the last time (Unix time); None where Slurm does not know it."""
+    return _time(_facts(_run("scontrol", "--oneliner", "show", "job", job).stdout).get("SubmitTime")) or None
 
 
 def host_names(node_list: str) -> list[str]:
     """The nodes of a Slurm node list, in its order."""
     return _run("scontrol", "show", "hostnames", node_list).stdout.split()
+
+
+def _facts(line: str) -> dict[str, str]:
+    """A line of `scontrol --oneliner`."""
+    return {word.partition("=")[0]: word.partition("=")[2] for word in line.split()}
 
 
 def _time(text: str | None) -> float:
@@ -104,7 +130,7 @@ def _time(text: str | None) -> float:
         return 0.0
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
+def _run(*command: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Raises UserError where there is no Slurm, ClapasError where it does not answer."""
     if shutil.which(command[0]) is None:
         raise UserError(
@@ -113,6 +139,6 @@ def _run(*command: str) -> subprocess.CompletedProcess[str]:
             way_out="launch from a login node; --hosts FILE needs no Slurm; --dry-run prints the script",
         )
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment)
     except subprocess.TimeoutExpired:
         raise ClapasError(f"Slurm's controller does not answer: {command[0]} waited {SECONDS} s") from None

@@ -25,12 +25,11 @@ RUNNING, PENDING = "RUNNING", "PENDING"
 def status(run: Path) -> dict[str, Any]:
     """A launched run: its jobs that wait or run, its attempts, and how far each of its runs is."""
     launch = newest_launch(run)
-    facts = launch.facts
-    waiting = slurm.queue(facts["jobs"])
+    waiting = slurm.queue(launch.jobs)
     return {
         "launch": str(launch.folder),
         "jobs": [{"id": job.id, "state": job.state, "reason": job.reason, "left": job.left} for job in waiting],
-        "submitted": facts["jobs"],
+        "submitted": launch.jobs,
         "cancelled": launch.is_cancelled,
         "runs": [_run_status(launch, path) for path in sorted(launch.folder.glob("recipe*.yaml"), key=_number)],
     }
@@ -59,7 +58,7 @@ def _run_status(launch: Launch, recipe_path: Path) -> dict[str, Any]:
         "attempts": sum(event["event"] == "begin" for event in events),
         "failures": sum(event["failed"] for event in ends),
         "failed_nodes": sorted({node for event in ends for node in event["failed_nodes"]}),
-        "last_end": ends[-1]["reason"] if ends else None,
+        "last_end": ends[-1]["reason"] if ends and events[-1] is ends[-1] else None,  # None: it has begun since
         "outcome": read_outcome(folder),
     }
 
@@ -78,8 +77,8 @@ def status_table(found: dict[str, Any]) -> str:
         failed = f", {run['failures']} failed" if run["failures"] else ""
         nodes = f" (nodes at fault: {', '.join(run['failed_nodes'])})" if run["failed_nodes"] else ""
         lines.append(f"  attempts: {run['attempts']}{failed}{nodes}")
-        if run["outcome"] or run["last_end"]:
-            lines.append(f"  ended:    {run['outcome']['reason'] if run['outcome'] else run['last_end']}")
+        if run["last_end"]:
+            lines.append(f"  ended:    {run['last_end']}")
     return "\n".join(lines)
 
 
@@ -94,7 +93,7 @@ def cancel(run: Path, *, now: bool = False) -> list[str]:
     """Take a run's jobs out of the queue; those that run save first, unless `now`. What was done, a line a job."""
     launch = newest_launch(run)
     launch.mark_cancelled()  # before the queue is asked: a job that starts in between sees it
-    jobs = slurm.queue(launch.facts["jobs"])
+    jobs = slurm.queue(launch.jobs)
     saving = [] if now else [job.id for job in jobs if job.state == RUNNING]
     slurm.cancel([job.id for job in jobs if job.id not in saving])
     for job in saving:
@@ -111,7 +110,7 @@ def logs(run: Path, *, follow: bool = False) -> Iterator[str]:
     while True:
         is_over = not follow
         if follow and time.monotonic() - asked >= QUEUE_SECONDS:
-            is_over = not slurm.queue(launch.facts["jobs"])  # before the last look at the files
+            is_over = not slurm.queue(launch.jobs)  # before the last look at the files
             asked = time.monotonic()
         for path in sorted(launch.folder.glob("job-*.log"), key=lambda file: file.stat().st_mtime):
             yield from _new_text(path, places)

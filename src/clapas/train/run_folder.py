@@ -68,6 +68,24 @@ class RunFolder:
         os.close(self._lock)
 
 
+def leave_refusal(run: Path, error: UserError) -> None:
+    """Say in `outcome.json` why ranks did not begin, for the launcher that waits for it. Rank 0 alone calls it.
+
+    Only in a folder that is there, says nothing yet of how it ended, and in which nobody trains.
+    """
+    if not run.is_dir() or (run / "outcome.json").exists():
+        return
+    try:
+        handle = _lock(run / ".lock")
+    except (UserError, OSError):
+        return
+    try:
+        outcome = {"exit_code": error.exit_code, "reason": str(error).splitlines()[0], "step": 0, "segment": 0}
+        atomic_write(run / "outcome.json", _pretty(outcome))
+    finally:
+        os.close(handle)
+
+
 def _lock(path: Path) -> int:
     """An exclusive lock for as long as this process lives; the file names its holder."""
     try:

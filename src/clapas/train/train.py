@@ -36,7 +36,7 @@ from clapas.train.optimizers.mup import std_scale, width_ratio
 from clapas.train.optimizers.roles import parameter_roles
 from clapas.train.peers import is_peer_gone, peer_gone
 from clapas.train.run import Run
-from clapas.train.run_folder import RunFolder
+from clapas.train.run_folder import RunFolder, leave_refusal
 from clapas.train.segments import begin_segment
 from clapas.train.start import find_start
 from clapas.train.start_together import preflight_together
@@ -68,11 +68,16 @@ def train(
         import_deepspeed()
         if ranks.rank == 0:
             show_chosen_kernels()
-        with ranks.said_once():
-            recipe, plan = preflight_together(recipe, ranks)
-            objective = objective_of(recipe, objective)
-            ranks = ranks.arranged(layout_of(recipe, ranks.size))
-            folder = _open_folder(recipe, ranks)
+        try:
+            with ranks.said_once():
+                recipe, plan = preflight_together(recipe, ranks)
+                objective = objective_of(recipe, objective)
+                ranks = ranks.arranged(layout_of(recipe, ranks.size))
+                folder = _open_folder(recipe, ranks)
+        except UserError as error:
+            if ranks.rank == 0:
+                leave_refusal(recipe.folder, error)
+            raise
         try:
             with kernels(recipe.compute):
                 run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model, strict)

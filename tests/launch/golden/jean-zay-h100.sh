@@ -29,6 +29,7 @@
 launch=/scratch/runs/mine/launch/001
 python=/work/clapas/.venv/bin/python
 recipe=$launch/recipe.yaml
+job=$SLURM_JOB_ID
 
 # --- What the site asks for ------------------------------------------------------------------------------------------
 module purge
@@ -51,12 +52,13 @@ set -uo pipefail # only now: what `module` runs does not bear it
 # Slurm sends USR1 to this script before the time limit (--signal), and so does `clapas cancel`. The ranks get it from
 # here: they agree on a last step, save and end.
 announced=no
+ran=no
 ranks=
 announce() {
   announced=yes
   [ -z "$ranks" ] || kill -USR1 "$ranks"
   # Should that not be over in time, Slurm would end the job for good: rather begin again after the last checkpoint.
-  (sleep 225; [ -e "$launch/cancelled" ] || scontrol requeue "$SLURM_JOB_ID") &
+  (sleep 225; [ -e "$launch/cancelled" ] || until scontrol requeue "$job"; do sleep 10; done) &
 }
 trap announce USR1
 
@@ -65,17 +67,22 @@ trap announce USR1
 # first node. Says "run PORT OUTCOME"; "requeue NODES" where this allocation holds a node that has failed twice; "done";
 # or "stop".
 decide() {
-  "$python" -m clapas.launch.attempt "$1" --launch "$launch" --recipe "$recipe" --announced "$announced"
+  "$python" -m clapas.launch.attempt "$1" --launch "$launch" --recipe "$recipe" --announced "$announced" --ran "$ran"
 }
 read -r what detail outcome < <(decide begin) || what=stop
 
 # The last act: Slurm ends this script as it requeues the job. TERM is ignored, so that there is time to say which nodes
-# the next attempt shall not have.
+# the next attempt shall not have. A controller that is away for some minutes is waited for.
 requeue() {
   trap '' TERM
-  scontrol requeue "$SLURM_JOB_ID" || exit 1
-  [ -z "${1:-}" ] || scontrol update "JobId=$SLURM_JOB_ID" "ExcNodeList=$1"
-  sleep infinity
+  for _ in {1..10}; do
+    if scontrol requeue "$job"; then
+      [ -z "${1:-}" ] || scontrol update "JobId=$job" "ExcNodeList=$1"
+      sleep infinity
+    fi
+    sleep 30
+  done
+  exit 1
 }
 case $what in
   run) ;;
@@ -95,6 +102,7 @@ export OMP_NUM_THREADS=8
 
 # One task for each rank. Where one dies the others could only wait for it: --kill-on-bad-exit ends them.
 if [ $announced = no ]; then
+  ran=yes
   srun --kill-on-bad-exit=1 --distribution=block \
     "$python" -m clapas train "$recipe" &
   ranks=$!

@@ -1,0 +1,90 @@
+"""Whether a run's folder holds another run than a recipe's. Knows no torch: asked before a job is queued, too."""
+
+from __future__ import annotations
+
+import re
+
+from clapas.checkpoint.committed import committed_checkpoints, step_of
+from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import Recipe
+from clapas.train.learning_rate import same_past
+from clapas.train.run_folder import read_run_recipe
+
+IDENTITY = re.compile(r"^# identity: (\w+)$", re.MULTILINE)
+"""In the head of RUN/recipe.yaml, see `RunFolder.begin_segment`."""
+
+
+def refuse_other_run(recipe: Recipe, data_hash: str) -> None:
+    """Raise UserError where the recipe's folder holds another run, as far as its recipe.yaml tells.
+
+    data_hash: of the recipe's data plan. The last word is `train.start`'s, which reads the checkpoint itself: it alone
+    knows whether the data of a run with other steps are the same, and where a branch comes from.
+    """
+    steps = [step_of(folder) for folder in committed_checkpoints(recipe.folder / "checkpoints")]
+    if not steps or recipe.branch is not None or not (recipe.folder / "recipe.yaml").is_file():
+        return
+    old, step = read_run_recipe(recipe.folder), max(steps)
+    written = IDENTITY.search((recipe.folder / "recipe.yaml").read_text(encoding="utf-8"))
+    is_same = written is not None and written[1] == recipe.identity_hash(data_hash)
+    has_same_past = same_past(old, recipe, step)
+    if not is_same and not (has_same_past and constant_part(old) == constant_part(recipe)):
+        raise another_run(old, recipe, step)
+    if not has_same_past:
+        raise another_length(old, recipe, step)
+
+
+def another_run(old: Recipe, recipe: Recipe, step: int) -> UserError:
+    """The error where a folder with a checkpoint at `step` of the recipe `old` would get another run."""
+    stages = "; a stage with a `schedule` of its own may be added" if recipe.stages else ""
+    return UserError(
+        "this folder holds another run: a resume may not change what the run is",
+        where=recipe.folder,
+        found=_difference(old, recipe) or "other data, or the data in another order",
+        wanted=f"the recipe of the checkpoint at step {step} ({recipe.folder / 'recipe.yaml'})",
+        way_out=f"start another run: name=… or run_dir=…{stages}",
+    )
+
+
+def another_length(old: Recipe, recipe: Recipe, step: int) -> UserError:
+    """The same where the run would get a length that the steps done were not made for."""
+    return UserError(
+        f"a {recipe.schedule.name} run cannot change its length at step {step}",
+        where=recipe.folder,
+        found=f"{recipe.total_steps} steps",
+        wanted=f"{old.total_steps} steps, which its learning rate was made for",
+        way_out="start another run; wsd can be extended until its decay begins, constant and inverse_sqrt always; "
+        "or add a stage with a `schedule` of its own",
+    )
+
+
+def constant_part(recipe: Recipe) -> dict[str, object]:
+    """The part of a run's identity that holds for all of its steps."""
+    by_step = ("data", "schedule", "global_batch_size", "batch_ramp", "stages")
+    constant = {key: value for key, value in recipe.identity("").items() if key not in by_step}
+    optimizer = {key: value for key, value in constant["optimizer"].items() if key != "lr"}
+    return {**constant, "optimizer": optimizer, "document_mask": recipe.data.document_mask}
+
+
+def _difference(old: Recipe, new: Recipe) -> str:
+    """The keys in which a recipe is another run than a checkpoint's."""
+    before, after = _flat(old), _flat(new)
+    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    return "; ".join(f"{key}: {after.get(key)} (was {before.get(key)})" for key in keys)
+
+
+def _flat(recipe: Recipe) -> dict[str, object]:
+    """The identity's dotted keys, the data's hash aside."""
+    flat: dict[str, object] = {}
+    names = {"seed": "seed", "precision": "precision", "global_batch_size": "train.global_batch_size"}
+    for name, value in recipe.identity("").items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": item for key, item in value.items()})
+        elif name in names:
+            flat[names[name]] = value
+    flat["data.sequence_length"] = recipe.data.sequence_length
+    flat["data.mixture"] = recipe.data.mixture
+    flat["train.batch_ramp"] = recipe.train.batch_ramp
+    for number, stage in enumerate(recipe.stages or ()):
+        given = stage.model_dump(exclude={"name", "micro_batch_size"}, exclude_none=True)
+        flat.update({f"stages[{number}].{key}": value for key, value in given.items()})
+    return flat
