@@ -15,7 +15,7 @@ MAY_USE = {
     "recipe": set(),
     "ledger": {"recipe"},
     "checkpoint": {"recipe"},
-    "plan": {"recipe", "ledger"},
+    "plan": {"recipe", "ledger", "checkpoint", "engine"},
     "model": {"recipe", "checkpoint"},
     "loader": {"recipe", "ledger"},
     "engine": {"recipe", "model", "checkpoint"},
