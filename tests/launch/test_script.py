@@ -17,7 +17,7 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe, read_recipe
 
 GOLDEN = Path(__file__).with_name("golden")
-PYTHON = "/work/clapas/.venv/bin/python"
+PYTHON = "/project/clapas/.venv/bin/python"
 OVERRIDES = ("run_dir=/scratch/runs/mine", "precision=bf16", "train.global_batch_size=64")
 
 
@@ -25,7 +25,7 @@ def script(site: str, choices: Choices, *overrides: str, points: int = 1) -> str
     """The script of the test recipe on that site."""
     recipes: list[Recipe] = [read_recipe("test", [*OVERRIDES, *overrides])] * points
     job = derive(recipes, read_site(site), choices)
-    return render(job, recipes[0], recipes[0].folder / "launch/001", Path("/work/clapas"), PYTHON)
+    return render(job, recipes[0], recipes[0].folder / "launch/001", Path("/project/clapas"), PYTHON)
 
 
 def jean_zay(nodes: int, **more: Any) -> Choices:
@@ -47,7 +47,7 @@ CASES = {
         jean_zay(2, partition="v100-32g", account="xyz@v100", wall="20:00:00", chain=5),
         "precision=fp16",
     ),
-    "adastra-mi250-container": lambda: script("adastra", adastra(2, image="/work/images/clapas-rocm.sif")),
+    "adastra-mi250-container": lambda: script("adastra", adastra(2, image="/project/images/clapas-rocm.sif")),
     "local-sweep": lambda: script("local", Choices(2, accept_unverified=True), "precision=fp32", points=3),
 }
 

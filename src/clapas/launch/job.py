@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clapas.plan.hardware import peak_flops
+from clapas.plan import plan
+from clapas.plan.hardware import read_hardware
 from clapas.plan.site import Account, Partition, Qos, Site
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
@@ -115,17 +116,10 @@ def check_facts(job: Job, accepted: bool) -> Job:
 
 
 def check_precision(recipe: Recipe, partition: Partition) -> None:
-    """Raise UserError where the accelerator does not have the recipe's precision."""
-    if partition.device == CPU or peak_flops(partition.device, "fp16") is None:
-        return  # not an accelerator of the sheet
-    if recipe.precision == "bf16" and peak_flops(partition.device, "bf16") is None:
-        raise UserError(
-            f"{partition.device} has no bf16",
-            where=recipe.place("precision"),
-            found="precision: bf16",
-            wanted="fp16 or fp32 there, or nodes of another kind (--partition)",
-            way_out="precision=fp16",
-        )
+    """Raise UserError where the accelerator does not have the recipe's precision. One that is unknown may have it."""
+    device = next((known for known in read_hardware() if known.name == partition.device), None)
+    if device is not None and device.name != CPU:
+        plan.check_precision(recipe, device)
 
 
 def account_of(site: Site, partition: Partition, given: str | None) -> str | None:
@@ -182,14 +176,14 @@ def fitting_qos(site: Site, kind: str, choices: Choices) -> tuple[Qos | None, in
         raise UserError(what, where="--qos", found=choices.qos, wanted=known, way_out=WITHOUT_QOS)
     refusals = []
     for qos in candidates:
-        problems = list(_over(qos, choices.nodes, choices.nodes * partition.gpus_per_node, wall))
+        problems = list(over(qos, choices.nodes, choices.nodes * partition.gpus_per_node, wall))
         if not problems:
             return qos, wall or int(qos.max_hours * HOUR)
         refusals.append(f"{qos.name}: {' and '.join(problems)}")
     raise _too_much(site, kind, refusals)
 
 
-def _over(qos: Qos, nodes: int, gpus: int, wall: int | None) -> Iterator[str]:
+def over(qos: Qos, nodes: int, gpus: int, wall: int | None) -> Iterator[str]:
     """What of a job a QoS does not take."""
     limit = int(qos.max_hours * HOUR)
     if wall is not None and wall > limit:

@@ -83,7 +83,7 @@ def check_precision(recipe: Recipe, device: Device) -> None:
             f"{device.name} has no {recipe.precision}",
             where=recipe.place("precision"),
             found=f"precision: {recipe.precision}",
-            wanted="fp16, which scales its loss, or fp32",
+            wanted="fp16, which scales its loss, or fp32; or nodes of another kind (--partition)",
             way_out="precision=fp16",
         )
 

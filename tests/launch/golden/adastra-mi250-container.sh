@@ -22,12 +22,12 @@
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:USR1@300                    # seconds before the end; may come 60 s earlier
 #SBATCH --requeue                              # after a node has failed
-#SBATCH --chdir=/work/clapas
+#SBATCH --chdir=/project/clapas
 #SBATCH --open-mode=append                     # a requeued job goes on in the same log
 #SBATCH --output=/scratch/runs/mine/launch/001/job-%j.log
 
 launch=/scratch/runs/mine/launch/001
-python=/work/clapas/.venv/bin/python
+python=/project/clapas/.venv/bin/python
 recipe=$launch/recipe.yaml
 job=$SLURM_JOB_ID
 
@@ -104,7 +104,7 @@ export OMP_NUM_THREADS=8
 if [ $announced = no ]; then
   ran=yes
   srun --kill-on-bad-exit=1 --distribution=block --cpu-bind=cores \
-    apptainer exec /work/images/clapas-rocm.sif python3 -m clapas train "$recipe" &
+    apptainer exec /project/images/clapas-rocm.sif python3 -m clapas train "$recipe" &
   ranks=$!
   # srun waits for ever for the tasks of a node that died and came back before Slurm missed it: once the run has said
   # how it ended, srun has little time left.

@@ -22,12 +22,12 @@
 #SBATCH --time=20:00:00
 #SBATCH --signal=B:USR1@300                    # seconds before the end; may come 60 s earlier
 #SBATCH --requeue                              # after a node has failed
-#SBATCH --chdir=/work/clapas
+#SBATCH --chdir=/project/clapas
 #SBATCH --open-mode=append                     # a requeued job goes on in the same log
 #SBATCH --output=/scratch/runs/mine/launch/001/job-%j.log
 
 launch=/scratch/runs/mine/launch/001
-python=/work/clapas/.venv/bin/python
+python=/project/clapas/.venv/bin/python
 recipe=$launch/recipe.yaml
 job=$SLURM_JOB_ID
 

@@ -16,12 +16,12 @@
 #SBATCH --signal=B:USR1@300                    # seconds before the end; may come 60 s earlier
 #SBATCH --array=0-2                            # one run each
 #SBATCH --requeue                              # after a node has failed
-#SBATCH --chdir=/work/clapas
+#SBATCH --chdir=/project/clapas
 #SBATCH --open-mode=append                     # a requeued job goes on in the same log
 #SBATCH --output=/scratch/runs/mine/launch/001/job-%A_%a.log
 
 launch=/scratch/runs/mine/launch/001
-python=/work/clapas/.venv/bin/python
+python=/project/clapas/.venv/bin/python
 recipe=$launch/recipe-$SLURM_ARRAY_TASK_ID.yaml # one of the sweep's
 job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID # this task alone
 

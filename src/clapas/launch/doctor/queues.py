@@ -68,7 +68,9 @@ def _length_told(case: Case, chosen: Qos | None, hours: float, fitting: list[Qos
 
 
 def _admits(qos: Qos, gpus: int, nodes: int) -> bool:
-    return (qos.max_gpus is None or gpus <= qos.max_gpus) and (qos.max_nodes is None or nodes <= qos.max_nodes)
+    from clapas.launch.job import over
+
+    return not any(over(qos, nodes, gpus, wall=None))
 
 
 def _most_nodes(qos: Qos, partition: Partition) -> int:
