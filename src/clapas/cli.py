@@ -86,7 +86,7 @@ def _data_verify(options: argparse.Namespace) -> None:
 
 
 def _tokenizer_train(options: argparse.Namespace) -> None:
-    from clapas_data.tokenizer import train
+    from clapas_data.tokenizer.train import train
 
     train(options.corpus, vocab_size=options.vocab_size, out=options.out)
 

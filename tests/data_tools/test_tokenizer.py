@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from clapas.recipe.errors import UserError
 from clapas_data.encode import load_encoder, open_tokenizer
-from clapas_data.tokenizer import BOS, EOS, FRENCH, PAD, SMALLEST, SPECIAL, train
+from clapas_data.tokenizer.train import BOS, EOS, FRENCH, PAD, SMALLEST, SPECIAL, train
 
 VOCABULARY = 2048
 
