@@ -329,8 +329,8 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("--out", type=Path, required=True, help="the tokenizer's folder")
     does = "digits in groups of three (llama3, the default) or one by one (qwen2)"
     verb.add_argument("--split", choices=("llama3", "qwen2"), default="llama3", help=does)
-    does = "weigh the sources' languages so that the worst served gets the most bytes a token"
-    verb.add_argument("--parity", action="store_true", help=does)
+    does = "weigh languages so that the same sentences cost about the same in each: FOLDER's LANGUAGE.txt, or our own"
+    verb.add_argument("--parity", type=Path, nargs="?", const=True, default=False, metavar="FOLDER", help=does)
     example = "clapas tokenizer compare data/demo/tokenizer tekken --corpus demo"
     verb = _verb(parts, "compare", "measure tokenizers on the same texts", example, _tokenizer_compare)
     does = "a folder with tokenizer.json, such a file, a tekken.json, or tekken (of mistral-common)"

@@ -42,10 +42,21 @@ def shipped_samples() -> list[Sample]:
     ]
 
 
-def parallel_texts() -> dict[str, str]:
-    """Language -> the same sentences, a line each."""
-    files = yaml.safe_load((FOLDER / "samples.yaml").read_text(encoding="utf-8"))["parallel"]
-    return {language: _read(FOLDER / name) for language, name in files.items()}
+def parallel_texts(folder: Path | None = None) -> dict[str, str]:
+    """Language -> the same sentences, a line each: those that ship, or a folder's `fr.txt`, `oc.txt` and so on.
+
+    Raises UserError where the folder holds fewer than two, or they differ in their number of lines.
+    """
+    if folder is None:
+        files = yaml.safe_load((FOLDER / "samples.yaml").read_text(encoding="utf-8"))["parallel"]
+        return {language: _read(FOLDER / name) for language, name in files.items()}
+    texts = {path.stem: file_sample(path).texts[0] for path in sorted(folder.glob("*.txt"))}
+    lines = {language: text.rstrip("\n").count("\n") + 1 for language, text in texts.items()}
+    if len(texts) < 2 or len(set(lines.values())) > 1:
+        found = ", ".join(f"{language}.txt of {count} lines" for language, count in lines.items()) or "none"
+        wanted = "LANGUAGE.txt for two languages or more, the same sentences line by line"
+        raise UserError("no parallel texts", where=folder, found=found, wanted=wanted)
+    return texts
 
 
 def file_sample(path: Path) -> Sample:

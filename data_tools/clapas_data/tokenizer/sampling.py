@@ -2,12 +2,12 @@
 
 In proportion, a corpus that is 1 % Occitan yields a vocabulary that serves it badly: the same sentence costs more
 tokens. Parity-aware BPE (Foroutan et al. 2025, arXiv 2508.04796) takes each merge from the language that is worst
-off. The trainer of `tokenizers` cannot do that, so the languages' weights are searched for instead: train, measure the
-bytes a token of each language on documents kept apart, give more weight to those below the mean, again. The weights
-kept are those by which the worst served language is served best.
+off on parallel text. The trainer of `tokenizers` cannot do that, so the languages' weights are searched for instead:
+train, count the tokens of the same sentences in each language, give more weight to those above the mean, again. The
+weights kept are those by which the dearest language is cheapest.
 
-Bytes a token stand for the cost of the same content, which holds among languages of one script. Sources that declare
-no language (code, tables) keep their proportion and are not compared.
+The sentences must be the same: bytes a token of each language's own documents say how plain those are (decision 123).
+Sources that declare no language (code, tables) keep their proportion and are not compared.
 """
 
 from __future__ import annotations
@@ -39,75 +39,79 @@ STEP = 5.0
 it a few per cent more bytes a token, hence a number well above one."""
 MOST_COPIES = 20.0
 """How often a small language's documents are read at most, against the proportion: more would learn them by heart."""
-MEASURED_SHARE, MEASURED_DOCUMENTS = 0.05, 2000
-FEWEST_DOCUMENTS = 20
 CLOSE = 1.01
-"""The search ends where no language has more bytes a token than another by this factor."""
+"""The search ends where no language costs more tokens than another by this factor."""
 
 Learn = Callable[[Iterable[list[str]]], "Tokenizer"]
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """How often each source's documents are read, and which are kept apart.
+class Weighed:
+    """What the search found.
 
-    rates: source -> copies of each document; of 2.4 copies, two are of all, and the third of four in ten. apart:
-    source -> largest hash (the first half) of the documents that are measured on and not trained on.
+    rates: source -> copies of each of its documents that are read; of 2.4 copies, two are of all, and the third of
+    four in ten. copies: the same by language. before, after: language -> tokens of the same sentences, in proportion
+    and weighed.
     """
 
     rates: dict[str, float]
-    apart: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Weighed:
-    """What the search found. before, after: language -> bytes a token, in proportion and weighed."""
-
-    weights: Weights
     copies: dict[str, float]
-    before: dict[str, float]
-    after: dict[str, float]
+    before: dict[str, int]
+    after: dict[str, int]
 
     def report(self) -> dict[str, Any]:
         """As `report.json` keeps it."""
-        rounded = [
-            {name: round(value, 4) for name, value in one.items()} for one in (self.copies, self.before, self.after)
-        ]
-        return dict(zip(("copies", "bytes_per_token_in_proportion", "bytes_per_token"), rounded, strict=True))
+        copies = {language: round(value, 4) for language, value in self.copies.items()}
+        return {"copies": copies, "tokens_in_proportion": self.before, "tokens": self.after}
 
 
-def languages_of(corpus: Corpus) -> dict[str, str]:
-    """Source -> language, of the sources that declare one. Raises UserError where there are not two languages."""
+def languages_of(corpus: Corpus, parallel: Mapping[str, str]) -> dict[str, str]:
+    """Source -> language, of the sources that declare one.
+
+    parallel: language -> text. Raises UserError where there are not two languages, or one has no parallel text.
+    """
     languages = {name: source.language for name, source in corpus.sources.items() if source.language}
-    if len(set(languages.values())) < 2:
+    known = sorted(set(languages.values()))
+    where = f"corpus {corpus.name}"
+    if len(known) < 2:
         raise UserError(
             "--parity weighs languages",
-            where=f"corpus {corpus.name}",
-            found=", ".join(sorted(set(languages.values()))) or "no source with a `language`",
+            where=where,
+            found=", ".join(known) or "no source with a `language`",
             wanted="sources of two languages or more",
             way_out="say `language: fr` (ISO 639) at each source that has one, or train without --parity",
+        )
+    if missing := [language for language in known if language not in parallel]:
+        raise UserError(
+            "--parity has no parallel text in a language of the corpus",
+            where=where,
+            found=f"{', '.join(missing)}; there is text in {', '.join(sorted(parallel))}",
+            way_out="--parity FOLDER, with LANGUAGE.txt for each language: the same sentences, line by line",
         )
     return languages
 
 
-def training_texts(prepared: Prepared, most_bytes: int, weights: Weights | None = None) -> Iterator[list[str]]:
-    """The training text, a batch at a time, up to about `most_bytes`; of more, documents chosen by their hash."""
+def training_texts(
+    prepared: Prepared, most_bytes: int, rates: Mapping[str, float] | None = None
+) -> Iterator[list[str]]:
+    """The training text, a batch at a time, up to about `most_bytes`; of more, documents chosen by their hash.
+
+    rates: source -> copies of each document; none: one of each.
+    """
     by_source = prepared.batches("train")
     sizes = {name: sum(batch.bytes for batch in batches) for name, batches in by_source.items()}
-    rates = weights.rates if weights else dict.fromkeys(sizes, 1.0)
+    rates = rates or dict.fromkeys(sizes, 1.0)
     scale = most_bytes / max(1.0, sum(size * rates[name] for name, size in sizes.items()))
     for name, batches in by_source.items():
         whole, limit = _copies(rates[name], scale)
-        apart = weights.apart.get(name, -1) if weights else -1
         for batch in batches:
             rows = batch.read("text", "hash")
-            hashes = hashes_of(rows)
             texts = rows.column("text").to_pylist()
-            kept = hashes[:, 0] > apart if apart >= 0 else np.ones(len(texts), bool)
             for _ in range(whole):
-                yield _only(texts, kept)
+                yield texts
             if limit is not None:
-                yield _only(texts, kept & (hashes[:, 1] <= limit))
+                chosen = hashes_of(rows)[:, 1] <= limit
+                yield [text for text, wanted in zip(texts, chosen, strict=True) if wanted]
 
 
 def _copies(rate: float, scale: float) -> tuple[int, np.uint64 | None]:
@@ -118,46 +122,37 @@ def _copies(rate: float, scale: float) -> tuple[int, np.uint64 | None]:
     return whole, np.uint64(min(2**64 - 1, int(2**64 * part))) if part else None
 
 
-def _only(texts: list[str], chosen: np.ndarray) -> list[str]:
-    return texts if chosen.all() else [text for text, wanted in zip(texts, chosen, strict=True) if wanted]
+def weigh(prepared: Prepared, languages: Mapping[str, str], parallel: Mapping[str, str], learn: Learn) -> Weighed:
+    """Search the weights of languages by which the dearest costs the fewest tokens.
 
-
-def weigh(prepared: Prepared, languages: Mapping[str, str], learn: Learn) -> Weighed:
-    """Search the weights of languages by which the worst served gets the most bytes a token.
-
-    languages: source -> language. learn: trains a tokenizer on batches of texts.
+    languages: source -> language. parallel: language -> the same sentences. learn: trains a tokenizer on batches.
     """
-    apart = _apart(prepared, languages)
-    measured = {language: _texts_apart(prepared, languages, language, apart) for language in set(languages.values())}
     sizes = _sizes(prepared, languages)
     copies = dict.fromkeys(sorted(sizes), 1.0)
-    tried: list[tuple[dict[str, float], dict[str, float]]] = []
+    tried: list[tuple[dict[str, float], dict[str, int]]] = []
     for number in range(ROUNDS):
-        weights = _weights(prepared, languages, copies, apart)
-        served = _served(learn(training_texts(prepared, ROUND_BYTES, weights)), measured)
-        tried.append((copies, served))
-        told = ", ".join(f"{name} {served[name]:.3f} (text x {copies[name]:.2f})" for name in copies)
-        print(f"parity, round {number + 1}: bytes a token {told}", file=sys.stderr)
-        if max(served.values()) < CLOSE * min(served.values()):
+        tokenizer = learn(training_texts(prepared, ROUND_BYTES, _rates(prepared, languages, copies)))
+        tokens = {name: len(tokenizer.encode(parallel[name], add_special_tokens=False).ids) for name in copies}
+        tried.append((copies, tokens))
+        told = ", ".join(f"{name} {tokens[name]} (text x {copies[name]:.2f})" for name in copies)
+        print(f"parity, round {number + 1}: tokens of the same sentences {told}", file=sys.stderr)
+        if max(tokens.values()) <= CLOSE * min(tokens.values()):
             break
-        copies = _next(copies, served, sizes)
-    best, served = max(tried, key=lambda one: min(one[1].values()))
-    return Weighed(_weights(prepared, languages, best, apart), best, tried[0][1], served)
+        copies = _next(copies, tokens, sizes)
+    best, tokens = min(tried, key=lambda one: max(one[1].values()))
+    return Weighed(_rates(prepared, languages, best), best, tried[0][1], tokens)
 
 
-def _next(copies: dict[str, float], served: dict[str, float], sizes: dict[str, int]) -> dict[str, float]:
-    """More of the languages below the mean, less of those above; as many bytes of them together as in proportion."""
-    mean = sum(math.log(value) for value in served.values()) / len(served)
-    moved = {name: rate * math.exp(STEP * (mean - math.log(served[name]))) for name, rate in copies.items()}
+def _next(copies: dict[str, float], tokens: dict[str, int], sizes: dict[str, int]) -> dict[str, float]:
+    """More of the languages above the mean, less of those below; as many bytes of them together as in proportion."""
+    mean = sum(map(math.log, tokens.values())) / len(tokens)
+    moved = {name: rate * math.exp(STEP * (math.log(tokens[name]) - mean)) for name, rate in copies.items()}
     scale = sum(sizes.values()) / sum(sizes[name] * rate for name, rate in moved.items())
     return {name: min(MOST_COPIES, rate * scale) for name, rate in moved.items()}
 
 
-def _weights(
-    prepared: Prepared, languages: Mapping[str, str], copies: Mapping[str, float], apart: dict[str, int]
-) -> Weights:
-    rates = {name: copies[languages[name]] if name in languages else 1.0 for name in prepared.corpus.sources}
-    return Weights(rates, apart)
+def _rates(prepared: Prepared, languages: Mapping[str, str], copies: Mapping[str, float]) -> dict[str, float]:
+    return {name: copies[languages[name]] if name in languages else 1.0 for name in prepared.corpus.sources}
 
 
 def _sizes(prepared: Prepared, languages: Mapping[str, str]) -> dict[str, int]:
@@ -167,45 +162,3 @@ def _sizes(prepared: Prepared, languages: Mapping[str, str]) -> dict[str, int]:
         if name in languages:
             sizes[languages[name]] += sum(batch.bytes for batch in batches)
     return sizes
-
-
-def _apart(prepared: Prepared, languages: Mapping[str, str]) -> dict[str, int]:
-    """Source -> largest hash of the documents to measure on: a share of each language's."""
-    hashes: dict[str, list[np.ndarray]] = {language: [] for language in languages.values()}
-    for name, batches in prepared.batches("train").items():
-        if name in languages:
-            hashes[languages[name]] += [hashes_of(batch.read("hash"))[:, 0].copy() for batch in batches]
-    limits = {}
-    for language, parts in hashes.items():
-        found = np.concatenate(parts) if parts else np.empty(0, np.uint64)
-        if len(found) < FEWEST_DOCUMENTS:
-            raise UserError(
-                f"--parity: language {language} has too few documents to keep some apart and measure on",
-                where=f"corpus {prepared.corpus.name}",
-                found=f"{len(found)} documents of training text",
-                wanted=f"at least {FEWEST_DOCUMENTS}",
-            )
-        count = min(MEASURED_DOCUMENTS, max(1, int(MEASURED_SHARE * len(found))))
-        limits[language] = int(np.partition(found, count - 1)[count - 1])
-    return {name: limits[language] for name, language in languages.items()}
-
-
-def _texts_apart(
-    prepared: Prepared, languages: Mapping[str, str], language: str, apart: Mapping[str, int]
-) -> list[str]:
-    texts: list[str] = []
-    for name, batches in prepared.batches("train").items():
-        if languages.get(name) == language:
-            for batch in batches:
-                rows = batch.read("text", "hash")
-                texts += _only(rows.column("text").to_pylist(), hashes_of(rows)[:, 0] <= apart[name])
-    return texts
-
-
-def _served(tokenizer: Tokenizer, measured: Mapping[str, list[str]]) -> dict[str, float]:
-    """Language -> bytes a token on the documents kept apart."""
-    ratios = {}
-    for language, texts in measured.items():
-        tokens = sum(len(one.ids) for one in tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-        ratios[language] = sum(len(text.encode()) for text in texts) / max(1, tokens)
-    return ratios

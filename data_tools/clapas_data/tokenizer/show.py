@@ -65,11 +65,16 @@ def _parity(content: dict[str, Any]) -> list[str]:
 
 def _probes(content: dict[str, Any], names: list[str]) -> list[str]:
     rows = [
-        [what if place == 0 else "", name, str(len(pieces[name])), "|".join(pieces[name]).translate(VISIBLE)]
+        [what if place == 0 else "", name, str(len(pieces[name])), visible("|".join(pieces[name]))]
         for what, pieces in content["probes"].items()
         for place, name in enumerate(names)
     ]
     return table(("what", "tokenizer", "tokens", "pieces"), rows)
+
+
+def visible(text: str) -> str:
+    """A text with its spaces and control characters to be seen."""
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text.translate(VISIBLE))
 
 
 def _ratio(value: float | None) -> str:
@@ -84,7 +89,7 @@ def inspection_table(content: dict[str, Any]) -> str:
     ]
     lines += [_found("partial UTF-8", content["partial"]), _found("unreachable", content["unreachable"])]
     variants = content["variants"]
-    largest = "  ".join("|".join(group).translate(VISIBLE) for group in variants["largest"][:3])
+    largest = "  ".join(visible("|".join(group)) for group in variants["largest"][:3])
     lines.append(
         f"variants by case or space: {variants['tokens_beyond_first']:,} tokens beyond the first of "
         f"{variants['groups']:,} groups: {largest}"
@@ -100,7 +105,8 @@ def inspection_table(content: dict[str, Any]) -> str:
             _found("rare", corpus["rare"]),
             _found("nearly only in one document", corpus["of_one_document"]),
         ]
-        lines += [f"nearly only in {name}: {count:,}" for name, count in corpus["by_source"].items()]
+        if len(corpus["by_source"]) > 1:
+            lines += [f"nearly only in {name}: {count:,}" for name, count in corpus["by_source"].items()]
     if model := content.get("model"):
         lines.append(
             f"\nin {model['weights']}: {model['reference']} tokens known to be unseen lie within {model['limit']:.3f} "
@@ -111,6 +117,6 @@ def inspection_table(content: dict[str, Any]) -> str:
 
 
 def _found(what: str, listed: dict[str, Any]) -> str:
-    examples = "  ".join(token.translate(VISIBLE) for token in listed["tokens"][:SHOWN])
+    examples = "  ".join(visible(token) for token in listed["tokens"][:SHOWN])
     more = " …" if listed["count"] > SHOWN else ""
     return f"{what}: {listed['count']:,}" + (f": {examples}{more}" if examples else "")

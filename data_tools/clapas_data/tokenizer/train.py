@@ -33,6 +33,7 @@ from clapas_data.encode import choose_engine, load_encoder
 from clapas_data.files import make_folder
 from clapas_data.prepare import Prepared, corpus_key, prepare
 from clapas_data.tokenizer.presets import SPLITS, Split, SplitName
+from clapas_data.tokenizer.samples import parallel_texts
 from clapas_data.tokenizer.sampling import PARITY, languages_of, training_texts, weigh
 from clapas_data.workers import Workers
 
@@ -64,30 +65,32 @@ FRENCH = (
 
 
 def train(
-    corpus: str | Path, vocab_size: int, out: Path, *, split: SplitName = "llama3", parity: bool = False
+    corpus: str | Path, vocab_size: int, out: Path, *, split: SplitName = "llama3", parity: Path | bool = False
 ) -> dict[str, Any]:
     """Train a tokenizer on a corpus's training text, write it to the folder `out`, and return its report.
 
     vocab_size: ids in all, special ones included. split: what becomes of digits (presets.py). parity: weigh languages
-    so that the worst served gets the most bytes a token (sampling.py), instead of reading each source in its
-    proportion. Does nothing where `out` holds this very tokenizer. Raises UserError where it holds another, or the
-    corpus does not support that many ids or has no two languages to weigh.
+    so that the same sentences cost about the same in each (sampling.py), instead of reading each source in its
+    proportion; a folder of LANGUAGE.txt holds the sentences, True takes those that ship. Does nothing where `out` holds
+    this very tokenizer. Raises UserError where it holds another, or the corpus does not support that many ids or has no
+    two languages to weigh.
     """
     make_folder(out if out.exists() else out.parent)  # now: an hour's work is not lost to a wrong path
     if vocab_size < SMALLEST:
         raise UserError("vocab-size: too small", found=vocab_size, wanted=f"at least {SMALLEST}")
     read = read_corpus(corpus)
-    languages = languages_of(read) if parity else {}
-    key = _key(corpus_key(read), vocab_size, split, languages)
+    parallel = parallel_texts(None if parity is True else parity) if parity else {}
+    languages = languages_of(read, parallel) if parity else {}
+    key = _key(corpus_key(read), vocab_size, split, languages, parallel)
     if (report := _trained_before(out, key)) is not None:
         print(f"{out}: this tokenizer is there, nothing to do", file=sys.stderr)
         return report
     with Workers() as workers:
         prepared = prepare(read, workers)
     print(f"training a vocabulary of {vocab_size} ids", file=sys.stderr)
-    learn = partial(_train, vocab_size=vocab_size, split=SPLITS[split])
-    weighed = weigh(prepared, languages, learn) if parity else None
-    tokenizer = learn(training_texts(prepared, TRAINING_BYTES, weighed.weights if weighed else None))
+    learn = partial(learn_merges, vocab_size=vocab_size, split=SPLITS[split])
+    weighed = weigh(prepared, languages, parallel, learn) if parity else None
+    tokenizer = learn(training_texts(prepared, TRAINING_BYTES, weighed.rates if weighed else None))
     tokenizer.add_special_tokens([_special(name) for name in SPECIAL])
     _check_round_trip(tokenizer)
     with new_folder(out) as folder:
@@ -101,11 +104,11 @@ def train(
     return report
 
 
-def _key(corpus: str, vocab_size: int, split: SplitName, languages: dict[str, str]) -> str:
-    """Hash of what decides a tokenizer. languages: empty without parity."""
+def _key(corpus: str, vocab_size: int, split: SplitName, languages: dict[str, str], parallel: dict[str, str]) -> str:
+    """Hash of what decides a tokenizer. languages, parallel: empty without parity."""
     chosen = {"split": split} if split != "llama3" else {}
     if languages:
-        chosen["parity"] = content_hash([PARITY, languages])
+        chosen["parity"] = content_hash([PARITY, languages, parallel])
     return content_hash([TRAINER, corpus, vocab_size, *([chosen] if chosen else [])])
 
 
@@ -120,7 +123,7 @@ def _trained_before(out: Path, key: str) -> dict[str, Any] | None:
     return values
 
 
-def _train(texts: Iterable[list[str]], vocab_size: int, split: Split) -> Tokenizer:
+def learn_merges(texts: Iterable[list[str]], vocab_size: int, split: Split) -> Tokenizer:
     """Learn merges; the special tokens have their room, and are not added yet."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
