@@ -5,8 +5,9 @@
     python benchmarks/tokenizer_parity.py debian [--vocab-size 32768]
 
 LibreOffice's messages are the same content in English, French and Occitan. A tenth of them, by the hash of the English,
-is kept apart; the tokens that those cost in each language are the figure. Another tenth serves one contender. French training text is the demo's corpus
-and the other messages, English the manual pages and the messages, Occitan the messages alone. The contenders:
+is kept apart: the tokens that those cost in each language are the figure. Another tenth serves one contender. French
+training text is the demo's corpus and the other messages, English the manual pages and the messages, Occitan the
+messages alone. The contenders:
 
 - proportional: every document once, `clapas tokenizer train`.
 - equal: each language as many bytes, by copies of its documents (20 at most).

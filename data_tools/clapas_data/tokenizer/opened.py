@@ -73,7 +73,9 @@ def open_any(name: str) -> Opened:
             if "vocab" in content and "config" in content:
                 return _Tekken(name, path)
             return _HuggingFace(name, path, content)
-        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # `tokenizers` raises no narrower one
             raise UserError(f"not a tokenizer: {type(error).__name__}: {error}", where=path) from None
     if not name.startswith(TEKKEN) or path.parent != Path():
         wanted = "a folder with tokenizer.json, such a file, a tekken.json, or `tekken`"
