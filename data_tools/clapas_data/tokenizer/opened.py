@@ -160,10 +160,11 @@ class _Tekken(Opened):
 
     def _encode(self, text: str) -> Encoded:
         ids = np.array(self._tokenizer.encode(text, bos=False, eos=False), np.uint32)
-        ends = np.cumsum([len(self.pieces[number] or b"") for number in ids])
+        sizes = np.fromiter((len(self.pieces[number] or b"") for number in ids), np.int64, len(ids))
+        ends = np.cumsum(sizes)
         begins = (np.frombuffer(text.encode(), np.uint8) & 0xC0) != 0x80
         character = np.cumsum(begins) - 1  # of each byte
-        return Encoded(ids, character[np.concatenate([[0], ends[:-1]])] if len(ids) else ends, character[ends - 1] + 1)
+        return Encoded(ids, character[ends - sizes], character[ends - 1] + 1)
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         ids = [np.array(self._tokenizer.encode(text, bos=False, eos=False), np.uint32) for text in texts]

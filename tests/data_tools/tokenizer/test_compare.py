@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -47,7 +48,7 @@ def test_command_line_compares(folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert cli.run(command) == 0
     table = capsys.readouterr().out
     assert f"{mine['bytes_per_token']:.3f}" in table
-    assert "«|⍽|" in table
+    assert "|⍽|" in table
 
 
 def test_words_are_counted_by_their_parts(folder: Path) -> None:
@@ -68,9 +69,12 @@ def test_words_are_counted_by_their_parts(folder: Path) -> None:
 def opened(folder: Path) -> list[Opened]:
     """Our own tokenizer and Mistral's."""
     pytest.importorskip("mistral_common")
-    return [open_any(str(folder)), open_any("tekken")]
+    found = [open_any(str(folder)), open_any("tekken")]
+    assert all(one.pieces for one in found)  # made at first use: not within an example's deadline
+    return found
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_pieces_and_spans_make_the_text(opened: list[Opened], text: str) -> None:
     """The bytes of a text's tokens are its bytes, and each token covers the characters that its bytes are part of."""
@@ -89,10 +93,10 @@ def test_pieces_and_spans_make_the_text(opened: list[Opened], text: str) -> None
         assert b"".join(one.pieces[number] or b"" for number in encoded.ids) == text.encode()
 
 
-def test_tekken_is_mistrals(opened: list[Opened], folder: Path) -> None:
-    """Its size is Mistral's, and French prose costs it fewer tokens than 2,048 ids do."""
+def test_tekken_is_mistrals(opened: list[Opened]) -> None:
+    """Its size is Mistral's, English costs it little, and Occitan comes back."""
     assert opened[1].vocab_size == 131_072
-    content = compare([str(folder), "tekken"])
+    content = compare(["tekken"])
     assert row(content, "english-prose", opened[1].name)["bytes_per_token"] > 4
     assert row(content, "occitan-plain", opened[1].name)["exact"]
 
@@ -103,17 +107,18 @@ def test_what_cannot_be_compared_is_told(
     """No tokenizer, one named twice, no text, not UTF-8, no held-out text, a missing package: each in one message."""
     latin = tmp_path / "latin.txt"
     latin.write_bytes("été".encode("latin-1"))
-    for arguments, message in (
-        (([str(tmp_path / "none")],), "no tokenizer here"),
-        (([str(folder), str(folder)],), "named twice"),
-        (([str(folder)], None, [tmp_path / "none.txt"]), "cannot be read"),
-        (([str(folder)], None, [latin]), r"byte 0 is no UTF-8\n.*iconv"),
-        (([str(folder)], str(jsonl_corpus(a=["un texte", "un autre texte"]))), "holds no text out"),
-        (([str(folder / "tokenizer_config.json")],), "not a tokenizer"),
-        ((["tekken_1999"],), "no tekken of that name"),
+    own = str(folder)
+    for refused, message in (
+        (partial(compare, [str(tmp_path / "none")]), "no tokenizer here"),
+        (partial(compare, [own, own]), "named twice"),
+        (partial(compare, [own], texts=[tmp_path / "none.txt"]), "cannot be read"),
+        (partial(compare, [own], texts=[latin]), r"byte 0 is no UTF-8\n.*iconv"),
+        (partial(compare, [own], str(jsonl_corpus(a=["un texte", "un autre texte"]))), "holds no text out"),
+        (partial(compare, [str(folder / "tokenizer_config.json")]), "not a tokenizer"),
+        (partial(compare, ["tekken_1999"]), "no tekken of that name"),
     ):
         with pytest.raises(UserError, match=message):
-            compare(*arguments)
+            refused()
     monkeypatch.setitem(sys.modules, "mistral_common", None)  # what an import of a missing package finds
     with pytest.raises(UserError, match=r"pip install 'clapas\[data\]'"):
         open_any("tekken")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging.handlers
-import unittest.mock
 from pathlib import Path
 from types import ModuleType
 
@@ -40,7 +38,7 @@ def declare(path: Path, **languages: str) -> None:
 @pytest.fixture
 def corpus(jsonl_corpus, guides: list[str]) -> Path:
     """Much French, little English."""
-    path = jsonl_corpus(french=guides[:80], english=english(argparse, logging.handlers, unittest.mock))
+    path = jsonl_corpus(french=guides[:25], english=english(argparse))
     declare(path, french="fr", english="en")
     return path
 

@@ -109,14 +109,15 @@ def test_held_out_text_is_not_read(folder: Path, tmp_path: Path, guides: list[st
     assert len(tokens) > 4
 
 
-def test_qwen2_split_takes_digits_one_by_one(folder: Path, tmp_path: Path, guides: list[str]) -> None:
+def test_qwen2_split_takes_digits_one_by_one(folder: Path, tmp_path: Path, guides: list[str], jsonl_corpus) -> None:
     """Its regex is that of transformers' Qwen2, the fast engine gives its ids, and a folder says which split it has."""
     from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
     assert SPLITS["qwen2"].regex == PRETOKENIZE_REGEX
-    report = train("test", VOCABULARY, tmp_path / "qwen2", split="qwen2")
+    corpus = jsonl_corpus(a=guides[:40])
+    report = train(corpus, 1024, tmp_path / "qwen2", split="qwen2")
     assert report["split"] == "qwen2"
-    assert choose_engine(tmp_path / "qwen2", guides) == "fastokens"
+    assert choose_engine(tmp_path / "qwen2", guides[:20]) == "fastokens"
     content = json.loads((tmp_path / "qwen2" / "tokenizer.json").read_text())
     assert not [token for token in content["model"]["vocab"] if set(token) & set("0123456789") and len(token) > 1]
     stock = Tokenizer.from_file(str(tmp_path / "qwen2" / "tokenizer.json"))
@@ -127,4 +128,4 @@ def test_qwen2_split_takes_digits_one_by_one(folder: Path, tmp_path: Path, guide
     trained["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\p{L}+"
     assert split_of(trained) is None
     with pytest.raises(UserError, match="holds another tokenizer"):
-        train("test", VOCABULARY, tmp_path / "qwen2")
+        train(corpus, 1024, tmp_path / "qwen2")
