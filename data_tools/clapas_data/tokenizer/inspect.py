@@ -59,7 +59,7 @@ def inspect(name: str, corpus: str | None = None, model: Path | None = None) -> 
     if counted:
         found["corpus"] = _in_corpus(tokenizer, counted, ordinary)
     if model:
-        unused = np.flatnonzero(counted.total == 0).tolist() if counted else []
+        unused = found["corpus"]["unused"]["ids"] if counted else []  # ordinary ones: EOS is no text, yet trained
         found["model"] = untrained(model, tokenizer, [*found["unreachable"]["ids"], *unused])
     return found
 
