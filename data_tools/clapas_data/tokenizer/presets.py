@@ -6,7 +6,7 @@ would be one that no GGUF can say. So what becomes of digits, spaces and LaTeX i
 | | llama3 | qwen2 |
 |---|---|---|
 | digits | groups of three from the left: `1234567` is `123` `456` `7` | one by one |
-| a run of spaces | one token up to its last space, which goes with the word; the same in both | |
+| a run of spaces | one piece up to its last space, which goes with the word; the same in both | |
 | no-break space | apart before `; : ! ? »`, with the word after `«`; the same in both | |
 | LaTeX | `\\frac` is one piece after a letter, a digit or a line's end; a sign or a space before it takes the \
 backslash (` \\` `frac`, `}\\` `frac`); the same in both | |
