@@ -95,7 +95,7 @@ def _mistral_common() -> Path:
     try:
         import mistral_common
     except ImportError:
-        way_out = "pip install 'clapas[data]'"
+        way_out = "pip install mistral-common"
         raise UserError("tekken is in the package mistral-common, which is missing", way_out=way_out) from None
     return Path(mistral_common.__file__ or "").parent
 
