@@ -20,7 +20,7 @@ from clapas_data.arrow import as_numpy, fixed_binary, numbers, strings
 from clapas_data.clean import clean
 from clapas_data.deduplicate import HASH_BYTES, text_hash
 from clapas_data.files import new_file
-from clapas_data.read import RawDocument
+from clapas_data.sources import RawDocument
 
 BATCH_BYTES = 4 * 2**20
 """UTF-8 bytes of text in a record batch: the unit of work that follows."""

@@ -12,7 +12,7 @@ import pytest
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import file_hash
 from clapas_data.corpus import read_corpus
-from clapas_data.fetch import fetch_npm, npm_command, read_members, tgz_name
+from clapas_data.sources.npm import fetch_npm, npm_command, read_members, tgz_name
 
 PACKAGE = "@socialgouv/fiches-travail-data@4.1174.0"
 

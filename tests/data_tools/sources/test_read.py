@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clapas.recipe.errors import UserError
-from clapas_data import read
 from clapas_data.corpus import Source
-from clapas_data.read import Part, RawDocument, read_part, source_identity, source_parts
+from clapas_data.sources import Part, RawDocument, hub, jsonl, parquet, read_part, source_identity, source_parts
 
 
 def documents(source: Source) -> list[RawDocument]:
@@ -34,7 +33,7 @@ def files(path: Path | str) -> Source:
     return Source(files=(str(path),), licence="test")
 
 
-def jsonl(values: list[str]) -> bytes:
+def lines_of(values: list[str]) -> bytes:
     return b"".join(json.dumps({"text": value}, ensure_ascii=False).encode() + b"\n" for value in values)
 
 
@@ -42,11 +41,11 @@ def jsonl(values: list[str]) -> bytes:
 @given(st.lists(st.text(max_size=30), min_size=1), st.integers(1, 50), st.booleans())
 def test_any_cut_reads_every_line_once(tmp_path: Path, values: list[str], step: int, newline: bool) -> None:
     """Byte ranges share out the lines: each is read by exactly one, and named by the byte that it begins at."""
-    data = jsonl(values)
+    data = lines_of(values)
     path = tmp_path / "made.jsonl"
     path.write_bytes(data if newline else data[:-1])
     found = []
-    read._first_line.cache_clear()
+    jsonl._first_line.cache_clear()
     for start in range(0, len(data), step):
         found += list(read_part(Part(files(path), (str(path),), start, min(start + step, len(data)))))
     assert [document.text for document in found] == values
@@ -58,7 +57,7 @@ def test_any_cut_reads_every_line_once(tmp_path: Path, values: list[str], step: 
 def test_compressed_and_plain_are_the_same(tmp_path: Path) -> None:
     """.jsonl, .gz and .zst hold the same documents; several .zst frames too."""
     values = ["un", "deux", "trois"]
-    data = jsonl(values)
+    data = lines_of(values)
     (tmp_path / "a.jsonl").write_bytes(data)
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(data))
     zst = pa.compress(data, codec="zstd", asbytes=True)
@@ -90,7 +89,7 @@ def test_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     folder = tmp_path / "set"
     folder.mkdir()
-    (folder / "train.jsonl").write_bytes(jsonl(["un", "deux"]))
+    (folder / "train.jsonl").write_bytes(lines_of(["un", "deux"]))
     assert texts(Source(datasets=str(folder), licence="test")) == ["un", "deux"]
 
 
@@ -104,10 +103,10 @@ def test_fields_by_name(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     """Some editors put one before the first line: plain, compressed, or with nothing else on that line."""
-    data = jsonl(["un", "deux"])
-    (tmp_path / "a.jsonl").write_bytes(read.BOM + data)
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(read.BOM + data))
-    (tmp_path / "b.jsonl").write_bytes(read.BOM + b"\n" + data)
+    data = lines_of(["un", "deux"])
+    (tmp_path / "a.jsonl").write_bytes(jsonl.BOM + data)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(jsonl.BOM + data))
+    (tmp_path / "b.jsonl").write_bytes(jsonl.BOM + b"\n" + data)
     for name in ("a.jsonl", "a.jsonl.gz", "b.jsonl"):
         assert texts(files(tmp_path / name)) == ["un", "deux"]
 
@@ -115,7 +114,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
 def test_a_range_within_a_longer_line_reads_no_further() -> None:
     """So a file of one line is read once, not once a range."""
     file = io.BytesIO(b'"' + b"a" * 1000 + b'"\n')
-    assert list(read._lines_of_range(file, 100, 200)) == []
+    assert list(jsonl._lines_of_range(file, 100, 200)) == []
     assert file.tell() == 200
 
 
@@ -123,14 +122,14 @@ def test_ids_tell_files_of_one_name_apart(tmp_path: Path) -> None:
     """They begin with the path from the folder of all the source's files, the same on any machine."""
     for folder in ("2023", "2024"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.jsonl").write_bytes(jsonl([folder]))
+        (tmp_path / folder / "a.jsonl").write_bytes(lines_of([folder]))
     found = documents(files(tmp_path / "*" / "a.jsonl"))
     assert [document.id for document in found] == ["2023/a.jsonl@0", "2024/a.jsonl@0"]
 
 
 def test_rows_without_an_id_have_their_number_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever row group they are in."""
-    monkeypatch.setattr(read, "PART_BYTES", 1)
+    monkeypatch.setattr(parquet, "PART_BYTES", 1)
     pq.write_table(pa.table({"text": ["un", "deux", "trois"]}), tmp_path / "a.parquet", row_group_size=1)
     assert [document.id for document in documents(files(tmp_path / "a.parquet"))] == [
         f"a.parquet#{n}" for n in range(3)
@@ -160,9 +159,9 @@ def test_bad_lines_are_placed(message: str, tmp_path: Path) -> None:
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
     """Damaged containers, missing files and unknown kinds, each by name."""
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(jsonl(["un"] * 100))[:-20])
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines_of(["un"] * 100))[:-20])
     (tmp_path / "a.jsonl.zst").write_bytes(b"no such thing")
-    (tmp_path / "b.jsonl.zst").write_bytes(pa.compress(jsonl(["un"] * 100), codec="zstd", asbytes=True)[:-9])
+    (tmp_path / "b.jsonl.zst").write_bytes(pa.compress(lines_of(["un"] * 100), codec="zstd", asbytes=True)[:-9])
     (tmp_path / "a.parquet").write_bytes(b"no such thing")
     (tmp_path / "a.docx").write_bytes(b"")
     for name in ("a.jsonl.gz", "a.jsonl.zst", "b.jsonl.zst", "a.parquet", "a.docx", "none.jsonl"):
@@ -241,7 +240,7 @@ def test_a_missing_id_is_named(tmp_path: Path, name: str) -> None:
 def test_a_long_line_is_a_document(tmp_path: Path) -> None:
     """A single line of 50 MB reads whole, and by one part only."""
     path = tmp_path / "a.jsonl"
-    path.write_bytes(jsonl(["mot " * 12_500_000]))
+    path.write_bytes(lines_of(["mot " * 12_500_000]))
     parts = source_parts("made", files(path))
     assert len(parts) > 1
     assert [len(document.text) for part in parts for document in read_part(part)] == [50_000_000]
@@ -260,6 +259,6 @@ def test_identity_follows_content(tmp_path: Path) -> None:
 def test_data_sets_need_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without `datasets` installed, the message says what to install."""
     monkeypatch.setitem(sys.modules, "datasets", None)
-    read._load_split.cache_clear()
+    hub._load_split.cache_clear()
     with pytest.raises(UserError, match=r"pip install 'clapas\[datasets\]'"):
         texts(Source(datasets="owner/name", revision="0" * 40, licence="test"))

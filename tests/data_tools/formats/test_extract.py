@@ -7,8 +7,8 @@ import json
 import pytest
 
 from clapas.recipe.errors import UserError
-from clapas_data.extract import extract_file, extract_text
-from clapas_data.html import html_to_text
+from clapas_data.formats import extract_file, extract_text
+from clapas_data.formats.html import html_to_text
 
 HTML = {
     "<p>un</p><p>deux<br/>trois</p>quatre": "un\ndeux\ntrois\nquatre",

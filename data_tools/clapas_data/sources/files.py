@@ -1,0 +1,59 @@
+"""`files:` JSONL or Parquet by name or glob, a document a row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from glob import glob
+from pathlib import Path
+
+from clapas.recipe.errors import UserError
+from clapas_data.corpus import Source
+from clapas_data.sources import jsonl, parquet
+from clapas_data.sources.part import Part, RawDocument
+
+ENDINGS = (*jsonl.ENDINGS, *parquet.ENDINGS)
+
+
+def files(name: str, source: Source) -> list[str]:
+    """The files that the source names, in its order. Raises UserError where one is missing or of another kind."""
+    return _named_files(name, source.files or ())
+
+
+def parts(name: str, source: Source) -> list[Part]:
+    """Each file cut as its kind can be."""
+    paths = files(name, source)
+    base = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 - glob's words
+    return [replace(part, base=base) for path in paths for part in _file_parts(source, path)]
+
+
+def read(part: Part) -> Iterator[RawDocument]:
+    """The documents of a part, by its file's kind."""
+    if part.paths[0].endswith(parquet.ENDINGS):
+        return parquet.documents_of_parquet(part)
+    return jsonl.documents_of_lines(part)
+
+
+def _named_files(name: str, patterns: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for pattern in patterns:
+        if Path(pattern).is_file():  # its name may hold brackets
+            found.append(pattern)
+            continue
+        matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        matches = [path for path in matches if Path(path).is_file()]
+        if not matches:
+            way_out = "`folder:` reads a folder of texts, `files: FOLDER/*.jsonl` its JSONL files"
+            raise UserError(f"source {name}: no such file", where=pattern, way_out=way_out)
+        found += matches
+    for path in found:
+        if not path.endswith(ENDINGS):
+            raise UserError(f"source {name}: not a kind of file that is read", where=path, wanted=", ".join(ENDINGS))
+    return found
+
+
+def _file_parts(source: Source, path: str) -> list[Part]:
+    if path.endswith(parquet.ENDINGS):
+        return parquet.parquet_parts(source, path)
+    return jsonl.jsonl_parts(source, path)
