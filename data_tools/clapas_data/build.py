@@ -28,6 +28,7 @@ from clapas_data.corpus import Corpus, read_corpus
 from clapas_data.documents import DOCUMENTS, ROW_GROUP, SCHEMA
 from clapas_data.encode import Engine, TokenizerFolder, choose_engine, encode_documents, open_tokenizer
 from clapas_data.files import locked, make_folder, new_file, remove_partials
+from clapas_data.licences import licence_flags
 from clapas_data.manifest import (
     MANIFEST,
     FileRecord,
@@ -325,6 +326,8 @@ def _source_record(corpus: Corpus, name: str) -> SourceRecord:
     facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract}
     if source.sha256:
         facts["sha256"] = source.sha256
+    if flags := licence_flags(source.licence, source.caveats):
+        facts["flags"] = list(flags)
     return SourceRecord(
         licence=source.licence,
         revision=source.pinned,

@@ -31,7 +31,7 @@ def test_demo_holds_out_a_whole_code() -> None:
 
 WRONG = {
     "licenc: x": ("made.yaml:5", "did you mean sources.licence?"),
-    "files: a.jsonl": ("made.yaml:3", "exactly one of folder, files, datasets, npm"),
+    "files: a.jsonl": ("made.yaml:3", "exactly one of folder, files, datasets, megatron, npm, debian"),
     "extract: legi": ("made.yaml:3", "reads whole files"),
     "weight: -1": ("made.yaml:5", "greater than 0"),
     "files: []": ("made.yaml:5", "at least 1"),

@@ -8,16 +8,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clapas.recipe.errors import UserError
-from clapas_data.formats import socialgouv
+from clapas_data.formats import dila, jats, man, socialgouv, tei
 from clapas_data.formats.document import Document, FileExtractor
 from clapas_data.formats.html import html_to_text, read_html
+from clapas_data.formats.page import page_text, read_page
 from clapas_data.formats.plain import read_plain
 
-FILE_EXTRACTORS: dict[str, FileExtractor] = {"plain": read_plain, "html": read_html, **socialgouv.EXTRACTORS}
+FILE_EXTRACTORS: dict[str, FileExtractor] = {
+    "plain": read_plain,
+    "html": read_html,
+    "page": read_page,
+    "man": man.read_man,
+    "jats": jats.read_jats,
+    "tei": tei.read_tei,
+    "legi-xml": dila.read_legi,
+    "jade": dila.read_jade,
+    **socialgouv.EXTRACTORS,
+}
 
 
-def extract_text(how: str, text: str) -> str:
-    """The text of one row's field. how: `plain` or `html`."""
+def extract_text(how: str, text: str, url: str = "") -> str:
+    """The text of one row's field. how: `plain`, `html` or `page`; url: of the page."""
+    if how == "page":
+        return page_text(text, url)
     return html_to_text(text) if how == "html" else text
 
 

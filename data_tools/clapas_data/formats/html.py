@@ -77,7 +77,7 @@ class TextFlow:
 
 def read_html(data: bytes, name: str) -> Iterator[Document]:
     """A page as one document."""
-    yield name, html_to_text(decode(data, name))
+    yield Document("", html_to_text(decode(data, name)))
 
 
 def html_to_text(html: str) -> str:

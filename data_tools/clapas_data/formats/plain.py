@@ -11,7 +11,7 @@ from clapas_data.formats.document import Document
 
 def read_plain(data: bytes, name: str) -> Iterator[Document]:
     """A file as one document."""
-    yield name, decode(data, name)
+    yield Document("", decode(data, name))
 
 
 def decode(data: bytes, name: str) -> str:

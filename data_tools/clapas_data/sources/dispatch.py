@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
-from clapas_data.sources import files, folder, hub, npm
+from clapas_data.sources import debian, folder, hub, megatron, named, npm
 from clapas_data.sources.part import Part, RawDocument
 
 
@@ -16,7 +18,7 @@ class Kind(Protocol):
     """What the module of a kind of source offers."""
 
     def files(self, name: str, source: Source) -> list[str]:
-        """The local files that the source reads, in its order; none where it is not local."""
+        """The local files that the source reads, in its order; none where a hash or a revision identifies it."""
         ...
 
     def parts(self, name: str, source: Source) -> list[Part]:
@@ -28,7 +30,14 @@ class Kind(Protocol):
         ...
 
 
-KINDS: dict[str, Kind] = {"folder": folder, "files": files, "datasets": hub, "npm": npm}
+KINDS: dict[str, Kind] = {
+    "folder": folder,
+    "files": named,
+    "datasets": hub,
+    "megatron": megatron,
+    "npm": npm,
+    "debian": debian,
+}
 
 
 def source_identity(name: str, source: Source) -> dict[str, Any]:
@@ -43,12 +52,20 @@ def source_parts(name: str, source: Source) -> list[Part]:
     """Cut a source into parts, fetching it where it must be. Raises UserError where it is missing."""
     parts = KINDS[source.kind].parts(name, source)
     _refuse_names_not_utf8(name, [path for part in parts for path in part.paths])
-    return parts
+    size = cache(lambda path: Path(path).stat().st_size)
+    return [replace(part, sizes=tuple(map(size, part.paths))) for part in parts]
 
 
 def read_part(part: Part) -> Iterator[RawDocument]:
-    """The documents of a part. Raises UserError, with file and line, where they are not what the corpus file says."""
-    return KINDS[part.source.kind].read(part)
+    """The documents of a part. Raises UserError, with file and place, where they are not what the corpus file says, or
+    where a file has vanished or changed since it was listed."""
+    _refuse_changed(part)
+    try:
+        yield from KINDS[part.source.kind].read(part)
+    except (UserError, FileNotFoundError):
+        _refuse_changed(part)  # the reason behind it
+        raise
+    _refuse_changed(part)
 
 
 def _refuse_names_not_utf8(name: str, paths: list[str]) -> None:
@@ -58,3 +75,19 @@ def _refuse_names_not_utf8(name: str, paths: list[str]) -> None:
         except UnicodeEncodeError:
             way_out = "rename it, or all that a folder holds: convmv -r -f latin1 -t utf8 --notest FOLDER"
             raise UserError(f"source {name}: a file name that is not UTF-8", where=path, way_out=way_out) from None
+
+
+def _refuse_changed(part: Part) -> None:
+    for path, size in zip(part.paths, part.sizes, strict=False):
+        try:
+            found = Path(path).stat().st_size
+        except FileNotFoundError:
+            found = None
+        if found != size:
+            raise UserError(
+                "vanished while the source was read" if found is None else "changed while the source was read",
+                where=path,
+                found="no file" if found is None else f"{found:,} bytes",
+                wanted=f"{size:,} bytes, as when it was listed",
+                way_out="run this again once nobody writes there: what was read before is kept",
+            )

@@ -1,4 +1,4 @@
-"""`folder:` one document a file, or what `extract` finds in it."""
+"""`folder:` the files of a folder that match a pattern."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
-from clapas_data.sources.part import Part, RawDocument, documents_of_file, groups_of_files
+from clapas_data.sources.local import parts_of_files, read_files
+from clapas_data.sources.part import Part, RawDocument
 
 
 def files(name: str, source: Source) -> list[str]:
@@ -17,17 +18,13 @@ def files(name: str, source: Source) -> list[str]:
 
 
 def parts(name: str, source: Source) -> list[Part]:
-    """Small files together."""
-    return [Part(source, group) for group in groups_of_files(files(name, source))]
+    """Small files together, large ones cut."""
+    return parts_of_files(source, files(name, source), str(source.folder))
 
 
 def read(part: Part) -> Iterator[RawDocument]:
     """The documents of a part's files, named by their paths within the folder."""
-    source = part.source
-    assert source.folder is not None
-    for path in part.paths:
-        name = Path(path).relative_to(source.folder).as_posix()
-        yield from documents_of_file(source, Path(path).read_bytes(), path, name)
+    return read_files(part)
 
 
 def _files_of_folder(name: str, folder: Path, pattern: str) -> list[str]:

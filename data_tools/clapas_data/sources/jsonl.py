@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -15,75 +12,66 @@ import orjson
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
 from clapas_data.formats.plain import not_utf8
-from clapas_data.sources.part import PART_BYTES, Part, RawDocument, id_start
+from clapas_data.sources.limits import LARGEST_DOCUMENT, tell_left_out
+from clapas_data.sources.opened import BUFFER, COMPRESSED, open_file
+from clapas_data.sources.part import PART_BYTES, Part, RawDocument, id_start, left_out
 from clapas_data.sources.rows import row_fields
 
 BOM = b"\xef\xbb\xbf"
 """The UTF-8 byte-order mark that some editors put before a file's first line."""
-LONGEST_LINE = 2**30
-"""Bytes: a JSONL line over this is refused, for a line is held in memory."""
 ENDINGS = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst")
 
 
-def jsonl_parts(source: Source, path: str) -> list[Part]:
+def parts(source: Source, path: str) -> list[Part]:
     """Ranges of bytes of a file that can be cut; a compressed one whole."""
-    if path.endswith((".gz", ".zst")):
+    if path.endswith(COMPRESSED):
         return [Part(source, (path,))]
     size = Path(path).stat().st_size
     return [Part(source, (path,), start, min(start + PART_BYTES, size)) for start in range(0, size, PART_BYTES)]
 
 
-def documents_of_lines(part: Part) -> Iterator[RawDocument]:
+def read(part: Part) -> Iterator[RawDocument]:
     """The documents whose lines begin in a part's bytes. Raises UserError, with file and line, for a bad one."""
     source, path = part.source, part.paths[0]
-    place = 0
-    try:
-        with _open_lines(path) as file:
-            for place, (at, line) in enumerate(_lines_of_range(file, part.start, part.stop)):
-                if len(line) > LONGEST_LINE:
-                    raise UserError(
-                        "a line over 1 GiB", where=_line_name(part, place), wanted="one JSON document a line"
-                    )
-                content = line if at else line.removeprefix(BOM)
-                if content and not content.isspace():
-                    row = _row_of_line(content, part, place)
-                    identifier, text = row_fields(source, row, lambda place=place: _line_name(part, place))
-                    yield RawDocument(identifier or f"{id_start(part)}@{at}", path, text, len(line))
-    except (EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's trouble, not the file's
-        raise UserError(f"not a sound compressed file: {error}", where=_line_name(part, place)) from None
+    with open_file(path) as file:
+        for number, (at, line) in enumerate(_lines_of_range(file, part.start, part.stop)):
+            if line is None:
+                tell_left_out(_line_name(part, number))
+                yield left_out(part, at)
+                continue
+            content = line if at else line.removeprefix(BOM)
+            if content and not content.isspace():
+                row = _row_of_line(content, part, number)
+                found = row_fields(source, row, lambda number=number: _line_name(part, number))
+                yield RawDocument(found.id or f"{id_start(part)}@{at}", path, found.text, len(line), found.url, at)
 
 
-def _open_lines(path: str) -> BinaryIO | gzip.GzipFile | io.BufferedReader:
-    if path.endswith(".gz"):
-        return gzip.open(path)
-    if path.endswith(".zst"):
-        import pyarrow as pa
+def _lines_of_range(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int, bytes | None]]:
+    """The lines that begin in bytes `[start, stop)`, with the byte that each begins at: each in exactly one range.
 
-        return io.BufferedReader(pa.input_stream(path, compression="zstd"), 2**20)
-    return Path(path).open("rb", buffering=2**20)
-
-
-def _lines_of_range(
-    file: BinaryIO | gzip.GzipFile | io.BufferedReader, start: int, stop: int
-) -> Iterator[tuple[int, bytes]]:
-    """The lines that begin in bytes `[start, stop)`, with the byte that each begins at: each in exactly one range."""
+    None stands for a line that is larger than a document may be: it is read, a piece at a time, and forgotten.
+    """
     at = start
     if start:
         file.seek(start - 1)
         at -= 1
         while at < stop:  # a line of the range before may be longer than this whole range
-            piece = file.readline(stop - at)
+            piece = file.readline(min(stop - at, BUFFER))
             at += len(piece)
             if not piece or piece.endswith(b"\n"):
                 break
     while not stop or at < stop:
-        line = file.readline(LONGEST_LINE + 1)
+        line = file.readline(LARGEST_DOCUMENT + 1)
         if not line:
             return
-        yield at, line
+        too_large = len(line) > LARGEST_DOCUMENT
+        yield at, None if too_large else line
         at += len(line)
+        while too_large and not line.endswith(b"\n") and (not stop or at < stop):
+            line = file.readline(BUFFER)
+            if not line:
+                return
+            at += len(line)
 
 
 def _row_of_line(line: bytes, part: Part, place: int) -> Any:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +20,8 @@ from clapas.recipe.hashes import file_hash
 from clapas_data.cache import cache_folder
 from clapas_data.corpus import Source
 from clapas_data.files import locked
-from clapas_data.sources.part import Part, RawDocument, documents_of_file
+from clapas_data.sources.archive import documents_of_member, members
+from clapas_data.sources.part import Part, RawDocument
 
 TIMEOUT = 600
 """Seconds that one package may take."""
@@ -44,8 +43,9 @@ def parts(name: str, source: Source) -> list[Part]:
 
 def read(part: Part) -> Iterator[RawDocument]:
     """The documents of the members that match."""
-    for name, data in read_members(Path(part.paths[0]), part.source.pattern or "*"):
-        yield from documents_of_file(part.source, data, name, name)
+    path = part.paths[0]
+    for member in members(path, part.source.pattern or "*"):
+        yield from documents_of_member(part.source, member, f"{path}/{member.name}")
 
 
 def fetch_npm(package: str, sha256: str) -> Path:
@@ -80,19 +80,6 @@ def tgz_name(package: str) -> str:
     """The file name that `npm pack` gives a package: `@scope/name@1.2.3` -> `scope-name-1.2.3.tgz`."""
     name, _, version = package.rpartition("@")
     return f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
-
-
-def read_members(tgz: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """The files of a package whose path matches a glob, in the package's order, one at a time."""
-    try:
-        with tarfile.open(tgz, "r|gz") as tar:
-            for member in tar:
-                if member.isfile() and fnmatchcase(member.name, pattern):
-                    file = tar.extractfile(member)
-                    if file is not None:
-                        yield member.name, file.read()
-    except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"not a sound .tgz: {error}", where=tgz, way_out="remove it: it is fetched again") from None
 
 
 def npm_command() -> list[str]:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
 from clapas_data.formats import extract_text
 from clapas_data.sources.part import RawDocument
+
+FIELDS = {"text": "holds the text", "id": "names a document", "url_field": "holds the page's address"}
+"""Option of a source -> what its field is for."""
+
+
+class Row(NamedTuple):
+    """What a row says of its document. id: None where it has none."""
+
+    id: str | None
+    text: str
+    url: str
 
 
 def documents_of_rows(source: Source, rows: Iterable[Any], path: str, first: int, named: str) -> Iterator[RawDocument]:
@@ -17,25 +28,45 @@ def documents_of_rows(source: Source, rows: Iterable[Any], path: str, first: int
     first: the number of the first row. named: what an id begins with where the source gives none.
     """
     for place, row in enumerate(rows, first):
-        identifier, text = row_fields(source, row, lambda place=place: f"{path}#{place}")
-        yield RawDocument(identifier or f"{named}#{place}", path, text, len(text.encode()))
+        found = row_fields(source, row, lambda place=place: f"{path}#{place}")
+        yield RawDocument(found.id or f"{named}#{place}", path, found.text, len(found.text.encode()), found.url, place)
 
 
-def row_fields(source: Source, row: Any, where: Callable[[], str]) -> tuple[str | None, str]:
-    """A row's id and text. where: says the row's place, called only for a message."""
+def wanted_fields(source: Source) -> dict[str, str]:
+    """The fields that a source needs, each with the option that names it: `text`, and what else was asked for."""
+    named = {source.text: "text"}
+    if source.id:
+        named[source.id] = "id"
+    if "url_field" in source.model_fields_set:
+        named[source.url_field] = "url_field"
+    return named
+
+
+def check_fields(source: Source, known: Iterable[Any], where: str | Callable[[], str], kind: str) -> None:
+    """Raise UserError where a field that the source needs is not among those known. kind: `field` or `column`."""
+    for field, option in wanted_fields(source).items():
+        if field not in known:
+            optional = "" if option == "text" else ", or leave it out"
+            raise UserError(
+                f"no {kind} {field!r}",
+                where=where if isinstance(where, str) else where(),
+                found=", ".join(map(str, known)) or f"no {kind} at all",
+                way_out=f"set `{option}:` of the source to the {kind} that {FIELDS[option]}{optional}",
+            )
+
+
+def row_fields(source: Source, row: Any, where: Callable[[], str]) -> Row:
+    """A row's id, text and address. where: says the row's place, called only for a message."""
     if not isinstance(row, dict):
         raise UserError("not a JSON object", where=where(), found=repr(row)[:60], wanted=f'{{"{source.text}": "..."}}')
-    if source.text not in row:
-        fields = ", ".join(map(str, row)) or "no field at all"
-        way_out = "set `text:` of the source to the field that holds the text"
-        raise UserError(f"no field {source.text!r}", where=where(), found=fields, way_out=way_out)
+    if source.text not in row or (source.id and source.id not in row):
+        check_fields(source, row, where, "field")
     text = row[source.text]
     if text is None:
         text = ""
     if not isinstance(text, str):
         raise UserError(f"field {source.text!r} is not text", where=where(), found=repr(text)[:60], wanted="a string")
-    if source.id and source.id not in row:
-        way_out = "set `id:` of the source to the field that names a document, or leave it out"
-        raise UserError(f"no field {source.id!r}", where=where(), found=", ".join(map(str, row)), way_out=way_out)
-    identifier = row.get(source.id) if source.id else row.get("id", row.get("url"))
-    return None if identifier is None else str(identifier), extract_text(source.extract, text)
+    url = row.get(source.url_field)
+    identifier = row.get(source.id) if source.id else row.get("id", url)
+    url = url if isinstance(url, str) else ""
+    return Row(None if identifier is None else str(identifier), extract_text(source.extract, text, url), url)

@@ -12,7 +12,8 @@ import pytest
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import file_hash
 from clapas_data.corpus import read_corpus
-from clapas_data.sources.npm import fetch_npm, npm_command, read_members, tgz_name
+from clapas_data.sources.archive import members
+from clapas_data.sources.npm import fetch_npm, npm_command, tgz_name
 
 PACKAGE = "@socialgouv/fiches-travail-data@4.1174.0"
 
@@ -20,7 +21,7 @@ PACKAGE = "@socialgouv/fiches-travail-data@4.1174.0"
 def test_fetched_package_is_the_pinned_one(guides_package: Path) -> None:
     """What lies in the cache has the corpus file's hash, and its member reads."""
     assert file_hash(guides_package) == read_corpus("test").sources["fiches-travail"].sha256
-    ((name, data),) = read_members(guides_package, "package/data/fiches-travail.json")
+    ((name, data),) = members(str(guides_package), "package/data/fiches-travail.json")
     assert name.endswith("fiches-travail.json")
     assert data.startswith(b"[")
 
@@ -83,8 +84,8 @@ def test_names_in_a_tar_reach_no_disk(tmp_path: Path) -> None:
         link = tarfile.TarInfo("package/data/link.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    assert [name for name, _ in read_members(tgz, "package/data/*.json")] == ["package/data/a.json"]
-    assert len(list(read_members(tgz, "*"))) == 3
+    assert [name for name, _ in members(str(tgz), "package/data/*.json")] == ["package/data/a.json"]
+    assert len(list(members(str(tgz), "*"))) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["made.tgz"]
 
 
@@ -93,4 +94,4 @@ def test_truncated_tar(tmp_path: Path, guides_package: Path) -> None:
     tgz = tmp_path / "cut.tgz"
     tgz.write_bytes(guides_package.read_bytes()[:100_000])
     with pytest.raises(UserError, match=r"cut\.tgz"):
-        list(read_members(tgz, "*"))
+        list(members(str(tgz), "*"))

@@ -1,19 +1,16 @@
-"""`files:` JSONL or Parquet by name or glob, a document a row."""
+"""`files:` files by name or glob: tables of documents, archives, or files read whole."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from glob import glob
 from pathlib import Path
 
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
-from clapas_data.sources import jsonl, parquet
+from clapas_data.sources.local import ENDINGS, parts_of_files, read_files
 from clapas_data.sources.part import Part, RawDocument
-
-ENDINGS = (*jsonl.ENDINGS, *parquet.ENDINGS)
 
 
 def files(name: str, source: Source) -> list[str]:
@@ -25,14 +22,12 @@ def parts(name: str, source: Source) -> list[Part]:
     """Each file cut as its kind can be."""
     paths = files(name, source)
     base = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 - glob's words
-    return [replace(part, base=base) for path in paths for part in _file_parts(source, path)]
+    return parts_of_files(source, paths, base)
 
 
 def read(part: Part) -> Iterator[RawDocument]:
-    """The documents of a part, by its file's kind."""
-    if part.paths[0].endswith(parquet.ENDINGS):
-        return parquet.documents_of_parquet(part)
-    return jsonl.documents_of_lines(part)
+    """The documents of a part, by its files' kind."""
+    return read_files(part)
 
 
 def _named_files(name: str, patterns: Iterable[str]) -> list[str]:
@@ -49,11 +44,14 @@ def _named_files(name: str, patterns: Iterable[str]) -> list[str]:
         found += matches
     for path in found:
         if not path.endswith(ENDINGS):
-            raise UserError(f"source {name}: not a kind of file that is read", where=path, wanted=", ".join(ENDINGS))
+            raise UserError(
+                f"source {name}: not a kind of file that is read", where=path, wanted=", ".join(_shown(ENDINGS)),
+                way_out="`folder:` with `pattern:` reads files of any name as text",
+            )  # fmt: skip
     return found
 
 
-def _file_parts(source: Source, path: str) -> list[Part]:
-    if path.endswith(parquet.ENDINGS):
-        return parquet.parquet_parts(source, path)
-    return jsonl.jsonl_parts(source, path)
+def _shown(endings: Iterable[str]) -> list[str]:
+    """The endings for a message, without their compressed forms."""
+    packed = (".gz", ".zst", ".bz2", ".xz")
+    return [ending for ending in endings if not ending.endswith(packed)] + ["also compressed: " + " ".join(packed)]
