@@ -13,6 +13,6 @@ def needs(package: str) -> Iterator[None]:
     """Import `package` in this block; a UserError says what to install where it is not there."""
     try:
         yield
-    except ImportError:
-        way_out = "pip install 'clapas[data]'"
-        raise UserError(f"this corpus needs `{package}`, which is not installed", way_out=way_out) from None
+    except ImportError as error:
+        what = f"this corpus needs `{package}`, which is not installed"
+        raise UserError(what, found=str(error).partition("\n")[0], way_out="pip install 'clapas[data]'") from None

@@ -56,7 +56,7 @@ def _known(encoding: str) -> str | None:
     """A text encoding's name in Python; None for what is none. HTML takes Latin-1 to mean Windows-1252."""
     try:
         name = lookup(encoding).name
-        b"".decode(name)
+        b"a".decode(name)
     except (LookupError, ValueError):
         return None
     return "cp1252" if name == "iso8859-1" else name

@@ -21,7 +21,7 @@ def decode(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         found = f"byte {data[error.start]:#04x} at offset {error.start}"
-        raise not_utf8(data[:2], f"{name}:{line}", found) from None
+        raise not_utf8(data[: error.start] or data[:2], f"{name}:{line}", found) from None
     nul = text.find("\0")
     if nul >= 0:
         raise UserError(
@@ -33,8 +33,13 @@ def decode(data: bytes, name: str) -> str:
     return text
 
 
-def not_utf8(start: bytes, where: str, found: str) -> UserError:
-    """The error for a text in another encoding. start: the file's first bytes, which tell UTF-16."""
-    likely = "UTF-16" if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "ISO-8859-1"
+def not_utf8(before: bytes, where: str, found: str) -> UserError:
+    """The error for a text in another encoding. before: what precedes the first wrong byte, of the line or the file."""
+    if not before.isascii() and not before.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        way_out = "convert the part that is not UTF-8, or set the file aside; ftfy mends text that was decoded wrongly"
+        return UserError(
+            "mixed encodings: UTF-8 before, not UTF-8 text here", where=where, found=found, way_out=way_out
+        )
+    likely = "UTF-16" if before.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "ISO-8859-1"
     way_out = f"convert it: iconv -f {likely} -t UTF-8 (if that is its encoding)"
     return UserError("not UTF-8 text", where=where, found=found, way_out=way_out)

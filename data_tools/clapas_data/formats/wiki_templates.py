@@ -80,4 +80,5 @@ _SPOKEN: dict[str, Callable[[Arguments], str]] = {
     "av. j.-c.": lambda at: "av. J.-C.",
     "apr jc": lambda at: "apr. J.-C.",
     "tiret": lambda at: "–",
+    "'": lambda at: "'",
 }

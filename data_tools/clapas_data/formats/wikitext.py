@@ -4,7 +4,7 @@ Dropped: templates (but those that are words, wiki_templates.py), tables, refere
 sections of links and sources, headings that nothing follows. Formulas stay as LaTeX between dollars.
 
 Written for this: one pass over the brackets with a stack, linear in the text whatever is unclosed. mwparserfromhell
-parses all of the grammar and is an order of magnitude slower (docs/decisions/113-wikitext.md).
+knows all of the grammar and takes nine times as long (docs/decisions/113-wikitext.md).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def wikitext_to_text(text: str) -> str:
     text = _EXTERNAL.sub(lambda found: found[1], text)
     text = _TAG.sub("", _BREAK.sub("\n", text))
     lines = [_line(line) for line in _SWITCH.sub("", text).split("\n")]
-    text = _HOLLOW.sub("", "\n".join(_sections(lines)))
+    text = _HOLLOW.sub("", "\n".join(_sections(lines))).replace("J.-C..", "J.-C.")  # a template, and the full stop
     text = re.sub(f"{_KEPT_OPEN}(\\d+){_KEPT_CLOSE}", lambda found: kept[int(found[1])], text)
     return re.sub(r"\n{3,}", "\n\n", html.unescape(text)).strip()
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
 from clapas_data.sources.limits import LARGEST_DOCUMENT, check_ratio, tell_left_out
-from clapas_data.sources.opened import COMPRESSED, inflate, open_file, open_stream
+from clapas_data.sources.opened import BUFFER, COMPRESSED, inflate, open_file, open_stream
 from clapas_data.sources.part import Part, RawDocument, documents_of_file, within
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
@@ -102,9 +102,10 @@ class _DamagedTarError(Exception):
 def _members_of_tar(file: BinaryIO, path: str, pattern: str) -> Iterator[Member]:
     place, last = 0, ""
     try:
-        with file, tarfile.open(fileobj=file, mode="r|", tarinfo=_Info) as tar:
+        with file, tarfile.open(fileobj=file, mode="r|", tarinfo=_Info, bufsize=BUFFER) as tar:
             for info in tar:
                 place += 1
+                cast("Any", tar).members.clear()  # it would keep the headers of all
                 last = safe_name(info.name)
                 if info.isfile() and fnmatchcase(info.name, pattern):
                     content = cast("Any", tar.extractfile(info)).read(LARGEST_DOCUMENT + 1)
@@ -145,7 +146,7 @@ def _members_of_deb(path: str, pattern: str) -> Iterator[Member]:
                 content = io.BytesIO(file.read(size))
                 if len(content.getbuffer()) < size:
                     raise UserError("a damaged Debian package: cut short", where=path)
-                stream = open_stream(content, name, size) if name.endswith(COMPRESSED) else content
+                stream = open_stream(content, f"{path}/{name}", size) if name.endswith(COMPRESSED) else content
                 yield from _members_of_tar(cast("BinaryIO", stream), path, pattern)
                 return
             file.seek(size + size % 2, 1)

@@ -83,7 +83,7 @@ def _row_of_line(line: bytes, part: Part, place: int) -> Any:
             line.decode()
         except UnicodeDecodeError as bad:
             found = f"byte {line[bad.start]:#04x} at byte {bad.start} of the line"
-            raise not_utf8(line[:2], name, found) from None
+            raise not_utf8(line[: bad.start] or line[:2], name, found) from None
         nul = line.find(b"\0")
         if nul >= 0:
             raise UserError("a NUL byte: cut short by a crash?", where=name, found=f"NUL at byte {nul}") from None

@@ -60,6 +60,8 @@ def _records(file: Any, path: str) -> Iterator[tuple[int, ArcWarcRecord]]:
         place = records.offset
         if records.err_count:
             raise _damaged(path, place, "the record before is longer than it says")
+        if not (record.rec_headers.get_header("Content-Length") or "").isdigit():
+            raise _damaged(path, place, "a record's headers end before they say its length")
         yield place, record
         while record.raw_stream.read(2**16):
             pass

