@@ -7,6 +7,8 @@ too close to those. Paths are relative to the corpus file.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,7 +18,7 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.shipped import find_shipped, shipped_names
 from clapas.recipe.typed import Section, read_typed
-from clapas_data.licences import UNKNOWN
+from clapas_data.licences import UNKNOWN, licence_flags
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -32,9 +34,7 @@ Extractor = Literal[
 # fmt: on
 ROW_EXTRACTORS = ("plain", "html", "page")
 """What a row's field may hold; the others read whole files."""
-Caveat = Literal[
-    "non-commercial", "no-derivatives", "share-alike", "mixed-licences", "unknown-licence", "gated", "ocr", "size"
-]
+Caveat = Literal["non-commercial", "no-derivatives", "share-alike", "mixed-licences", "unknown-licence", "gated", "ocr"]
 
 _SHIPPED = "corpora/"
 KINDS = ("folder", "files", "datasets", "megatron", "npm", "debian")
@@ -46,12 +46,13 @@ class Source(Section):
     folder: one document a file (or what `extract` finds in it), of the files that match `pattern`.
     files: JSONL or Parquet, one document a row; WARC; archives (`pattern` chooses among their members); other texts,
         one document a file. Also compressed; globs allowed.
-    datasets: an id of the Hugging Face Hub, or a local folder, as `datasets.load_dataset` takes it; with `streaming`,
-        read over the network file by file.
+    datasets: an id of the Hugging Face Hub, or a local folder, as `datasets.load_dataset` takes it (`subset`, `split`,
+        and `pattern` of its data files); with `streaming`, read over the network file by file.
     megatron: the path of bare `.bin`/`.idx` shards without their ending, globs allowed, which the `tokenizer` (a
         folder) turns back into text; their licence may be left out, and is then unknown.
     npm, debian: a package with its exact version, `pattern` of its members, and `sha256` of its .tgz or .deb.
     text, id, url_field: the fields of a row that hold its text, name it, and give its page's address.
+    only: fields and what they must be for a row to be read: `{language: French}`.
     caveats, note: what a team should know before it trains on it.
     date: when the text was published or collected, in ISO 8601, as people know it.
     weight: its share of the training samples where the recipe has no `data.mixture`; all sources have one, or none.
@@ -81,6 +82,7 @@ class Source(Section):
     text: str = "text"
     id: str | None = None
     url_field: str = "url"
+    only: dict[str, str] = Field(default_factory=dict)
 
     licence: str = UNKNOWN
     url: str | None = None
@@ -140,6 +142,11 @@ class Source(Section):
         if self.megatron:
             return f"megatron {self.megatron}"
         return str(self.folder or ", ".join(self.files or ()))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Why a model trained on it could not be released openly; empty where nothing is known against it."""
+        return licence_flags(self.licence, self.caveats)
 
     @property
     def pinned(self) -> str | None:
@@ -219,20 +226,46 @@ class Corpus(Section):
         return content_hash(self.model_dump(mode="json", include={"held_out", "decontaminate"}))
 
 
-def read_corpus(name_or_path: str | Path) -> Corpus:
-    """A corpus by path, or by the name of a shipped one (`demo`). Raises UserError that names every mistake."""
+def read_corpus(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Corpus:
+    """A corpus by path, or by the name of a shipped one (`demo`). Raises UserError that names every mistake.
+
+    overrides: `sources.web.revision=...`, typed and checked like the file; paths in them are relative to it too.
+    """
     path = _find(name_or_path)
-    corpus = read_typed(path, Corpus)
+    corpus = read_typed(path, Corpus, overrides)
     base = path.absolute().parent
     sources = {name: source.under(base) for name, source in corpus.sources.items()}
-    for name, source in sources.items():
-        if source.datasets and not source.revision and not Path(source.datasets).exists():
-            raise UserError(
-                f"sources.{name}: `datasets: {source.datasets}` needs `revision`",
-                where=path,
-                wanted="a commit of the Hub, so that it is the same tomorrow; or a folder that is there",
-            )
+    _refuse_unpinned(path, sources)
     return corpus.model_copy(update={"sources": sources})
+
+
+def warn_of_licences(corpus: Corpus) -> None:
+    """Say on stderr, a line a source, which licences keep a model from an open release: now, not after the training."""
+    for name, source in corpus.sources.items():
+        if source.flags:
+            print(
+                f"warning: source {name}: {', '.join(source.flags)} (licence {source.licence}): a model trained on it "
+                "cannot be released openly",
+                file=sys.stderr,
+            )
+
+
+def _refuse_unpinned(path: Path, sources: Mapping[str, Source]) -> None:
+    """Raise UserError where data sets of the Hub have no revision, naming all of them and how to give it."""
+    open_ended = [
+        name
+        for name, source in sources.items()
+        if source.datasets and not source.revision and not Path(source.datasets).exists()
+    ]
+    if open_ended:
+        first = sources[open_ended[0]]
+        page = f"https://huggingface.co/datasets/{first.datasets}/commits/main"
+        raise UserError(
+            "; ".join(f"sources.{name}: `datasets: {sources[name].datasets}` needs `revision`" for name in open_ended),
+            where=path,
+            wanted="a commit of the Hub, so that it is the same tomorrow; or a folder that is there",
+            way_out=f"on the command line: sources.{open_ended[0]}.revision=COMMIT, from {page}",
+        )
 
 
 def _find(name_or_path: str | Path) -> Path:

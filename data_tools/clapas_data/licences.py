@@ -26,10 +26,30 @@ def licence_flags(licence: str, caveats: Iterable[str] = ()) -> tuple[str, ...]:
     licence: `A AND B` has the flags of both; of `A OR B` one may choose, so only what both have. caveats: of the
     source, which count as the licence's own where they name a flag.
     """
-    choices = [{flag for flag in CLOSED if _has(flag, choice)} for choice in re.split(r"\s+OR\s+", licence.strip())]
-    found = set.intersection(*choices) | (set(caveats) & CLOSED.keys())
+    found = _flags(licence) | (set(caveats) & CLOSED.keys())
     return tuple(flag for flag in CLOSED if flag in found)
 
 
-def _has(flag: str, licences: str) -> bool:
-    return any(CLOSED[flag].search(licence.strip("() ")) for licence in re.split(r"\s+AND\s+", licences))
+def _flags(expression: str) -> set[str]:
+    """Of an SPDX expression, in which OR binds less than AND, and parentheses more."""
+    expression = expression.strip()
+    for operator, join in (("OR", set.intersection), ("AND", set.union)):
+        parts = _split(expression, operator)
+        if len(parts) > 1:
+            return join(*map(_flags, parts))
+    if expression.startswith("(") and expression.endswith(")"):
+        return _flags(expression[1:-1])
+    return {flag for flag, says in CLOSED.items() if says.search(expression)}
+
+
+def _split(expression: str, operator: str) -> list[str]:
+    """An expression at an operator, outside parentheses."""
+    parts, depth, words = [], 0, []
+    for word in expression.split():
+        if word == operator and not depth:
+            parts.append(" ".join(words))
+            words = []
+        else:
+            words.append(word)
+            depth += word.count("(") - word.count(")")
+    return [*parts, " ".join(words)]

@@ -18,7 +18,7 @@ Chosen, and why:
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,16 +67,16 @@ FRENCH = (
 )
 
 
-def train(corpus: str | Path, vocab_size: int, out: Path) -> dict[str, Any]:
+def train(corpus: str | Path, vocab_size: int, out: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Train a tokenizer on a corpus's training text, write it to the folder `out`, and return its report.
 
-    vocab_size: ids in all, special ones included. Does nothing where `out` holds this very tokenizer. Raises UserError
-    where it holds another, or the corpus does not support that many ids.
+    vocab_size: ids in all, special ones included. overrides: of the corpus file. Does nothing where `out` holds
+    this very tokenizer. Raises UserError where it holds another, or the corpus does not support that many ids.
     """
     make_folder(out if out.exists() else out.parent)  # now: an hour's work is not lost to a wrong path
     if vocab_size < SMALLEST:
         raise UserError("vocab-size: too small", found=vocab_size, wanted=f"at least {SMALLEST}")
-    read = read_corpus(corpus)
+    read = read_corpus(corpus, overrides)
     key = content_hash([TRAINER, corpus_key(read), vocab_size])
     if (report := _trained_before(out, key)) is not None:
         print(f"{out}: this tokenizer is there, nothing to do", file=sys.stderr)

@@ -51,7 +51,8 @@ def read(part: Part) -> Iterator[RawDocument]:
 def _load(source: Source) -> Any:
     """A data set: memory-mapped Arrow, or a stream. Raises UserError where it cannot be had."""
     try:
-        return _load_split(source.datasets or "", source.subset, source.split, source.revision, source.streaming)
+        name, revision = source.datasets or "", source.revision
+        return _load_split(name, source.subset, source.split, revision, source.streaming, source.pattern)
     except ImportError:
         way_out = "pip install 'clapas[datasets]'"
         raise UserError("this corpus reads a data set, and `datasets` is not installed", way_out=way_out) from None
@@ -76,8 +77,10 @@ def _no_data(source: Source, error: Exception) -> UserError:
 
 
 @lru_cache(maxsize=1)
-def _load_split(name: str, subset: str | None, split: str, revision: str | None, streaming: bool) -> Any:
+def _load_split(
+    name: str, subset: str | None, split: str, revision: str | None, streaming: bool, pattern: str | None
+) -> Any:
     import datasets
 
     datasets.disable_progress_bars()
-    return datasets.load_dataset(name, subset, split=split, revision=revision, streaming=streaming)
+    return datasets.load_dataset(name, subset, split=split, revision=revision, streaming=streaming, data_files=pattern)

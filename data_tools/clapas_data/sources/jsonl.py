@@ -43,6 +43,8 @@ def read(part: Part) -> Iterator[RawDocument]:
             if content and not content.isspace():
                 row = _row_of_line(content, part, number)
                 found = row_fields(source, row, lambda number=number: _line_name(part, number))
+                if found is None:
+                    continue
                 yield RawDocument(found.id or f"{id_start(part)}@{at}", path, found.text, len(line), found.url, at)
 
 

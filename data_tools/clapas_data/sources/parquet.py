@@ -57,7 +57,7 @@ def _row_group_ranges(groups: pq.FileMetaData) -> Iterator[tuple[int, int]]:
 
 def _rows(file: pq.ParquetFile, part: Part, first: int) -> Iterator[dict[str, Any]]:
     source, path = part.source, part.paths[0]
-    wanted = dict.fromkeys((source.text, source.id or "id", source.url_field))
+    wanted = dict.fromkeys((source.text, source.id or "id", source.url_field, *source.only))
     columns = [name for name in wanted if name in file.schema_arrow.names]
     for group in range(part.start, part.stop):
         facts = file.metadata.row_group(group)

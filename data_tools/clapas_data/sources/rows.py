@@ -10,7 +10,12 @@ from clapas_data.corpus import Source
 from clapas_data.formats import extract_text
 from clapas_data.sources.part import RawDocument
 
-FIELDS = {"text": "holds the text", "id": "names a document", "url_field": "holds the page's address"}
+FIELDS = {
+    "text": "holds the text",
+    "id": "names a document",
+    "url_field": "holds the page's address",
+    "only": "says which rows are read",
+}
 """Option of a source -> what its field is for."""
 
 
@@ -29,22 +34,27 @@ def documents_of_rows(source: Source, rows: Iterable[Any], path: str, first: int
     """
     for place, row in enumerate(rows, first):
         found = row_fields(source, row, lambda place=place: f"{path}#{place}")
+        if found is None:
+            continue
         yield RawDocument(found.id or f"{named}#{place}", path, found.text, len(found.text.encode()), found.url, place)
 
 
-def wanted_fields(source: Source) -> dict[str, str]:
-    """The fields that a source needs, each with the option that names it: `text`, and what else was asked for."""
-    named = {source.text: "text"}
+def wanted_fields(source: Source, kind: str) -> dict[str, str]:
+    """The fields that a source needs, each with the option that names it: `text`, and what else was asked for.
+
+    kind: `field` or `column`; a column of addresses must be there, a line of JSON may have none.
+    """
+    named = {**dict.fromkeys(source.only, "only"), source.text: "text"}
     if source.id:
         named[source.id] = "id"
-    if "url_field" in source.model_fields_set:
+    if kind == "column" and "url_field" in source.model_fields_set:
         named[source.url_field] = "url_field"
     return named
 
 
 def check_fields(source: Source, known: Iterable[Any], where: str | Callable[[], str], kind: str) -> None:
     """Raise UserError where a field that the source needs is not among those known. kind: `field` or `column`."""
-    for field, option in wanted_fields(source).items():
+    for field, option in wanted_fields(source, kind).items():
         if field not in known:
             optional = "" if option == "text" else ", or leave it out"
             raise UserError(
@@ -55,12 +65,17 @@ def check_fields(source: Source, known: Iterable[Any], where: str | Callable[[],
             )
 
 
-def row_fields(source: Source, row: Any, where: Callable[[], str]) -> Row:
-    """A row's id, text and address. where: says the row's place, called only for a message."""
+def row_fields(source: Source, row: Any, where: Callable[[], str]) -> Row | None:
+    """A row's id, text and address; None where the source's `only` passes it over.
+
+    where: says the row's place, called only for a message.
+    """
     if not isinstance(row, dict):
         raise UserError("not a JSON object", where=where(), found=repr(row)[:60], wanted=f'{{"{source.text}": "..."}}')
-    if source.text not in row or (source.id and source.id not in row):
+    if source.text not in row or (source.id and source.id not in row) or not row.keys() >= source.only.keys():
         check_fields(source, row, where, "field")
+    if any(str(row.get(field)) != wanted for field, wanted in source.only.items()):
+        return None
     text = row[source.text]
     if text is None:
         text = ""

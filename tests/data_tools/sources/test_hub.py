@@ -39,6 +39,8 @@ def test_a_data_set_streams_file_by_file(tmp_path: Path, monkeypatch: pytest.Mon
         assert [d.text for d in found] == [f"{number}/{row}" for row in range(4)]
         assert [(d.place, d.url) for d in found] == [(row, f"https://a.fr/{row}") for row in range(4)]
         assert all(d.file.endswith(f"set/train-{number:05}") for d in found)
+    one = source.model_copy(update={"pattern": "fra_Latn/*-00002.parquet", "only": {"text": "2/1"}})
+    assert [(d.text, d.place) for d in documents(one)] == [("2/1", 1)]
     with pytest.raises(UserError, match=r"no column 'body'(.|\n)*text, url"):
         source_parts("made", source.model_copy(update={"text": "body"}))
     (tmp_path / "set" / "fra_Latn" / "train-00001.parquet").write_bytes(b"PAR1 no such thing")

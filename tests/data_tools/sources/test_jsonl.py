@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from itertools import accumulate
 from pathlib import Path
 
@@ -111,3 +112,14 @@ def test_a_long_line_is_a_document(tmp_path: Path) -> None:
     parts = source_parts("made", files(path))
     assert len(parts) > 1
     assert [len(document.text) for part in parts for document in read_part(part)] == [50_000_000]
+
+
+def test_only_some_rows(tmp_path: Path) -> None:
+    """Those whose fields are what `only` says; the others are not counted, whatever else they lack."""
+    path = tmp_path / "a.jsonl"
+    rows = [{"language": "French", "text": "un", "n": 1}, {"language": "English", "n": 1}, {"text": "trois"}]
+    path.write_text("".join(json.dumps({"text": "", **row}) + "\n" for row in rows))
+    with pytest.raises(UserError, match=r"a\.jsonl:3: no field 'language'(.|\n)*set `only:`"):
+        texts(files(path, only={"language": "French"}))
+    path.write_text("".join(json.dumps({"text": "", **row}) + "\n" for row in rows[:2]))
+    assert texts(files(path, only={"language": "French", "n": "1"})) == ["un"]
