@@ -7,6 +7,7 @@ too close to those. Paths are relative to the corpus file.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ ROW_EXTRACTORS = ("plain", "html", "page")
 Caveat = Literal["non-commercial", "no-derivatives", "share-alike", "mixed-licences", "unknown-licence", "gated", "ocr"]
 
 _SHIPPED = "corpora/"
+_TABLE = re.compile(r"\.(?:parquet|jsonl|ndjson)(?:\.gz|\.zst)?$")
 KINDS = ("folder", "files", "datasets", "megatron", "npm", "debian")
 
 
@@ -118,9 +120,13 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _options_fit(self) -> Source:
-        rows = self.datasets or any(name.endswith((".parquet", ".jsonl", ".ndjson")) for name in self.files or ())
+        rows = self.datasets or any(_TABLE.search(name) for name in self.files or ())
         if rows and self.extract not in ROW_EXTRACTORS:
             raise ValueError(f"extract `{self.extract}` reads whole files; rows take {', '.join(ROW_EXTRACTORS)}")
+        if self.extract == "mediawiki" and self.kind not in ("folder", "files"):
+            raise ValueError("extract `mediawiki` reads dumps, which `files` names")
+        if self.extract != "plain" and self.megatron:
+            raise ValueError("a megatron source holds text: it takes no `extract`")
         if self.streaming and not self.datasets:
             raise ValueError("only `datasets` are streamed")
         return self

@@ -28,7 +28,7 @@ from clapas_data.progress import progress
 from clapas_data.sources import Part, read_part, source_identity, source_parts
 from clapas_data.workers import Workers
 
-PREPARATION = 2
+PREPARATION = 3
 """Version of what extraction, cleaning and choosing do: raised when they change, so that cached work is not reused."""
 
 

@@ -26,6 +26,8 @@ TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
 ENDINGS = (*TAR_ENDINGS, ".zip", ".deb")
 LONGEST_HEADER = 2**20
 """Bytes that a tar's extended header may take: names and times, a few hundred bytes in practice."""
+SMALL_STEP = 4096
+"""Compressed bytes: at most 100 MB come out of so many."""
 AR_MAGIC = b"!<arch>\n"
 _HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
@@ -124,13 +126,24 @@ def _members_of_zip(path: str, pattern: str) -> Iterator[Member]:
                     continue
                 if info.flag_bits & 1:
                     raise UserError("an encrypted member", where=f"{path}/{name}", way_out="decrypt the archive first")
-                with archive.open(info) as file:
-                    content = file.read(LARGEST_DOCUMENT + 1)
+                content = _content(archive, info)
                 given += len(content)
                 check_ratio(path, size, given)
                 yield Member(name, None if len(content) > LARGEST_DOCUMENT else content)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise _damaged(path, error, f"at member {name}" if name else None) from None
+
+
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """A member's bytes, at most one more than a document may have. `zipfile` decompresses all that it reads at once but
+    for deflate: in small steps, so that a bomb of bzip2 or LZMA does not go off in one of them."""
+    step = BUFFER if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else SMALL_STEP
+    pieces, size = [], 0
+    with archive.open(info) as file:
+        while size <= LARGEST_DOCUMENT and (piece := cast("zipfile.ZipExtFile", file).read1(step)):
+            pieces.append(piece)
+            size += len(piece)
+    return b"".join(pieces)
 
 
 def _members_of_deb(path: str, pattern: str) -> Iterator[Member]:

@@ -63,7 +63,10 @@ def read(part: Part) -> Iterator[RawDocument]:
 
 def _prefixes(name: str, source: Source) -> list[str]:
     pattern = source.megatron or ""
-    found = sorted(path.removesuffix(".idx") for path in glob(f"{pattern}.idx"))  # noqa: PTH207 - an absolute pattern
+    if Path(f"{pattern}.idx").is_file():  # its name may hold brackets
+        found = [pattern]
+    else:
+        found = sorted(path.removesuffix(".idx") for path in glob(f"{pattern}.idx"))  # noqa: PTH207 - absolute
     if not found:
         wanted = "the path of NAME.idx and NAME.bin without its ending"
         raise UserError(f"source {name}: no such shards", where=f"{pattern}.idx", wanted=wanted)

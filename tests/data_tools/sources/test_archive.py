@@ -63,7 +63,8 @@ def test_every_kind_holds_the_same(tmp_path: Path) -> None:
     """tar in all its compressions, zip and deb: the members that match, in their order, each with its place."""
     for ending, pack in PACK.items():
         (tmp_path / f"x{ending}").write_bytes(pack(tar_of(TEXTS)))
-    zip_of(tmp_path / "x.zip", TEXTS)
+    for name, method in (("x", zipfile.ZIP_DEFLATED), ("y", zipfile.ZIP_BZIP2), ("z", zipfile.ZIP_LZMA)):
+        zip_of(tmp_path / f"{name}.zip", TEXTS, method)
     (tmp_path / "x.deb").write_bytes(deb_of(lzma.compress(tar_of(TEXTS))))
     for path in sorted(tmp_path.iterdir()):
         found = documents(files(path, pattern="a/*.txt"))
@@ -142,10 +143,11 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(limits, "ALWAYS_READ", 2**20)
     zeros = {f"{n}.txt": "a" * 2_000_000 for n in range(3)}
     zip_of(tmp_path / "x.zip", zeros)
+    zip_of(tmp_path / "y.zip", zeros, zipfile.ZIP_BZIP2)
     for ending, pack in list(PACK.items())[1:]:
         (tmp_path / f"x{ending}").write_bytes(pack(tar_of(zeros)))
         (tmp_path / f"x.txt{ending[4:]}").write_bytes(pack(b"a" * 6_000_000))
-    assert len(list(tmp_path.iterdir())) == 9
+    assert len(list(tmp_path.iterdir())) == 10
     for path in tmp_path.iterdir():
         with pytest.raises(UserError, match=rf"{path.name}: grows beyond measure(.|\n)*way out"):
             documents(files(path))

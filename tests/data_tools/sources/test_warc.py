@@ -32,6 +32,7 @@ def warc_of(packed: bool = False) -> bytes:
 
     add("request", "GET /1 HTTP/1.1", "text/html", b"", 1)
     add("response", "200 OK", "text/html; charset=utf-8", PAGE.format(number=1).encode(), 2)
+    add("response", "200 OK", "text/html", b"<p>" + b"mot " * 100_000, 7)
     add("response", "200 OK", "image/png", b"\x89PNG" * 100, 3)
     add("response", "404 Not Found", "text/html", b"<p>Rien</p>", 4)
     add("response", "301 Moved", "text/html", b"<p>Ailleurs</p>", 5)
@@ -45,6 +46,8 @@ def test_pages(tmp_path: Path, ending: str) -> None:
     plain = warc_of()
     (tmp_path / f"a{ending}").write_bytes(warc_of(packed=True) if ending.endswith(".gz") else plain)
     found = documents(files(tmp_path / f"a{ending}", extract="html"))
+    long = found.pop(1)
+    assert (long.text, long.bytes_read) == (("mot " * 100_000).strip(), 400_003)
     assert [d.text for d in found] == ["Menu\nUn été à la mer, n° 1.", "Menu\nUn été à la mer, n° 2."]
     assert [(d.id, d.url) for d in found] == [(f"urn:uuid:{n}", f"https://exemple.fr/{n}") for n in (2, 6)]
     if ending == ".warc":
@@ -56,7 +59,7 @@ def test_the_main_text_needs_no_menu(tmp_path: Path) -> None:
     """`extract: page` reads what trafilatura takes for the page's text; a WARC needs one of the two."""
     (tmp_path / "a.warc").write_bytes(warc_of())
     found = documents(files(tmp_path / "a.warc", extract="page"))
-    assert len(found) == 2
+    assert len(found) == 3
     assert not any("Menu" in d.text or "piège" in d.text for d in found)
     with pytest.raises(UserError, match=r"a\.warc: a WARC file holds pages"):
         documents(files(tmp_path / "a.warc"))
@@ -71,7 +74,7 @@ def test_a_body_that_does_not_unpack_is_an_empty_page(tmp_path: Path) -> None:
     (tmp_path / "a.warc").write_bytes(record + block + b"\r\n\r\n" + warc_of())
     first, *others = documents(files(tmp_path / "a.warc", extract="html"))
     assert (first.id, first.url) == ("a.warc@0", "https://a.fr/")
-    assert len(others) == 2
+    assert len(others) == 3
 
 
 @pytest.mark.parametrize("packed", [False, True])
