@@ -40,6 +40,7 @@ from clapas_data.manifest import (
 from clapas_data.prepare import Batch, Prepared, corpus_key, prepare
 from clapas_data.progress import progress
 from clapas_data.shards import ShardWriter, token_dtype
+from clapas_data.sources import source_facts
 from clapas_data.workers import Workers
 
 BUILDER = 1
@@ -330,7 +331,7 @@ def _seal(
 
 def _source_record(corpus: Corpus, name: str) -> SourceRecord:
     source = corpus.sources[name]
-    facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract}
+    facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract, **source_facts(name, source)}
     if source.sha256:
         facts["sha256"] = source.sha256
     if source.flags:

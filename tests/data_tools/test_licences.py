@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clapas.recipe.hashes import content_hash
 from clapas_data.build import build
 from clapas_data.corpus import Source, read_corpus, warn_of_licences
 from clapas_data.licences import licence_flags
@@ -59,7 +60,9 @@ def test_flags_are_said_at_build_and_stay(
     assert [line.split(":")[1] for line in lines] == [" source a", " source c"]
     assert "non-commercial (licence CC-BY-NC-4.0)" in lines[0]
     facts = {name: source.model_extra or {} for name, source in manifest.sources.items()}
-    assert facts["a"] == {"origin": str(tmp_path), "extract": "plain", "flags": ["non-commercial"], "caveats": ["ocr"]}
+    said = {"origin": str(tmp_path), "extract": "plain", "flags": ["non-commercial"], "caveats": ["ocr"]}
+    files = {"files": 1, "bytes": 38, "listing": content_hash([["a.txt", 38]])}
+    assert facts["a"] == said | files
     assert "flags" not in facts["b"]
     assert facts["c"]["flags"] == ["unknown-licence"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from clapas.recipe.errors import UserError
+from clapas.recipe.hashes import content_hash
 from clapas_data.corpus import Source
 from clapas_data.sources import debian, folder, hub, megatron, named, npm
 from clapas_data.sources.part import Part, RawDocument
@@ -46,6 +48,20 @@ def source_identity(name: str, source: Source) -> dict[str, Any]:
     _refuse_names_not_utf8(name, paths)
     found = [(path, stat.st_size, stat.st_mtime_ns) for path in paths for stat in [Path(path).stat()]]
     return {"reading": source.reading(), "files": found}
+
+
+def source_facts(name: str, source: Source) -> dict[str, Any]:
+    """What a manifest keeps of a local source's files: how many, their bytes, and a hash of their names and sizes.
+
+    Names count from the folder that all lie in, and no time does: the same files give the same facts on any machine.
+    Empty where a hash or a revision says which text it is.
+    """
+    paths = KINDS[source.kind].files(name, source)
+    if not paths:
+        return {}
+    base = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 - strings, as the names are
+    sizes = [[Path(os.path.relpath(path, base)).as_posix(), Path(path).stat().st_size] for path in paths]
+    return {"files": len(sizes), "bytes": sum(size for _, size in sizes), "listing": content_hash(sizes)}
 
 
 def source_parts(name: str, source: Source) -> list[Part]:

@@ -60,6 +60,8 @@ def test_jade_reads_a_decision() -> None:
     (found,) = read("jade", JADE)
     assert found.id == "CETATEXT000007600001"
     assert found.text == "Conseil d'Etat, du 1 juin 1990, 12345\nVu la requête ;\nConsidérant que"
+    (escaped,) = read("jade", JADE.replace("<br/>", "&lt;br/&gt;").replace(" que<", " &amp; a &lt; b<"))
+    assert escaped.text.splitlines()[1:] == ["Vu la requête ;", "Considérant & a < b"]
 
 
 def test_jats_reads_an_article() -> None:

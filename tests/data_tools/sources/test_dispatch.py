@@ -15,7 +15,7 @@ from clapas_data.chunks import write_chunk
 from clapas_data.sources import read_part, source_identity, source_parts
 from reading import files, lines_of
 
-MANY = [f"texte numéro {n} " * 50 for n in range(3000)]
+MANY = [f"texte numéro {n} " * 50 for n in range(1000)]
 
 
 def write(path: Path) -> Path:
