@@ -20,7 +20,7 @@ from clapas_data.text.phrases import Phrases
 FRENCH_STOP_WORDS = (
     *("de", "la", "le", "et", "à", "en", "l", "des", "du", "les", "est", "d", "un", "une", "il", "dans", "par", "au"),
 )
-"""FineWeb-2's 18 for fra_Latn (its configs/fra_Latn.yml); « l' », « d' » without their apostrophe, which parts words."""
+"""FineWeb-2's 18 for fra_Latn (its configs/fra_Latn.yml); « l' », « d' » without the apostrophe."""
 
 BULLETS = "•‣◦▪●-–—*"
 _ELLIPSIS, _DOT, _HASH = ord("…"), ord("."), ord("#")
