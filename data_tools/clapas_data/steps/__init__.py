@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from clapas_data.steps.boilerplate import Boilerplate
 from clapas_data.steps.c4 import C4
 from clapas_data.steps.deduplicate import Exact
 from clapas_data.steps.fineweb import FineWeb
@@ -17,7 +18,8 @@ from clapas_data.steps.repetition import Repetition
 from clapas_data.steps.typography import Typography
 
 AnyStep = Annotated[
-    C4
+    Boilerplate
+    | C4
     | Exact
     | FineWeb
     | GopherQuality

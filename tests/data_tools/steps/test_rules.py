@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_tools.steps import slow_rules
 from clapas_data.clean import clean
 from clapas_data.steps.c4 import C4, POLICIES
 from clapas_data.steps.fineweb import FineWeb
@@ -16,6 +15,7 @@ from clapas_data.steps.gopher_repetition import GopherRepetition
 from clapas_data.steps.step import Step
 from clapas_data.text import repeats
 from clapas_data.text.batch import TextBatch
+from data_tools.steps import slow_rules
 
 ALL_ON = (
     (GopherQuality(), slow_rules.gopher_quality),
@@ -94,8 +94,8 @@ def test_groups_are_right_where_hashes_nearly_meet(monkeypatch: pytest.MonkeyPat
 def test_what_each_rule_is_for() -> None:
     """One text a rule, and the first reason told; an article of law passes."""
     law = (
-        "Le salarié peut demander à son employeur la modification de son contrat de travail. L'employeur répond dans un "
-        "délai de quinze jours à compter de la réception de la demande ; à défaut, celle-ci est réputée acceptée. Les "
+        "Le salarié peut demander à son employeur la modification de son contrat de travail. L'employeur répond dans "
+        "un délai de quinze jours à compter de la réception de la demande ; à défaut, elle est réputée acceptée. Les "
         "modalités d'application du présent article sont fixées par décret en Conseil d'Etat, après avis des comités."
     )
     menu = "\n".join(f"• Rubrique {name} et la suite de la rubrique" for name in "abcdefghijklmnop")
@@ -122,7 +122,8 @@ def test_c4_takes_lines_and_citations_out() -> None:
     """What is said of cookies and scripts goes, with the count of its lines; law that speaks of terms of use stays."""
     text = (
         "Paris est la capitale de la France[12].\nNous utilisons des cookies pour améliorer votre visite.\n"
-        "Activez JavaScript pour voir cette page.\nMenu\nLes conditions d'utilisation sont fixées par décret[réf. nécessaire]."
+        "Activez JavaScript pour voir cette page.\nMenu\n"
+        "Les conditions d'utilisation sont fixées par décret[réf. nécessaire]."
     )
     outcome = C4(min_sentences=None)(batch_of(text, "Lorem ipsum dolor sit amet, consectetur."))
     assert outcome.texts is not None
