@@ -13,6 +13,7 @@ from clapas_data.steps.fineweb import FineWeb
 from clapas_data.steps.gopher import GopherQuality
 from clapas_data.steps.gopher_repetition import GopherRepetition
 from clapas_data.steps.language import Language, LanguageParagraphs
+from clapas_data.steps.ocr import Ocr
 from clapas_data.steps.repair import Repair
 from clapas_data.steps.repetition import Repetition
 from clapas_data.steps.typography import Typography
@@ -26,6 +27,7 @@ AnyStep = Annotated[
     | GopherRepetition
     | Language
     | LanguageParagraphs
+    | Ocr
     | Repair
     | Repetition
     | Typography,

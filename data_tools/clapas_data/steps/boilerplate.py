@@ -21,7 +21,9 @@ from clapas_data.text.glyphs import LETTER, one_of
 from clapas_data.text.phrases import Phrases
 
 Kind = Literal["cookies", "share", "read_more", "navigation", "copyright", "newsletter", "comments", "page_numbers"]
-_PAGE_NUMBER = re.compile(r"(?:page|p\.)\s*\d{1,4}(?:\s*(?:sur|of|/|de)\s*\d{1,4})?|[-–—]\s*\d{1,4}\s*[-–—]", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(
+    r"(?:page|p\.)\s*\d{1,4}(?:\s*(?:sur|of|/|de)\s*\d{1,4})?|[-–—]\s*\d{1,4}\s*[-–—]", re.IGNORECASE
+)
 _OPENS_A_NUMBER = one_of("pP-–—")
 
 
