@@ -17,6 +17,7 @@ from clapas_data.text.batch import TextBatch
 from clapas_data.text.edit import without
 from clapas_data.text.glyphs import LETTER
 from clapas_data.text.languages import languages, short_scores
+from clapas_data.text.phrases import Phrases
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -24,6 +25,13 @@ READ = 300
 """Characters of a document that are looked at. With 600 one in 300 collective agreements is judged otherwise, at half
 the speed."""
 
+FRENCH = "fr"
+OF_FRANCE = ("oc", "br", "co", "als", "eu", "ca")
+TELLTALES = (
+    *("une", "dans", "aux", "du", "au", "pour", "avec", "par", "qui", "sont", "cette", "ces", "leur", "être", "été"),
+    *("elle", "il", "ce", "nous", "vous"),
+)
+"""Words that French has and its neighbours (Occitan, Catalan, Spanish, Italian, English) do not have together."""
 LETTERED = 2 / 3
 """The share of letters in a paragraph whose language can be told."""
 
@@ -32,7 +40,8 @@ class Language(Step):
     """Drop documents in other languages. The score `language_score` is the sum of the kept languages' probabilities.
 
     keep: the languages to keep, as lid.176 names them: `fr`, `oc`, `br`, `co`, `als`, `eu`, `ca`.
-    threshold: the least score.
+    threshold: the least score. thresholds: that of documents whose likeliest language has one of its own: lid.176 is
+    less sure of the languages of France that have less text.
     short_below: characters under which py3langid is asked, which errs less there (of French cut at 30 characters it
     knows 98 %, lid.176 95 %); 0 for never. short_threshold: the least score of such documents.
     """
@@ -42,6 +51,7 @@ class Language(Step):
     step: Literal["language"] = "language"
     keep: Annotated[tuple[Code, ...], Field(min_length=1)] = ("fr",)
     threshold: Probability = 0.824
+    thresholds: dict[Code, Probability] = Field(default_factory=lambda: dict.fromkeys(OF_FRANCE, 0.5))
     short_below: Annotated[int, Field(ge=0)] = 80
     short_threshold: Probability = 0.5
 
@@ -53,11 +63,13 @@ class Language(Step):
     def __call__(self, batch: TextBatch) -> Outcome:
         """Which documents are in none of the languages."""
         texts = [_places(text) for text in batch.texts]
-        found = languages(texts, self.keep).kept
+        read = languages(texts, self.keep)
+        found = read.kept
         short = batch.characters < self.short_below
         for place in np.flatnonzero(short):
             found[place] = max(found[place], short_scores([texts[place]], self.keep)[0])
-        other = found < np.where(short, self.short_threshold, self.threshold)
+        least = np.array([self.thresholds.get(name, self.threshold) for name in read.likeliest], np.float64)
+        other = found < np.where(short, self.short_threshold, least)
         return Outcome(
             rejected={"other_language": other},
             values={"other_language": found},
@@ -78,7 +90,7 @@ class LanguageParagraphs(Step):
 
     step: Literal["language.paragraphs"] = "language.paragraphs"
     keep: Annotated[tuple[Code, ...], Field(min_length=1)] = ("fr",)
-    threshold: Probability = 0.7
+    threshold: Probability = 0.5
     min_characters: Annotated[int, Field(ge=20)] = 80
 
     def __call__(self, batch: TextBatch) -> Outcome:
@@ -87,7 +99,10 @@ class LanguageParagraphs(Step):
         letters = np.zeros(len(batch.codes) + 1, np.int64)
         np.cumsum((batch.classes & LETTER) != 0, out=letters[1:])
         lettered = letters[lines.starts + lines.lengths] - letters[lines.starts] >= LETTERED * lines.lengths
-        long = np.flatnonzero((lines.lengths >= self.min_characters) & lettered)
+        unsure = (lines.lengths >= self.min_characters) & lettered
+        if FRENCH in self.keep:
+            unsure &= ~_plainly_french(batch)
+        long = np.flatnonzero(unsure)
         owners = lines.owners[long]
         starts = lines.starts[long] - batch.bounds[owners]
         places = zip(owners.tolist(), starts.tolist(), (starts + lines.lengths[long]).tolist(), strict=True)
@@ -97,6 +112,14 @@ class LanguageParagraphs(Step):
         dropped[long[other]] = True
         counts = Counter(found.likeliest[place] for place in np.flatnonzero(other).tolist())
         return Outcome(texts=without(batch, lines, dropped), counts=counts)
+
+
+def _plainly_french(batch: TextBatch) -> np.ndarray:
+    """Which lines have so many telltale words that no model need be asked: three, and a tenth of all. bool[lines]."""
+    count = len(batch.lines.starts)
+    places, _ = Phrases(TELLTALES).find(batch)
+    telling = np.bincount(batch.line_of_words[places], minlength=count)
+    return (telling >= 3) & (10 * telling >= np.bincount(batch.line_of_words, minlength=count))
 
 
 def _places(text: str) -> str:
