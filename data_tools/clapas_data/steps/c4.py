@@ -38,7 +38,8 @@ class C4(Step):
     """Drop lines of code, policies and lumps; then documents with too few sentences: C4's rules, as FineWeb uses them.
 
     closing_punctuation: keep only lines that end with . ? ! … or a closing quotation mark.
-    min_words: words of a line; shorter lines are dropped. max_word: characters without a space; lines with more are.
+    min_words: words of a line; lines with fewer are dropped.
+    max_word: characters without a space; lines with more are dropped.
     javascript, policies: drop lines with the word, or with a phrase about cookies and privacy.
     citations: take out « [12] », « [réf. nécessaire] », « [edit] ».
     curly_bracket, lorem_ipsum: drop documents with either.
