@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from clapas_data.text.glyphs import LAST, SPACE, WORD, classes, lower
+from clapas_data.text.glyphs import LAST, SPACE, WORD, classes
 from clapas_data.text.spans import Spans, hashes_between, running_hashes, sums
 
 NEWLINE = 10
@@ -83,11 +83,10 @@ class TextBatch:
     @cached_property
     def words(self) -> Spans:
         """Runs of letters, digits and `_`: « l'été » has two."""
-        inside = np.zeros(len(self.codes) + 2, np.int8)
-        inside[1:-1] = (self.classes & WORD) != 0
-        edges = np.diff(inside)
-        starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-        return self._spans(starts, stops - starts)
+        inside = np.zeros(len(self.codes) + 1, bool)  # the last character is a line end
+        np.not_equal(self.classes & WORD, 0, out=inside[1:])
+        edges = np.flatnonzero(inside[1:] != inside[:-1])
+        return self._spans(edges[::2], edges[1::2] - edges[::2])
 
     @cached_property
     def lines(self) -> Spans:
@@ -139,4 +138,4 @@ class TextBatch:
 
     @cached_property
     def _running(self) -> np.ndarray:
-        return running_hashes(lower()[self.known])
+        return running_hashes(self.known)

@@ -14,6 +14,9 @@ import numpy as np
 
 from clapas_data.text.spans import BASE, Spans, mixed
 
+BLOCK = 1 << 15
+"""Pieces that are sorted together: 256 kB of numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Groups:
@@ -39,17 +42,22 @@ class Groups:
     @property
     def later(self) -> np.ndarray:
         """The pieces that stood earlier in their document, sorted: int64."""
-        return np.sort(np.delete(self.order, self.begins[:-1]))
+        again = np.ones(len(self.order), bool)
+        again[self.firsts] = False
+        return np.flatnonzero(again)
 
 
 def groups(hashes: np.ndarray, owners: np.ndarray) -> Groups:
-    """Pieces grouped by document and hash. hashes: uint64[pieces]; owners: int64[pieces], the document of each."""
+    """Pieces grouped by document and hash.
+
+    hashes: uint64[pieces], spread over all bits. owners: int64[pieces], the document of each, in order.
+    """
     count = len(hashes)
-    keys = mixed(hashes ^ mixed(owners.astype(np.uint64)))
+    keys = hashes ^ mixed(np.arange(owners[-1] + 1 if count else 0, dtype=np.uint64))[owners]
     bits = np.uint64(max(1, count).bit_length())
     places = (np.uint64(1) << bits) - np.uint64(1)
     packed = (keys & ~places) | np.arange(count, dtype=np.uint64)
-    packed.sort()
+    _sort_documents(packed, owners)
     order = (packed & places).astype(np.int64)
     packed >>= bits
     new = np.ones(count + 1, bool)
@@ -62,6 +70,16 @@ def groups(hashes: np.ndarray, owners: np.ndarray) -> Groups:
         np.not_equal(sorted_keys[1:], sorted_keys[:-1], out=new[1:-1])
         begins = np.flatnonzero(new)
     return Groups(order, begins)
+
+
+def _sort_documents(values: np.ndarray, owners: np.ndarray) -> None:
+    """Sort values in place, some documents at a time: short sorts stay in the processor's cache."""
+    begin = 0
+    while begin < len(values):
+        last = min(begin + BLOCK, len(values)) - 1
+        end = int(np.searchsorted(owners, owners[last], side="right"))
+        values[begin:end].sort()
+        begin = end
 
 
 def repeated(spans: Spans) -> np.ndarray:
@@ -98,7 +116,7 @@ def repeated_runs(words: Spans, smallest: int, largest: int) -> Iterator[Runs]:
         starts, hashes = starts[inside], hashes[inside] * BASE + words.hashes[lasts[inside]]
         if size < smallest:
             continue
-        found = groups(mixed(hashes), owners[starts])
+        found = groups(hashes, owners[starts])
         sizes = found.sizes
         yield Runs(size, starts[found.firsts[sizes > 1]], sizes[sizes > 1], starts[found.later])
         again = np.zeros(count + 1, bool)

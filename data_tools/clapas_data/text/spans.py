@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
+
+from clapas_data.text.glyphs import lower
 
 BASE = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd (Knuth, TAOCP 3, 6.4)
 _INVERSE = np.uint64(pow(int(BASE), -1, 2**64))
@@ -102,14 +104,20 @@ def sums(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return total[bounds[1:]] - total[bounds[:-1]]
 
 
-def running_hashes(codes: np.ndarray) -> np.ndarray:
-    """Running sums from which the hash of any piece of a text follows. codes: uint32[characters].
+@lru_cache(maxsize=1)
+def scattered() -> np.ndarray:
+    """The 64-bit number that each code point's lower-case form adds to a hash: uint64[LAST + 1]."""
+    return mixed(lower().astype(np.uint64) + BASE)
+
+
+def running_hashes(known: np.ndarray) -> np.ndarray:
+    """Running sums from which the hash of any piece of a text follows. known: code points up to glyphs.LAST.
 
     Character c_i adds scattered(c_i) B^i, modulo 2^64. Returns uint64[characters + 1].
     """
-    terms = mixed(codes.astype(np.uint64) + BASE)
-    terms *= powers(max(1, len(codes)))[0][: len(codes)]
-    running = np.zeros(len(codes) + 1, np.uint64)
+    terms = scattered().take(known)
+    terms *= powers(max(1, len(known)))[0][: len(known)]
+    running = np.zeros(len(known) + 1, np.uint64)
     np.cumsum(terms, out=running[1:])
     return running
 
