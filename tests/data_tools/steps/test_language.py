@@ -30,16 +30,16 @@ def batch_of(*texts: str) -> TextBatch:
 
 
 def test_documents_in_other_languages_go_and_no_network_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """French stays, in capitals and in one short line too; Occitan where it is kept; half English shows."""
+    """French stays, in capitals and in one short line too; Occitan where it is kept; a French title saves no English."""
     monkeypatch.setattr(socket, "socket", None)  # a download would fail
-    halves = f"{FRENCH}\n{FRENCH}\n{ENGLISH}\n{ENGLISH}\n{ENGLISH}"
+    titled = f"Droit de l'administration\n{ENGLISH}\n{ENGLISH}\n{ENGLISH}"
     texts = (
         FRENCH,
         ENGLISH,
         OCCITAN,
         FRENCH.upper(),
         "Le ministre arrête la liste des organismes.",
-        halves,
+        titled,
     )
     outcome = Language()(batch_of(*texts))
     assert outcome.rejected["other_language"].tolist() == [False, True, True, False, False, True]
