@@ -30,7 +30,7 @@ def batch_of(*texts: str) -> TextBatch:
 
 
 def test_documents_in_other_languages_go_and_no_network_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """French stays, in capitals and in one short line too; Occitan where it is kept; a French title saves no English."""
+    """French stays, in capitals and in one short line too; Occitan where it is kept; a French title saves nothing."""
     monkeypatch.setattr(socket, "socket", None)  # a download would fail
     titled = f"Droit de l'administration\n{ENGLISH}\n{ENGLISH}\n{ENGLISH}"
     texts = (
