@@ -13,16 +13,24 @@ from collections.abc import Collection, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field
 
 from clapas_data.steps.step import Outcome, Step
 from clapas_data.text.batch import TextBatch
 from clapas_data.text.edit import without
 from clapas_data.text.glyphs import LETTER
-from clapas_data.text.languages import Languages, languages, short_scores
+from clapas_data.text.languages import LABELS, Languages, languages, short_scores
 from clapas_data.text.phrases import Phrases
 
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
+
+def _known(code: str) -> str:
+    if code not in LABELS:
+        wanted = ", ".join(sorted(LABELS, key=lambda label: (label[:2] != code[:2], label))[:8])
+        raise ValueError(f"found {code!r}; lid.176 knows 176 codes, such as {wanted}")
+    return code
+
+
+Code = Annotated[str, AfterValidator(_known)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 GLANCE, LOOK = 150, 600
 """Characters of a text that are read first, and those read where the kept languages then have no clear score."""

@@ -42,8 +42,8 @@ def symbols() -> np.ndarray:
 
 
 def trigrams(batch: TextBatch) -> np.ndarray:
-    """The trigram that ends at each character from the third: int64[characters - 2]."""
-    own = symbols()[batch.known].astype(np.int64)
+    """The trigram that ends at each character from the third: int32[characters - 2]."""
+    own = symbols().take(batch.known).astype(np.int32)
     return (own[:-2] << 12) | (own[1:-1] << 6) | own[2:]
 
 

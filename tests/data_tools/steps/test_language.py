@@ -6,6 +6,7 @@ import socket
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from clapas_data.pipeline import run_steps
 from clapas_data.steps.language import Language, LanguageParagraphs
@@ -61,3 +62,11 @@ def test_paragraphs_in_other_languages_go() -> None:
     assert passed.counts[0].reasons == {"empty": 1}
     kept = run_steps([LanguageParagraphs(keep=("fr", "oc"))], batch_of(text))
     assert OCCITAN in kept.texts[0]
+
+
+def test_a_code_that_the_model_lacks_is_refused() -> None:
+    """Or every document would go. What is near is named."""
+    with pytest.raises(ValidationError, match=r"found 'fra'; .* such as fr,"):
+        Language(keep=("fra",))
+    with pytest.raises(ValidationError, match="found 'french'"):
+        LanguageParagraphs(keep=("oc", "french"))
