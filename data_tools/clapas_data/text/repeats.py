@@ -14,8 +14,8 @@ import numpy as np
 
 from clapas_data.text.spans import BASE, Spans, mixed
 
-BLOCK = 1 << 15
-"""Pieces that are sorted together: 256 kB of numbers."""
+BLOCK = 1 << 12
+"""Pieces that are sorted together, or those of one document: 32 kB of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +105,19 @@ class Runs:
 
 def repeated_runs(words: Spans, smallest: int, largest: int) -> Iterator[Runs]:
     """The repeated runs of each size. A run repeats only where both shorter ones in it do: each size looks at fewer."""
-    owners, count = words.owners, len(words.hashes)
-    starts = np.arange(count)
-    hashes = words.hashes.copy()
-    for size in range(2, largest + 1):
-        inside = np.flatnonzero(starts + size <= count)
-        starts, hashes = starts[inside], hashes[inside]
-        lasts = starts + (size - 1)
-        inside = owners[starts] == owners[lasts]
-        starts, hashes = starts[inside], hashes[inside] * BASE + words.hashes[lasts[inside]]
-        if size < smallest:
-            continue
-        found = groups(hashes, owners[starts])
+    hashes, starts = words.ngrams(smallest)
+    for size in range(smallest, largest + 1):
+        if size > smallest:
+            hashes = hashes * BASE
+            hashes += words.hashes[starts + (size - 1)]
+        found = groups(hashes, words.owners[starts])
         sizes = found.sizes
-        yield Runs(size, starts[found.firsts[sizes > 1]], sizes[sizes > 1], starts[found.later])
-        again = np.zeros(count + 1, bool)
-        again[starts[found.order[np.repeat(sizes > 1, sizes)]]] = True
-        longer = again[starts] & again[starts + 1]
+        runs = Runs(size, starts[found.firsts[sizes > 1]], sizes[sizes > 1], starts[found.later])
+        yield runs
+        again = np.zeros(len(words.hashes) + 1, bool)
+        again[runs.firsts] = again[runs.later] = True
+        longer = again[starts]
+        longer &= again[starts + 1]  # which ends in the same document, or were not there
         starts, hashes = starts[longer], hashes[longer]
 
 
