@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clapas_data.clean import clean
+from clapas_data.steps.boilerplate import Boilerplate
 from clapas_data.steps.c4 import C4, POLICIES
 from clapas_data.steps.fineweb import FineWeb
 from clapas_data.steps.gopher import GopherQuality
 from clapas_data.steps.gopher_repetition import GopherRepetition
+from clapas_data.steps.ocr import Ocr
+from clapas_data.steps.repetition import Repetition
 from clapas_data.steps.step import Step
 from clapas_data.text import repeats
 from clapas_data.text.batch import TextBatch
@@ -68,7 +71,10 @@ def test_c4_leaves_what_plain_python_does(texts: list[str]) -> None:
         assert outcome.rejected["curly_bracket"][place] == ("{" in text)
 
 
-@pytest.mark.parametrize("step", [C4(), *(step for step, _ in ALL_ON)], ids=lambda step: step.step)
+STEPS: tuple[Step, ...] = (C4(), Boilerplate(), Ocr(), Repetition(lines="all"), *(step for step, _ in ALL_ON))
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.step)
 @given(texts=TEXTS)
 @settings(max_examples=15, deadline=None)
 def test_the_cut_into_batches_changes_nothing(step: Step, texts: list[str]) -> None:
@@ -80,6 +86,7 @@ def test_the_cut_into_batches_changes_nothing(step: Step, texts: list[str]) -> N
             reason: bool(values[place]) for reason, values in together.rejected.items()
         }
         assert (alone.texts or [text])[0] == (together.texts or texts)[place]
+        assert [values[0] for values in alone.scores.values()] == [values[place] for values in together.scores.values()]
 
 
 def test_groups_are_right_where_hashes_nearly_meet(monkeypatch: pytest.MonkeyPatch) -> None:
