@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from clapas_data.steps.rules import Rules, Share, share
 from clapas_data.steps.step import Outcome, Step
@@ -52,6 +52,10 @@ class GopherRepetition(Step):
     duplicate_ngrams: Sizes | None = Field(
         default_factory=lambda: {5: 0.15, 6: 0.141, 7: 0.131, 8: 0.121, 9: 0.111, 10: 0.1}
     )
+
+    @field_serializer("top_ngrams", "duplicate_ngrams")
+    def _keys_of_json(self, sizes: dict[int, float] | None) -> dict[str, float] | None:
+        return None if sizes is None else {str(size): share for size, share in sizes.items()}
 
     def __call__(self, batch: TextBatch) -> Outcome:
         """Which documents break which rule."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,6 +122,8 @@ def test_what_each_rule_is_for() -> None:
     refrain = law + "\n" + "Vu le code du travail, le conseil décide ce qui suit.\n" * 6
     assert GopherRepetition()(batch_of(law, refrain)).rejected["duplicate_lines"].tolist() == [False, True]
     assert FineWeb()(batch_of(law, refrain)).rejected["duplicate_characters"].tolist() == [False, True]
+    written = orjson.loads(orjson.dumps(GopherRepetition().model_dump(mode="json")))  # as a manifest keeps it
+    assert GopherRepetition.model_validate(written) == GopherRepetition()
     off = GopherRepetition(duplicate_lines=None, top_ngrams=None, duplicate_ngrams=None)
     assert not off(batch_of(refrain)).rejected
 
