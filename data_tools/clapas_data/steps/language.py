@@ -77,7 +77,7 @@ class Language(Step):
         read = _read(batch.texts, self.keep)
         found = read.kept
         short = batch.characters < self.short_below
-        for place in np.flatnonzero(short):
+        for place in np.flatnonzero(short & (found < SURE)).tolist():
             found[place] = max(found[place], short_scores([_places(batch.texts[place], GLANCE)], self.keep)[0])
         least = np.array([self.thresholds.get(name, self.threshold) for name in read.likeliest], np.float64)
         other = found < np.where(short, self.short_threshold, least)
