@@ -6,11 +6,33 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from clapas_data.steps.boilerplate import Boilerplate
+from clapas_data.steps.c4 import C4
 from clapas_data.steps.deduplicate import Exact
+from clapas_data.steps.fineweb import FineWeb
+from clapas_data.steps.gopher import GopherQuality
+from clapas_data.steps.gopher_repetition import GopherRepetition
+from clapas_data.steps.language import Language, LanguageParagraphs
+from clapas_data.steps.ocr import Ocr
 from clapas_data.steps.repair import Repair
+from clapas_data.steps.repetition import Repetition
 from clapas_data.steps.typography import Typography
 
-AnyStep = Annotated[Exact | Repair | Typography, Field(discriminator="step")]
+AnyStep = Annotated[
+    Boilerplate
+    | C4
+    | Exact
+    | FineWeb
+    | GopherQuality
+    | GopherRepetition
+    | Language
+    | LanguageParagraphs
+    | Ocr
+    | Repair
+    | Repetition
+    | Typography,
+    Field(discriminator="step"),
+]
 
 
 def _named(entry: Any) -> Any:
