@@ -9,11 +9,14 @@ from pydantic import BeforeValidator, Field
 from clapas_data.steps.deduplicate import Exact
 from clapas_data.steps.evaluations import Evaluations
 from clapas_data.steps.opt_out import OptOut
+from clapas_data.steps.perplexity import Perplexity
 from clapas_data.steps.repair import Repair
 from clapas_data.steps.typography import Typography
 from clapas_data.steps.words import Words
 
-AnyStep = Annotated[Evaluations | Exact | OptOut | Repair | Typography | Words, Field(discriminator="step")]
+AnyStep = Annotated[
+    Evaluations | Exact | OptOut | Perplexity | Repair | Typography | Words, Field(discriminator="step")
+]
 
 
 def _named(entry: Any) -> Any:
