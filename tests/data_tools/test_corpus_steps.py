@@ -95,8 +95,9 @@ def test_a_manifest_says_what_each_source_went_through(built: Callable[..., Mani
     opt_out = record(manifest, "opt_out")
     assert opt_out.options["ids"] != opt_out.changed_options["forum"]["ids"]
     names = [step.name for step in manifest.steps]
-    assert names.index("repair") < names.index("opt_out") < names.index("words") < names.index("deduplicate.exact")
-    assert str(folder) not in (folder / "one" / "manifest.json").read_text()
+    across = [place for place, name in enumerate(names) if name.startswith("deduplicate")]
+    assert names.index("repair") < names.index("opt_out") < names.index("words") < min(across)
+    assert "/lists/" not in (folder / "one" / "manifest.json").read_text()
     os.environ["CLAPAS_CACHE"] = str(folder / "cache2")  # put back by fresh_cache
     built("two", workers=2)
     assert contents(folder / "one") == contents(folder / "two")
