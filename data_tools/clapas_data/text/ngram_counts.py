@@ -18,7 +18,7 @@ from clapas_data.text.table import HashTable
 MOST = 2**23
 """N-grams of each length that are kept: a table of at most 128 MiB. When there are more, the rarest go, as in lossy
 counting (Manku & Motwani, 2002)."""
-PENDING = 2**22
+PENDING = 2**21
 """N-grams of a length that wait to be merged."""
 POSSIBLE_WORDS = 2**20
 """Words that the mass of unknown words is shared out to: a French vocabulary, with its forms and errors."""
@@ -76,18 +76,22 @@ class Counter:
             parts.append(Counted.merged([Counted(keys[whole], before[whole], shorter[whole], ones)]))
             shorter = keys
             if sum(len(part.keys) for part in parts[1:]) > PENDING:
-                parts[:] = [Counted.merged(parts).at_most(self.most)]
+                self._gather(parts)
+
+    def _gather(self, parts: list[Counted]) -> Counted:
+        parts[:] = [Counted.merged(parts).at_most(self.most)]
+        return parts[0]
 
     def model(self, origin: str, key: str) -> NgramModel:
         """The model of all that was counted; at least one word must have been."""
-        below = Counted.merged(self._parts[0]).at_most(self.most)
+        below = self._gather(self._parts[0])
         discount = _discount(below.counts)
         spare = (self.words - below.counts.sum() + discount * len(below.counts)) / self.words / POSSIBLE_WORDS
         chances = (below.counts - discount) / self.words + spare
         unknown = float(np.log(spare))
         tables: list[HashTable] = []
         for parts in self._parts[1:]:
-            counted = Counted.merged(parts).at_most(self.most)
+            counted = self._gather(parts)
             context, suffix = _places(below.keys, counted.contexts), _places(below.keys, counted.suffixes)
             known = (context >= 0) & (suffix >= 0)
             counted, context, suffix = counted.only(known), context[known], suffix[known]
