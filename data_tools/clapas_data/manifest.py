@@ -11,7 +11,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -98,28 +98,35 @@ class StepTotals(Section):
 class StepRecord(StepTotals):
     """One step of the build with its counts. seconds: the only part that varies from one build to the next.
 
-    options: as the corpus file gives them. sources: the counts of each source that went through it.
+    options: as the corpus file gives them. changed_options: of the sources that change some, all as they are there.
+    sources: the counts of each source that went through it.
     """
 
     name: str
     seconds: float
     options: dict[str, Any] = Field(default_factory=dict)
+    changed_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     sources: dict[str, StepTotals] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, options: dict[str, Any], by_source: Mapping[str, StepCounts]) -> StepRecord:
+    def of(
+        cls,
+        name: str,
+        options: dict[str, Any],
+        by_source: Mapping[str, StepCounts],
+        changed_options: Mapping[str, dict[str, Any]] | None = None,
+    ) -> StepRecord:
         """The record of a step, from each source's counts."""
         total = StepCounts()
         for counts in by_source.values():
             total.add(counts)
         sources = {source: StepTotals(**_totals(counts)) for source, counts in by_source.items()}
-        return cls(name=name, seconds=round(total.seconds, 3), options=options, sources=sources, **_totals(total))
+        said = {"options": options, "changed_options": dict(changed_options or {})}
+        return cls(name=name, seconds=round(total.seconds, 3), sources=sources, **said, **_totals(total))
 
 
 def _totals(counts: StepCounts) -> dict[str, Any]:
-    values = asdict(counts)
-    del values["seconds"]
-    return values
+    return {name: value for name, value in counts.values().items() if name != "seconds"}
 
 
 class FileRecord(Section):

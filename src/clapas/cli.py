@@ -86,6 +86,13 @@ def _data_verify(options: argparse.Namespace) -> None:
     print(result)
 
 
+def _data_perplexity(options: argparse.Namespace) -> None:
+    from clapas_data.perplexity import summary, train_perplexity
+
+    names = ("source", "out", "calibrate", "order", "workers")
+    print(summary(train_perplexity(options.corpus, **{name: getattr(options, name) for name in names}), options.out))
+
+
 def _tokenizer_train(options: argparse.Namespace) -> None:
     from clapas_data.tokenizer.train import train
 
@@ -320,6 +327,15 @@ def _data_verbs(verbs: Any) -> None:
     _json(verb)
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
+    example = "clapas data perplexity mine.yaml --source wikipedia --out wikipedia.ngrams"
+    verb = _verb(parts, "perplexity", "train the n-gram model that the step reads", example, _data_perplexity)
+    verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("--source", required=True, metavar="NAME", help="the corpus's source that is the reference")
+    verb.add_argument("--out", type=Path, required=True, help="the model's file")
+    does = "the source whose documents say what is head, middle and tail (default: a tenth of the reference)"
+    verb.add_argument("--calibrate", metavar="NAME", help=does)
+    verb.add_argument("--order", type=int, default=3, help="words of the longest n-grams, 2 to 5 (3)")
+    verb.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     example = "clapas tokenizer train demo --out data/demo/tokenizer"
     tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)

@@ -66,7 +66,7 @@ class _Known(NamedTuple):
     def match(self, batch: TextBatch) -> np.ndarray:
         """The kind of each line, as its place in `kinds`: int64[lines], -1 for a line of the text."""
         found = np.full(len(batch.lines.starts), -1)
-        places, numbers = self.phrases.find(batch)
+        places, numbers = self.phrases.find_in_lines(batch)
         if not len(places):
             return found
         owners = batch.line_of_words[places]
@@ -86,7 +86,7 @@ def _phrases() -> _Known:
         rows += [(phrase, number, entry["most_words"], True) for phrase in entry.get("starts", ())]
         rows += [(phrase, number, entry["most_words"], False) for phrase in entry.get("contains", ())]
     columns = list(zip(*rows, strict=True))
-    return _Known(list(data), Phrases(columns[0]), *(np.array(column) for column in columns[1:]))
+    return _Known(list(data), Phrases.of_texts(columns[0]), *(np.array(column) for column in columns[1:]))
 
 
 def _page_numbers(batch: TextBatch) -> np.ndarray:

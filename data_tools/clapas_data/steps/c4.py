@@ -105,7 +105,7 @@ class C4(Step):
 
 def _found(batch: TextBatch, phrases: tuple[str, ...], *, by_line: bool) -> np.ndarray:
     """How often some phrases stand in each line, or in each document: int64."""
-    places, _ = Phrases(phrases).find(batch)
+    places, _ = Phrases.of_texts(phrases).find_in_lines(batch)
     if by_line:
         return np.bincount(batch.line_of_words[places], minlength=len(batch.lines.starts))
     return np.bincount(batch.words.owners[places], minlength=len(batch))

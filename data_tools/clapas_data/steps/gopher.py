@@ -115,7 +115,7 @@ def _with_a_letter(batch: TextBatch) -> np.ndarray:
 
 def _different(batch: TextBatch, wanted: tuple[str, ...]) -> np.ndarray:
     """How many different ones of the wanted words each document has: int64[documents]."""
-    places, numbers = Phrases(wanted).find(batch)
+    places, numbers = Phrases.of_texts(wanted).find_in_lines(batch)
     found = np.zeros((len(batch), len(wanted)), bool)
     found[batch.words.owners[places], numbers] = True
     return found.sum(axis=1)

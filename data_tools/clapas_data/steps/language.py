@@ -129,7 +129,7 @@ class LanguageParagraphs(Step):
 def _plainly_french(batch: TextBatch) -> np.ndarray:
     """Which lines have so many telltale words that no model need be asked: three, and a tenth of all. bool[lines]."""
     count = len(batch.lines.starts)
-    places, _ = Phrases(TELLTALES).find(batch)
+    places, _ = Phrases.of_texts(TELLTALES).find_in_lines(batch)
     telling = np.bincount(batch.line_of_words[places], minlength=count)
     return (telling >= 3) & (10 * telling >= np.bincount(batch.line_of_words, minlength=count))
 

@@ -94,6 +94,16 @@ class Spans:
         whole = np.flatnonzero(self.owners[:count] == self.owners[size - 1 :])
         return mixed(runs[whole]), whole
 
+    def ngrams_at(self, size: int, firsts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `ngrams`, of those runs alone that begin at some pieces, int64[n]."""
+        ends = self.bounds[np.searchsorted(self.bounds, firsts, side="right")]
+        firsts = firsts[firsts + size <= ends]
+        runs = np.zeros(len(firsts), np.uint64)
+        for step in range(size):
+            runs *= BASE
+            runs += self.hashes[firsts + step]
+        return mixed(runs), firsts
+
 
 def sums(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Sums of `values[bounds[i]:bounds[i + 1]]`; 0 for an empty range. bools and integers are summed as int64."""

@@ -68,7 +68,7 @@ def test_phrases_are_found_as_plain_python_does(texts: list[str]) -> None:
     """Each place of each phrase, within a line."""
     phrases = ["lire la suite", "suite", "l'été", "la", "la la"]
     batch = batch_of(*texts)
-    places, numbers = Phrases(phrases).find(batch)
+    places, numbers = Phrases.of_texts(phrases).find_in_lines(batch)
     found = sorted(zip(batch.line_of_words[places].tolist(), numbers.tolist(), strict=True))
     wanted: list[tuple[int, int]] = []
     for place, line in enumerate(line for text in texts for line in slow_rules.lines(text)):
