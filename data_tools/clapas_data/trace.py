@@ -73,16 +73,19 @@ def _traced(manifest: Manifest, row: Row, corpus: dict[str, Any], full: bool) ->
 
 
 def _steps(manifest: Manifest, source: str, corpus: dict[str, Any]) -> list[dict[str, Any]]:
-    """The build's steps in order, with their counts over all documents and, where recorded, their options.
+    """The build's steps in order, with the counts of the document's source, or of all where only these are recorded.
 
-    changed: what the source says otherwise of the step: options, or False for a step that its documents skip.
+    options: as the corpus file gives them, None where the build did not record any. override: what the source says
+    otherwise: options, or False for a step that its documents skip.
     """
     own = corpus.get("sources", {}).get(source, {}).get("steps", {})
     steps: list[dict[str, Any]] = []
     for record in manifest.steps:
-        values = record.model_dump(mode="json")
-        step = {"name": values.pop("name"), "options": values.pop("options", None)}
-        steps.append({**step, "changed": own.get(record.name), **values})
+        counts = record.sources.get(source, record)
+        keys = ("documents_in", "documents_out", "bytes_in", "bytes_out", "changed", "reasons", "counts")
+        options = record.options if "options" in record.model_fields_set else None
+        step = {"name": record.name, "options": options, "override": own.get(record.name)}
+        steps.append({**step, **counts.model_dump(mode="json", include=set(keys))})
     return steps
 
 
@@ -150,12 +153,16 @@ def _number(value: Any) -> str:
 
 
 def _step(step: dict[str, Any]) -> str:
-    kept = f"{step['documents_out']:,} of {step['documents_in']:,} documents left it"
-    if step["changed"] is False:
+    if step["override"] is False:
         return f"{step['name']}: not for this source"
-    options = step["options"] if step["options"] is not None else NOT_RECORDED
-    changed = f"; this source: {step['changed']}" if step["changed"] else ""
-    return f"{step['name']}: {kept}; options {options}{changed}"
+    kept = f"{step['documents_out']:,} of {step['documents_in']:,} documents left it"
+    options = NOT_RECORDED if step["options"] is None else _options(step["options"])
+    override = f"; this source: {_options(step['override'])}" if step["override"] else ""
+    return f"{step['name']}: {kept}; options {options}{override}"
+
+
+def _options(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "as they are by default"
 
 
 def _quoted(document: dict[str, Any]) -> list[str]:
