@@ -62,7 +62,7 @@ def _traced(manifest: Manifest, row: Row, corpus: dict[str, Any], full: bool) ->
     return {
         **{key: values[key] for key in ("source", "id", "split")},
         "origin": source.model_dump(mode="json"),
-        **{key: values.get(key) for key in ORIGIN},
+        **{key: None if values.get(key) == "" else values.get(key) for key in ORIGIN},
         "steps": _steps(manifest, row["source"], corpus),
         "scores": {key: value for key, value in values.items() if key not in columns},
         **{key: values[key] for key in ("shard", "document", "offset", "tokens", "bytes")},
