@@ -26,7 +26,7 @@ from clapas_data.files import locked, remove_partials
 from clapas_data.manifest import StepRecord
 from clapas_data.pipeline import StepCounts
 from clapas_data.progress import progress
-from clapas_data.read import Part, read_part, source_identity, source_parts
+from clapas_data.sources import Part, read_part, source_identity, source_parts
 from clapas_data.steps.step import Step
 from clapas_data.workers import Workers
 

@@ -68,7 +68,8 @@ def _recipes(options: argparse.Namespace) -> None:
 def _data_build(options: argparse.Namespace) -> None:
     from clapas_data.build import build
 
-    build(options.corpus, options.out, tokenizer=options.tokenizer, workers=options.workers)
+    facts = {name: getattr(options, name) for name in ("tokenizer", "workers", "overrides")}
+    build(options.corpus, options.out, **facts)
 
 
 def _data_inspect(options: argparse.Namespace) -> None:
@@ -108,7 +109,7 @@ def _tokenizer_train(options: argparse.Namespace) -> None:
     from clapas_data.tokenizer.train import train
 
     chosen = {"split": options.split, "parity": options.parity}
-    train(options.corpus, vocab_size=options.vocab_size, out=options.out, **chosen)
+    train(options.corpus, vocab_size=options.vocab_size, out=options.out, overrides=options.overrides, **chosen)
 
 
 def _tokenizer_compare(options: argparse.Namespace) -> None:
@@ -332,6 +333,7 @@ def _data_verbs(verbs: Any) -> None:
         parts, "build", "turn a corpus into token shards", "clapas data build demo --out data/demo", _data_build
     )
     verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
     verb.add_argument("--out", type=Path, required=True, help="the folder of the shards")
     verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: OUT/tokenizer)")
     verb.add_argument("--workers", type=int, help="processes (default: one a core)")
@@ -369,6 +371,7 @@ def _data_verbs(verbs: Any) -> None:
     example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
     verb = _verb(parts, "train", "train a byte-level BPE on a corpus", example, _tokenizer_train)
     verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
     verb.add_argument("--vocab-size", type=int, required=True, help="ids in all, special ones included")
     verb.add_argument("--out", type=Path, required=True, help="the tokenizer's folder")
     does = "digits in groups of three (llama3, the default) or one by one (qwen2)"

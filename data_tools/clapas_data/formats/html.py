@@ -7,9 +7,12 @@ them before `;:!?` and inside « »). Parsing by selectolax (Lexbor).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from clapas_data.formats.document import Document
+from clapas_data.formats.plain import decode
 
 SKIPPED = frozenset({"script", "style", "noscript", "template", "svg", "iframe", "head", "-comment", "_comment"})
 BLOCKS = frozenset(
@@ -70,6 +73,11 @@ class TextFlow:
         self._row_depth = 0
         self.break_line()
         return "\n".join(self._lines)
+
+
+def read_html(data: bytes, name: str) -> Iterator[Document]:
+    """A page as one document."""
+    yield Document("", html_to_text(decode(data, name)))
 
 
 def html_to_text(html: str) -> str:
