@@ -101,9 +101,9 @@ def open_build(out: Path) -> BuildFolder:
     return BuildFolder(out, Work(Path(values["work"])))
 
 
-def build_stages(folder: BuildFolder) -> list[Stage]:
-    """All stages of a build."""
-    return [*preparing_stages(folder.work), *writing_stages(folder)]
+def build_stages(folder: BuildFolder, corpus: Corpus) -> list[Stage]:
+    """All stages of a build. Nothing is read yet: neither folder need be there."""
+    return [*preparing_stages(folder.work, corpus), *writing_stages(folder)]
 
 
 def writing_stages(folder: BuildFolder) -> list[Stage]:

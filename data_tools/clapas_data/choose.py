@@ -37,10 +37,10 @@ SPLIT_CODES = {"train": TRAIN, "heldout": HELD_OUT}
 GRAMS = "heldout.u64"
 
 
-def choosing_stages(work: Work) -> list[Stage]:
+def choosing_stages(work: Work, corpus: Corpus) -> list[Stage]:
     """What follows reading: documents compared with each other and with the held-out ones, and the choice."""
     stages: list[Stage] = [Exact(work)]
-    if decontaminates(work.corpus) is not None:
+    if decontaminates(corpus) is not None:
         stages += [HeldOutGrams(work), Close(work)]
     return [*stages, Choose(work)]
 

@@ -13,27 +13,27 @@ def run_stages(stages: Sequence[Stage], workers: Workers) -> None:
     """Do all tasks that are not done. Raises what a task raises; then no process is left at work."""
     try:
         for stage in stages:
-            _run_stage(stage, workers)
+            run_tasks(stage, stage.missing(), workers)
     except BaseException:
         workers.stop()
         raise
 
 
-def _run_stage(stage: Stage, workers: Workers) -> None:
-    missing = stage.missing()
-    if not missing:
+def run_tasks(stage: Stage, tasks: Sequence[int], workers: Workers) -> None:
+    """Do some tasks of a stage: a single one in this process."""
+    if not tasks:
         return
     if isinstance(stage, OneTask):
         stage.run(0)
         return
     in_bytes = stage.unit[0] == "MB"
-    total = sum(map(stage.size, missing)) if in_bytes else len(missing)
+    total = sum(map(stage.size, tasks)) if in_bytes else len(tasks)
     with progress(stage.name, total, *stage.unit) as advance:
-        if len(missing) == 1:
-            stage.run(missing[0])
+        if len(tasks) == 1:
+            stage.run(tasks[0])
             return
-        done = workers.map(_run_task, ((stage, task) for task in missing))
-        for task, _ in zip(missing, done, strict=True):
+        done = workers.map(_run_task, ((stage, task) for task in tasks))
+        for task, _ in zip(tasks, done, strict=True):
             advance(stage.size(task) if in_bytes else 1)
 
 

@@ -59,7 +59,7 @@ def prepare(corpus: Corpus, workers: Workers) -> Prepared:
     """
     work = plan_work(corpus)
     with _alone(work.folders):
-        run_stages(preparing_stages(work), workers)
+        run_stages(preparing_stages(work, corpus), workers)
     return Prepared(work)
 
 
@@ -111,9 +111,9 @@ def _sweep(folders: Sequence[Path]) -> None:
                 remove_partials(inner)
 
 
-def preparing_stages(work: Work) -> list[Stage]:
-    """From parts to the choice among their documents."""
-    return [Read(work), Index(work), *choosing_stages(work)]
+def preparing_stages(work: Work, corpus: Corpus) -> list[Stage]:
+    """From parts to the choice among their documents. Nothing is read yet: the work folder need not be there."""
+    return [Read(work), Index(work), *choosing_stages(work, corpus)]
 
 
 @dataclass(frozen=True)
