@@ -79,6 +79,11 @@ class Counts:
     seconds: float = 0
     steps: list[StepCounts] = field(default_factory=list)
 
+    def values(self) -> dict[str, Any]:
+        """Counts as JSON keeps them."""
+        found = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {**found, "steps": [step.values() for step in self.steps]}
+
     def add(self, other: Counts) -> None:
         """Add another's counts to these."""
         self.add_reading(other)
@@ -163,7 +168,7 @@ def write_chunk(path: Path, documents: Iterable[RawDocument], steps: Sequence[St
     counts.seconds = round(time.monotonic() - began - sum(step.seconds for step in counts.steps), 3)
     if rejected:
         write_rejected(path.with_suffix(REJECTED), rejected)
-    atomic_write(path.with_suffix(".json"), orjson.dumps(asdict(counts)))
+    atomic_write(path.with_suffix(".json"), orjson.dumps(counts.values()))
     return Chunk(path, counts)
 
 
@@ -176,7 +181,8 @@ def schema_of(steps: Sequence[Step]) -> pa.Schema:
 def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
     """Write samples of dropped documents."""
     with new_file(path) as partial:
-        pq.write_table(pa.Table.from_pylist([asdict(sample) for sample in rejected], REJECTED_SCHEMA), partial)
+        rows = pa.Table.from_pylist([asdict(sample) for sample in rejected], REJECTED_SCHEMA)
+        pq.write_table(rows, partial, compression="zstd")
 
 
 @dataclass(slots=True)

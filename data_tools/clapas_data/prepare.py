@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +160,7 @@ class Index(OneTask):
             _refuse_empty(self.work.corpus, name, total)
         with new_file(self.work.folder / FIRST) as partial, partial.open("wb") as file:
             np.save(file, np.cumsum(kept))
-        values = {name: asdict(total) for name, total in totals.items()}
+        values = {name: total.values() for name, total in totals.items()}
         atomic_write(self.work.folder / INDEX, orjson.dumps(values))
 
 

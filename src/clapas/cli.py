@@ -78,7 +78,11 @@ def _data_build(options: argparse.Namespace) -> None:
 
 def _data_inspect(options: argparse.Namespace) -> None:
     from clapas_data.inspect import inspect, inspect_table
+    from clapas_data.rejected import rejected, rejected_table
 
+    if options.rejected is not None:
+        _print(rejected(options.folder, options.rejected, options.source), options.json, rejected_table)
+        return
     _print(inspect(options.folder), options.json, inspect_table)
 
 
@@ -316,6 +320,9 @@ def _data_verbs(verbs: Any) -> None:
     _json(verb)
     verb = _verb(parts, "inspect", "show what is in a folder of shards", "clapas data inspect data/demo", _data_inspect)
     verb.add_argument("folder", type=Path)
+    does = "show what the steps dropped, with samples: of all steps, of a step, or for one of its reasons"
+    verb.add_argument("--rejected", nargs="?", const="", metavar="STEP[.REASON]", help=does)
+    verb.add_argument("--source", help="with --rejected: of this source alone")
     _json(verb)
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
