@@ -122,7 +122,10 @@ def _read_plan(folder: Path) -> _Plan:
 def _read_parts(folder: Path) -> list[Part]:
     """The parts of a source, without the source."""
     values = orjson.loads((folder / PARTS).read_bytes())
-    return [Part(None, **{**part, "paths": tuple(part["paths"])}) for part in values]  # pyright: ignore[reportArgumentType] - `Work.part` puts it in
+    parts = (
+        {name: tuple(value) if isinstance(value, list) else value for name, value in part.items()} for part in values
+    )
+    return [Part(None, **part) for part in parts]  # pyright: ignore[reportArgumentType] - `Work.part` puts it in
 
 
 def parts_json(parts: list[Part]) -> bytes:

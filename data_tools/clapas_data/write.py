@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -181,6 +182,7 @@ class Encode(Stage):
                 texts = rows.column("text").to_pylist()
                 tokens, lengths = encode_documents(texts, tokenizer, engine, dtype)
                 writer.add_many(tokens, lengths)
+                rows = _with_files_of(rows, self.folder.work.part(batch.chunk).base)
                 table.write_batch(_document_rows(plan, rows, lengths, first, offset, schema))
                 first, offset, size = first + len(lengths), offset + len(tokens), size + batch.bytes
         record = writer.close()
@@ -196,6 +198,15 @@ class Encode(Stage):
 
 
 COLUMNS = ("id", "text", "bytes")
+
+
+def _with_files_of(rows: pa.RecordBatch, base: str) -> pa.RecordBatch:
+    """The same rows, their files named from the folder of their source: the same on any machine."""
+    files = rows.column("file").to_pylist()
+    if not any(file.startswith("/") for file in files):
+        return rows
+    named = [os.path.relpath(file, base) if base else os.path.basename(file) for file in files]  # noqa: PTH119 - millions
+    return rows.set_column(rows.schema.get_field_index("file"), "file", strings([name.encode() for name in named]))
 
 
 def documents_schema(work: Work) -> pa.Schema:
