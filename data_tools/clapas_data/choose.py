@@ -22,7 +22,7 @@ from clapas.recipe.files import atomic_write
 from clapas_data.arrow import mask
 from clapas_data.chunks import Counts, counts_of, sizes_of
 from clapas_data.corpus import Corpus, Decontaminate
-from clapas_data.decontaminate import ngram_index, shared_fraction
+from clapas_data.decontaminate import marks_of, ngram_index, shared_fraction
 from clapas_data.exact import CODES, Exact
 from clapas_data.files import new_file
 from clapas_data.manifest import StepRecord
@@ -102,11 +102,11 @@ class Close(Stage):
     def run(self, task: int) -> None:
         began, rule, first = time.monotonic(), _rule(self.work), self.work.first
         training = _codes(self.work)[first[task] : first[task + 1]] == TRAIN
-        index = _load_index(self.work.folder / GRAMS)
+        index, marks = _load_index(self.work.folder / GRAMS)
         found: list[int] = []
         if training.any():
             for places, texts in _chosen_texts(self.work, task, training):
-                shared = shared_fraction(texts.to_pylist(), rule.words, index)
+                shared = shared_fraction(texts.to_pylist(), rule.words, index, marks)
                 found += places[shared >= rule.threshold].tolist()
         path = _close_path(self.work, task)
         path.parent.mkdir(exist_ok=True)
@@ -131,8 +131,9 @@ def _chosen_texts(work: Work, chunk: int, wanted: np.ndarray) -> Iterator[tuple[
 
 
 @lru_cache(maxsize=1)
-def _load_index(path: Path) -> np.ndarray:
-    return open_sorted(path)
+def _load_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    index = open_sorted(path)
+    return index, marks_of(index)
 
 
 @dataclass(frozen=True)

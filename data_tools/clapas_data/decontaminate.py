@@ -15,6 +15,8 @@ from clapas_data.text.batch import TextBatch
 from clapas_data.text.spans import Spans, mixed
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd (Knuth, TAOCP 3, 6.4)
+MOST_MARKS = 2**24
+"""Bytes that a process keeps to tell n-grams apart."""
 
 
 def ngram_index(texts: Iterable[str], words: int) -> np.ndarray:
@@ -23,14 +25,28 @@ def ngram_index(texts: Iterable[str], words: int) -> np.ndarray:
     return np.unique(np.concatenate(grams)) if grams else np.zeros(0, np.uint64)
 
 
-def shared_fraction(texts: Sequence[str], words: int, index: np.ndarray) -> np.ndarray:
-    """For each text, the fraction of its n-grams that the index holds: float64[texts]; 0 for a text without words."""
+def marks_of(index: np.ndarray) -> np.ndarray:
+    """Which low bits the n-grams of an index have, as bool[power of two]: tells most others apart without a search."""
+    size = min(MOST_MARKS, max(2**12, 1 << (16 * len(index)).bit_length()))
+    marks = np.zeros(size, bool)
+    for start in range(0, len(index), 2**20):
+        marks[index[start : start + 2**20] & np.uint64(size - 1)] = True
+    return marks
+
+
+def shared_fraction(texts: Sequence[str], words: int, index: np.ndarray, marks: np.ndarray | None = None) -> np.ndarray:
+    """For each text, the fraction of its n-grams that the index holds: float64[texts]; 0 for a text without words.
+
+    marks: `marks_of(index)`, where several batches are compared with it.
+    """
     grams, owners = _ngrams(texts, words)
     if not len(index) or not len(grams):
         return np.zeros(len(texts))
-    places = np.minimum(np.searchsorted(index, grams), len(index) - 1)
+    marks = marks_of(index) if marks is None else marks
+    likely = np.flatnonzero(marks[grams & np.uint64(len(marks) - 1)])
+    places = np.minimum(np.searchsorted(index, grams[likely]), len(index) - 1)
     total = np.bincount(owners, minlength=len(texts))
-    shared = np.bincount(owners[index[places] == grams], minlength=len(texts))
+    shared = np.bincount(owners[likely[index[places] == grams[likely]]], minlength=len(texts))
     return shared / np.maximum(total, 1)
 
 
