@@ -32,7 +32,7 @@ from data_text import write_jsonl
 from pydantic import TypeAdapter, ValidationError
 
 from clapas_data.steps import StepEntry
-from clapas_data.tokenizer import train
+from clapas_data.tokenizer.train import train
 
 CHAIN = ("language", "gopher.repetition", "gopher.quality", "fineweb", "personal")
 ALL = ("repair", "typography", *CHAIN, "deduplicate.near")

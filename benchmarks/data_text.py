@@ -14,8 +14,8 @@ from pathlib import Path
 import orjson
 
 from clapas_data.corpus import read_corpus
-from clapas_data.fetch import fetch_npm
 from clapas_data.prepare import prepare
+from clapas_data.sources.npm import fetch_npm
 from clapas_data.workers import Workers
 
 CONTRIBUTIONS = "@socialgouv/contributions-data@1.16.0"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import orjson
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write, new_folder
 from clapas.recipe.hashes import content_hash
-from clapas_data.corpus import Corpus, read_corpus
+from clapas_data.corpus import Corpus, read_corpus, warn_of_licences
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.files import locked, make_folder, remove_partials
 from clapas_data.local import run_stages
@@ -46,13 +46,20 @@ class Order:
     key: str
 
 
-def build(corpus: str | Path, out: Path, tokenizer: Path | None = None, workers: int | None = None) -> Manifest:
+def build(
+    corpus: str | Path,
+    out: Path,
+    tokenizer: Path | None = None,
+    workers: int | None = None,
+    overrides: Sequence[str] = (),
+) -> Manifest:
     """Build the folder `out` from a corpus, or finish a build, or find it built.
 
+    overrides: of the corpus file, `sources.web.revision=...`.
     tokenizer: a tokenizer's folder, copied to `out/tokenizer`; the default is the one there. workers: processes, one a
     core by default. Raises UserError for wrong input and where `out` holds another build; OSError for a full disk.
     """
-    with ordered(corpus, out, tokenizer) as order:
+    with ordered(corpus, out, tokenizer, overrides) as order:
         if (out / MANIFEST).exists():
             return _built_before(order)
         with Workers(workers) as pool:
@@ -70,9 +77,10 @@ def build(corpus: str | Path, out: Path, tokenizer: Path | None = None, workers:
 
 
 @contextmanager
-def ordered(corpus: str | Path, out: Path, tokenizer: Path | None) -> Iterator[Order]:
+def ordered(corpus: str | Path, out: Path, tokenizer: Path | None, overrides: Sequence[str] = ()) -> Iterator[Order]:
     """What is to be built, checked, while no other process of this machine builds in `out`. Raises UserError."""
-    read = read_corpus(corpus)
+    read = read_corpus(corpus, overrides)
+    warn_of_licences(read)
     folder = open_tokenizer(tokenizer or out / TOKENIZER)
     key = content_hash([BUILDER, corpus_key(read), folder.record.model_dump()])
     make_folder(out)

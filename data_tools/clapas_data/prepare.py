@@ -24,7 +24,8 @@ from clapas_data.corpus import Corpus, Source
 from clapas_data.files import locked, new_file, remove_partials
 from clapas_data.local import run_stages
 from clapas_data.prepared import Prepared
-from clapas_data.read import PART_BYTES, read_part, source_identity, source_parts
+from clapas_data.sources import read_part, source_identity, source_parts
+from clapas_data.sources.part import PART_BYTES
 from clapas_data.stages import OneTask, Stage
 from clapas_data.steps.step import Step
 from clapas_data.work import FIRST, INDEX, PARTS, Work, parts_json, write_plan

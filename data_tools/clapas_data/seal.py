@@ -21,6 +21,7 @@ from clapas_data.manifest import MANIFEST, FileRecord, Manifest, ShardEntry, Sou
 from clapas_data.pipeline import Rejected, fewest
 from clapas_data.rejected import REJECTED
 from clapas_data.shards import token_dtype
+from clapas_data.sources import source_facts
 from clapas_data.stages import OneTask
 from clapas_data.work import Work
 from clapas_data.write import TOKENIZER, BuildFolder, documents_schema
@@ -96,9 +97,13 @@ def _encoding(entries: list[ShardEntry], seconds: float) -> StepRecord:
 def source_record(corpus: Corpus, name: str) -> SourceRecord:
     """What a manifest says of a source."""
     source = corpus.sources[name]
-    facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract}
+    facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract, **source_facts(name, source)}
     if source.sha256:
         facts["sha256"] = source.sha256
+    if source.flags:
+        facts["flags"] = list(source.flags)
+    if source.caveats:
+        facts["caveats"] = list(source.caveats)
     return SourceRecord(
         licence=source.licence,
         revision=source.pinned,

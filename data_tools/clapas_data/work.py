@@ -24,7 +24,7 @@ from clapas.recipe.files import atomic_write
 from clapas_data.chunks import Chunk, find_chunk
 from clapas_data.corpus import Corpus
 from clapas_data.manifest import StepRecord
-from clapas_data.read import Part
+from clapas_data.sources import Part
 
 PLAN = "plan.json"
 PARTS = "parts.json"

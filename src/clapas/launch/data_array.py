@@ -24,7 +24,7 @@ from clapas.plan.site import Site, read_site
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas_data.build import build_stages, ordered, plan_build
-from clapas_data.corpus import read_corpus
+from clapas_data.corpus import Corpus, read_corpus
 from clapas_data.stages import OneTask, Stage
 from clapas_data.work import Work
 from clapas_data.write import BuildFolder
@@ -46,33 +46,43 @@ class ArrayJob:
         return self.stages[0]
 
 
-def submit_build(
-    corpus: str | Path, out: Path, tokenizer: Path | None, site: str, tasks: int, choices: Choices
-) -> list[str]:
-    """Submit a build and return its jobs' ids, none where it is built. tasks: elements of an array, at most.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be built: as for `clapas_data.build.build`. tasks: elements of an array, at most."""
+
+    corpus: str | Path
+    out: Path
+    tokenizer: Path | None
+    overrides: Sequence[str]
+    tasks: int
+
+
+def submit_build(wanted: Wanted, site: str, choices: Choices) -> list[str]:
+    """Submit a build and return its jobs' ids, none where it is built.
 
     Raises UserError where corpus, site or Slurm refuse; then nothing is left in the queue.
     """
-    job = _derive(read_site(site), corpus, choices)
-    elements = min(tasks, slurm.largest_array())
-    with ordered(corpus, out, tokenizer) as order:
-        _refuse_second(out)
+    job = _derive(read_site(site), read_corpus(wanted.corpus, wanted.overrides), choices)
+    elements = min(wanted.tasks, slurm.largest_array())
+    with ordered(wanted.corpus, wanted.out, wanted.tokenizer, wanted.overrides) as order:
+        _refuse_second(wanted.out)
         folder = plan_build(order)
         if folder is None:
             return []
         arrays = list(_arrays(build_stages(folder, order.corpus), min(elements, _parts(folder))))
-        return _submit(job, arrays, out.absolute())
+        return _submit(job, arrays, wanted.out.absolute())
 
 
-def dry_run(corpus: str | Path, out: Path, site: str, tasks: int, choices: Choices) -> str:
+def dry_run(wanted: Wanted, site: str, choices: Choices) -> str:
     """The scripts, one after another. Nothing is fetched, written or submitted."""
+    corpus, out = read_corpus(wanted.corpus, wanted.overrides), wanted.out
     job = _derive(read_site(site), corpus, choices)
-    stages = build_stages(BuildFolder(out, Work(NOWHERE)), read_corpus(corpus))
-    arrays = list(_grouped((stage, 1 if isinstance(stage, OneTask) else tasks) for stage in stages))
+    stages = build_stages(BuildFolder(out, Work(NOWHERE)), corpus)
+    arrays = list(_grouped((stage, 1 if isinstance(stage, OneTask) else wanted.tasks) for stage in stages))
     return "\n".join(render(job, array, out.absolute(), next_folder(out)) for array in arrays)
 
 
-def _derive(site: Site, corpus: str | Path, choices: Choices) -> Job:
+def _derive(site: Site, corpus: Corpus, choices: Choices) -> Job:
     """A job on one node of the site's kind for data. Raises UserError for what the site refuses."""
     kind = choices.partition or site.data_partition or site.default_partition
     partition = site.partition(kind)
@@ -80,7 +90,7 @@ def _derive(site: Site, corpus: str | Path, choices: Choices) -> Job:
     account = account_of(site, partition, choices.account)
     qos, wall = fitting_qos(site, kind, choices)
     job = Job(
-        name=f"data-{read_corpus(corpus).name}", site=site, kind=kind, partition=partition, account=account, qos=qos,
+        name=f"data-{corpus.name}", site=site, kind=kind, partition=partition, account=account, qos=qos,
         nodes=1, wall_seconds=wall, lead_seconds=0, chain=None, retries=0,
     )  # fmt: skip
     return check_facts(job, choices.accept_unverified)

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from clapas.launch.data_array import dry_run, submit_build
+from clapas.launch.data_array import Wanted, dry_run, submit_build
 from clapas.launch.job import Choices
 from clapas.recipe.errors import UserError
 
@@ -25,10 +25,11 @@ def slurm_build(options: argparse.Namespace) -> None:
         wall=options.time,
         accept_unverified=options.accept_unverified or options.dry_run,  # the scripts name what is not verified
     )
+    wanted = Wanted(options.corpus, options.out, options.tokenizer, options.overrides, options.tasks)
     if options.dry_run:
-        print(dry_run(options.corpus, options.out, options.slurm, options.tasks, choices), end="")
+        print(dry_run(wanted, options.slurm, choices), end="")
         return
-    jobs = submit_build(options.corpus, options.out, options.tokenizer, options.slurm, options.tasks, choices)
+    jobs = submit_build(wanted, options.slurm, choices)
     if jobs:
         print("\n".join(jobs))
         print(f"{len(jobs)} jobs; `clapas data status {options.out}` shows how far they are", file=sys.stderr)
