@@ -11,25 +11,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
-from clapas.recipe.errors import UserError
-from clapas_data.arrow import as_numpy, mask
-from clapas_data.chunks import Chunk, hashes_of, read_batch, sizes_of
-from clapas_data.corpus import Corpus, HeldOut
+from clapas_data.arrow import mask
+from clapas_data.chunks import Chunk, read_batch, sizes_of
+from clapas_data.codes import CONTAMINATED, HELD_OUT, TRAIN
+from clapas_data.corpus import Corpus
 from clapas_data.decontaminate import ngram_index, shared_fraction
-from clapas_data.deduplicate import duplicates
+from clapas_data.deduplicate.finish import CODES_FILE, steps
+from clapas_data.deduplicate.plan import Place, Plan
+from clapas_data.deduplicate.stages import stages_of
 from clapas_data.manifest import StepRecord
 from clapas_data.progress import progress
 from clapas_data.workers import Workers
-
-TRAIN, HELD_OUT, DUPLICATE, CONTAMINATED = range(4)
-SPLIT_CODES = {"train": TRAIN, "heldout": HELD_OUT}
 
 
 @dataclass
@@ -40,34 +37,46 @@ class Documents:
     """
 
     batches: list[tuple[Chunk, int, int, int]]
-    hashes: np.ndarray
     sizes: np.ndarray
-    held_out: np.ndarray
 
 
-def choose(corpus: Corpus, chunks: dict[str, list[Chunk]], workers: Workers) -> tuple[np.ndarray, list[StepRecord]]:
+def choose(
+    corpus: Corpus, chunks: dict[str, list[Chunk]], workers: Workers, folder: Path
+) -> tuple[np.ndarray, list[StepRecord]]:
     """A choice for each document, uint8, and the steps' counts. Raises UserError where `held_out` finds nothing."""
-    documents = _survey(corpus, chunks)
-    codes = np.where(documents.held_out, HELD_OUT, TRAIN).astype(np.uint8)
-    steps = []
+    documents = _survey(chunks)
+    plan = _plan(corpus, chunks, folder)
+    seconds: dict[str, float] = {}
+    for stage in stages_of(plan):
+        began = time.monotonic()
+        for _ in workers.map(stage.run, stage.missing()):
+            pass
+        seconds[stage.name] = time.monotonic() - began
+    codes = np.array(plan.array(CODES_FILE, np.uint8))
+    found = steps(plan, seconds)
 
     def step(name: str, work: Callable[[], None], *before: int) -> None:
         began, kept = time.monotonic(), np.isin(codes, before)
         work()
-        after = np.isin(codes, before) if name != "hold out" else codes == TRAIN
+        after = codes == TRAIN
         ends = (int(kept.sum()), int(after.sum()), int(documents.sizes[kept].sum()), int(documents.sizes[after].sum()))
         seconds = round(time.monotonic() - began, 3)
-        steps.append(_step(name, *ends, seconds))
+        found.append(_step(name, *ends, seconds))
 
-    def deduplicate() -> None:
-        codes[duplicates(documents.hashes, documents.held_out)] = DUPLICATE
-
-    step("deduplicate", deduplicate, TRAIN, HELD_OUT)
     if corpus.held_out:
         step("hold out", lambda: None, TRAIN, HELD_OUT)
         if corpus.decontaminate is not None:
             step("decontaminate", lambda: _decontaminate(corpus, documents, codes, workers), TRAIN)
-    return codes, steps
+    return codes, found
+
+
+def _plan(corpus: Corpus, chunks: dict[str, list[Chunk]], folder: Path) -> Plan:
+    places, first = [], 0
+    for name, own in chunks.items():
+        for chunk in own:
+            places.append(Place(chunk.path, name, first, chunk.counts.kept, chunk.counts.bytes_cleaned))
+            first += chunk.counts.kept
+    return Plan.of(corpus, folder, tuple(places))
 
 
 def _step(
@@ -83,42 +92,18 @@ def _step(
     )
 
 
-def _survey(corpus: Corpus, chunks: dict[str, list[Chunk]]) -> Documents:
-    """Read every document's hash and size, and which are held out."""
+def _survey(chunks: dict[str, list[Chunk]]) -> Documents:
+    """Read every document's size."""
     places: list[tuple[Chunk, int, int, int]] = []
-    hashes, sizes, held = [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
-    matched = np.zeros(len(corpus.held_out), np.int64)
+    sizes = [np.zeros(0, np.int64)]
     first = 0
-    for name, own in chunks.items():
-        choices = [(place, choice) for place, choice in enumerate(corpus.held_out) if choice.source in (None, name)]
+    for own in chunks.values():
         for chunk in own:
             for place, batch in enumerate(chunk.batches(text=False)):
                 places.append((chunk, place, first, first + len(batch)))
                 first += len(batch)
-                hashes.append(hashes_of(batch))
                 sizes.append(sizes_of(batch))
-                own_held = np.zeros(len(batch), bool)
-                for number, choice in choices:
-                    chosen = _chosen(choice, batch)
-                    matched[number] += chosen.sum()
-                    own_held |= chosen
-                held.append(own_held)
-    for place in np.flatnonzero(matched == 0):
-        choice = corpus.held_out[place].model_dump(exclude_none=True)
-        raise UserError(f"held_out[{place}] of corpus {corpus.name} matches no document", found=str(choice))
-    return Documents(places, np.concatenate(hashes), np.concatenate(sizes), np.concatenate(held))
-
-
-def _chosen(choice: HeldOut, batch: pa.RecordBatch) -> np.ndarray:
-    """Which documents of a batch a held-out choice takes, as bool[documents]."""
-    if choice.fraction is not None:  # by the text's hash: equal texts fall on the same side, whatever their order
-        return hashes_of(batch)[:, 0] < np.uint64(choice.fraction * 2**64)
-    if choice.files is not None:
-        files = batch.column("file").dictionary_encode()
-        wanted = np.array([fnmatchcase(file, choice.files) for file in files.dictionary.to_pylist()], bool)
-        return wanted[as_numpy(files.indices, np.int32)]
-    wanted = frozenset(choice.ids or ())
-    return np.fromiter((value in wanted for value in batch.column("id").to_pylist()), bool, len(batch))
+    return Documents(places, np.concatenate(sizes))
 
 
 def _decontaminate(corpus: Corpus, documents: Documents, codes: np.ndarray, workers: Workers) -> None:

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from clapas.recipe.files import atomic_write
 from clapas_data.arrow import as_numpy, fixed_binary, floats, numbers, strings
 from clapas_data.clean import clean
-from clapas_data.deduplicate import HASH_BYTES, text_hash
 from clapas_data.files import new_file
 from clapas_data.pipeline import Passed, Rejected, StepCounts, fewest, run_steps
 from clapas_data.read import RawDocument
 from clapas_data.steps.step import Step
 from clapas_data.text.batch import TextBatch
+from clapas_data.text.hash import HASH_BYTES, text_hash
 
 BATCH_BYTES = 4 * 2**20
 """UTF-8 bytes of text in a record batch: the unit of work that follows."""

@@ -19,8 +19,9 @@ from clapas.recipe.files import atomic_write
 from clapas.recipe.hashes import content_hash
 from clapas_data.arrow import mask
 from clapas_data.cache import cache_folder
-from clapas_data.choose import SPLIT_CODES, choose
+from clapas_data.choose import choose
 from clapas_data.chunks import Chunk, Counts, find_chunk, read_batch, sizes_of, write_chunk
+from clapas_data.codes import SPLIT_CODES
 from clapas_data.corpus import Corpus, Source
 from clapas_data.files import locked, remove_partials
 from clapas_data.manifest import StepRecord
@@ -106,7 +107,7 @@ def prepare(corpus: Corpus, workers: Workers) -> Prepared:
         remove_partials(folder)
         codes_path, steps_path = folder / "choice.bin", folder / "steps.json"
         if not steps_path.exists():
-            codes, steps = choose(corpus, chunks, workers)
+            codes, steps = choose(corpus, chunks, workers, folder)
             atomic_write(codes_path, codes.tobytes())
             atomic_write(steps_path, orjson.dumps([step.model_dump() for step in steps]))
         codes = np.frombuffer(codes_path.read_bytes(), np.uint8)
