@@ -8,6 +8,8 @@ from pydantic import Field, StringConstraints
 
 from clapas_data.steps.step import Across
 
+ORDER = ("deduplicate.exact", "deduplicate.near", "deduplicate.lines")
+"""The order in which they are done."""
 RECALL = 0.99
 """The share of the pairs just at the threshold that are to be found, at least."""
 
