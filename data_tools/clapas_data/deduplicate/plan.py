@@ -18,7 +18,7 @@ from clapas.recipe.files import atomic_write
 from clapas_data.corpus import Corpus, HeldOut
 from clapas_data.steps.deduplicate import Lines, Near
 
-GROUP_BYTES = 128 * 2**20
+GROUP_BYTES = 64 * 2**20
 """UTF-8 bytes of text of a group of a large corpus; memory follows from it."""
 GROUPS = 64
 """Groups of a corpus that is too small to fill as many of GROUP_BYTES."""
