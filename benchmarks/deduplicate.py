@@ -64,7 +64,7 @@ if __name__ == "__main__":
     def run(tasks, workers, *pipeline):
         LocalPipelineExecutor(pipeline=list(pipeline), tasks=tasks, workers=workers,
                               logging_dir=f"{out}/logs-{type(pipeline[-1]).__name__}").run()
-    run(int(tasks), 2, reader, MinhashDedupSignature(f"{out}/signatures", config=config, language="fr"))
+    run(int(tasks), 2, reader, MinhashDedupSignature(f"{out}/signatures", config=config, language="fra"))
     run(20, 2, MinhashDedupBuckets(f"{out}/signatures", f"{out}/buckets", config=config))
     run(1, 1, MinhashDedupCluster(f"{out}/buckets", f"{out}/remove", config=config))
     run(int(tasks), 2, reader, MinhashDedupFilter(f"{out}/remove"), JsonlWriter(f"{out}/kept"))
@@ -136,8 +136,8 @@ def speed(peer: Path, rounds: int, count: int) -> None:
             cache = {**os.environ, "CLAPAS_CACHE": str(folder / f"cache-{turn}")}
             ours = _seconds([sys.executable, "-c", OURS, str(folder / "kali.yaml")], cache)
             out = folder / f"datatrove-{turn}"
-            (folder / "datatrove.py").write_text(DATATROVE)
-            command = [str(peer), str(folder / "datatrove.py"), str(folder / "jsonl"), str(out), "2"]
+            (folder / "peer.py").write_text(DATATROVE)
+            command = [str(peer), str(folder / "peer.py"), str(folder / "jsonl"), str(out), "2"]
             environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
             theirs = _seconds(command, environment)
             kept = sum(_lines(path) for path in (out / "kept").iterdir())
