@@ -115,30 +115,25 @@ def _in_groups(key: np.ndarray, document: np.ndarray, ranks: np.ndarray) -> tupl
 
 
 def _paired(document: np.ndarray, bounds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of each group's documents, as arrays of the lower and the higher number, in pieces."""
-    sizes = np.diff(bounds)
-    # of a group of n: at most n (n - 1) / 2 pairs, and n (NEIGHBOURS + LEADERS)
-    weights = np.cumsum(sizes * np.minimum((sizes + 1) // 2, NEIGHBOURS + LEADERS))
-    cuts = np.searchsorted(weights, np.arange(PIECE_PAIRS, weights[-1] if len(weights) else 0, PIECE_PAIRS), "right")
-    for first, stop in zip([0, *cuts], [*cuts, len(sizes)], strict=True):
-        if first < stop:
-            yield _pairs(document[bounds[first] : bounds[stop]], bounds[first : stop + 1] - bounds[first])
-
-
-def _pairs(document: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each document with those that follow it in its group, and with the first of the group; each pair once."""
+    """Pairs of each group's documents, the lower number first, in pieces of about PIECE_PAIRS."""
     sizes = np.diff(bounds)
     begins, ends = np.repeat(bounds[:-1], sizes), np.repeat(bounds[1:], sizes)
     places = np.arange(len(document))
-    found = []
-    for step in range(1, int(min(sizes.max(), NEIGHBOURS + 1))):
-        own = places[places + step < ends]
-        found.append((document[own], document[own + step]))
-    for leader in range(LEADERS):
-        own = places[places - begins - leader > NEIGHBOURS]
-        found.append((document[begins[own] + leader], document[own]))
-    one, other = map(np.concatenate, zip(*found, strict=True))
-    return unique_pairs(np.minimum(one, other), np.maximum(one, other))
+    after = np.minimum(ends - places - 1, NEIGHBOURS)
+    before = np.clip(places - begins - NEIGHBOURS, 0, LEADERS)
+    pairs = np.cumsum(after + before)
+    cuts = np.searchsorted(pairs, np.arange(PIECE_PAIRS, pairs[-1] if len(pairs) else 0, PIECE_PAIRS))
+    for own in np.split(places, cuts):
+        found = [np.zeros((0, 2), np.int64)]
+        for step in range(1, int(after[own].max(initial=0)) + 1):
+            these = own[after[own] >= step]
+            found.append(np.stack([these, these + step], axis=1))
+        for leader in range(int(before[own].max(initial=0))):
+            these = own[before[own] > leader]
+            found.append(np.stack([begins[these] + leader, these], axis=1))
+        one, other = document[np.concatenate(found)].T
+        if len(one):
+            yield unique_pairs(np.minimum(one, other), np.maximum(one, other))
 
 
 def unique_pairs(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from tests.data_tools.deduplicate.made import Result, deduplicate, similarity, v
 
 from clapas.recipe.errors import UserError
 from clapas_data.codes import DUPLICATE, HELD_OUT, NEAR_DUPLICATE, TRAIN
+from clapas_data.deduplicate import near as near_module
 from clapas_data.deduplicate.join import components, keepers
 from clapas_data.steps.deduplicate import Near
 
@@ -176,3 +177,21 @@ def test_bands_follow_from_the_threshold(threshold: float, shape: tuple[int, int
     near = Near(threshold=threshold)
     assert (near.bands, near.rows) == shape
     assert near.found(threshold) >= 0.99
+
+
+@pytest.mark.parametrize("limit", [1, 50, 10**6])
+def test_pieces_hold_each_pair_once(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs of groups of up to 33 documents; of larger ones those near in rank and those with the eight best."""
+    monkeypatch.setattr(near_module, "PIECE_PAIRS", limit)
+    sizes = [2, 33, 100, 3, 34]
+    key = np.repeat(np.arange(5, dtype=np.uint64), sizes)
+    document = np.random.default_rng(0).permutation(len(key)).astype(np.int64)
+    ranks = np.zeros(len(key), np.uint32)
+    pieces = list(near_module._paired(*near_module._in_groups(key, document, ranks)))
+    found = [pair for low, high in pieces for pair in zip(low.tolist(), high.tolist(), strict=True)]
+    wanted = set()
+    for group in range(5):
+        own = sorted(document[key == group].tolist())
+        wanted |= {(own[i], own[j]) for i, j in combinations(range(len(own)), 2) if j - i <= 32 or i < 8}
+    assert sorted(found) == sorted(wanted)
+    assert len(pieces) == 1 or all(len(low) <= limit + 40 for low, _ in pieces)
