@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -105,6 +106,7 @@ def variants(random: Random, originals: int, copies: int, words: int, most_edits
     return found
 
 
+@lru_cache(maxsize=1000)
 def grams(text: str, size: int) -> set[tuple[str, ...]]:
     """A text's word n-grams, by definition."""
     words = text.lower().split()
