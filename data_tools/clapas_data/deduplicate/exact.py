@@ -70,7 +70,7 @@ def _ranks(plan: Plan, batch: pa.RecordBatch, held: np.ndarray) -> np.ndarray:
 
 def _ordered(scores: np.ndarray) -> np.ndarray:
     """31-bit integers in the order of the scores; what is not a number is the lowest."""
-    bits = np.ascontiguousarray(scores).view(np.uint32)
+    bits = (scores + np.float32(0)).view(np.uint32)  # -0 is 0
     ranks = np.where(bits >> 31, ~bits, bits | HELD_RANK) >> np.uint32(1)
     return np.where(np.isnan(scores), np.uint32(0), ranks)
 
