@@ -20,11 +20,16 @@ import pyarrow as pa
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas_data.arrow import mask
-from clapas_data.chunks import Counts, counts_of, sizes_of
+from clapas_data.chunks import Counts, counts_of
+from clapas_data.codes import CONTAMINATED, HELD_OUT, TRAIN
 from clapas_data.corpus import Corpus, Decontaminate
 from clapas_data.decontaminate import marks_of, ngram_index, shared_fraction
-from clapas_data.exact import CODES, Exact
+from clapas_data.deduplicate.arrays import Arrays
+from clapas_data.deduplicate.finish import CODES_FILE, steps
+from clapas_data.deduplicate.plan import read_plan
+from clapas_data.deduplicate.stages import planned_stages
 from clapas_data.files import new_file
+from clapas_data.lines import without_lines
 from clapas_data.manifest import StepRecord
 from clapas_data.pipeline import StepCounts
 from clapas_data.sorted_file import open_sorted, write_sorted
@@ -32,14 +37,12 @@ from clapas_data.stages import OneTask, Stage
 from clapas_data.steps.step import Step
 from clapas_data.work import CHOICE, INDEX, STEPS, Work
 
-TRAIN, HELD_OUT, DUPLICATE, CONTAMINATED = range(4)
-SPLIT_CODES = {"train": TRAIN, "heldout": HELD_OUT}
 GRAMS = "heldout.u64"
 
 
 def choosing_stages(work: Work, corpus: Corpus) -> list[Stage]:
     """What follows reading: documents compared with each other and with the held-out ones, and the choice."""
-    stages: list[Stage] = [Exact(work)]
+    stages = planned_stages(work.folder, corpus)
     if decontaminates(corpus) is not None:
         stages += [HeldOutGrams(work), Close(work)]
     return [*stages, Choose(work)]
@@ -57,7 +60,7 @@ def _rule(work: Work) -> Decontaminate:
 
 def _codes(work: Work) -> np.ndarray:
     """What deduplication made of each document: uint8[documents], memory-mapped."""
-    return np.memmap(work.folder / CODES, np.uint8, "r")
+    return read_plan(work.folder).array(CODES_FILE, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,12 @@ def _close_path(work: Work, chunk: int) -> Path:
 
 def _chosen_texts(work: Work, chunk: int, wanted: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Array]]:
     """(places in the chunk, texts) of the wanted documents, bool[documents], a batch at a time."""
-    start = 0
+    start, first = 0, int(work.first[chunk])
     for batch in work.chunk(chunk).batches("text"):
         own = wanted[start : start + len(batch)]
         if own.any():
-            yield start + np.flatnonzero(own), batch.column("text").filter(mask(own))
+            places = start + np.flatnonzero(own)
+            yield places, without_lines(work, batch.filter(mask(own)), first + places).column("text")
         start += len(batch)
 
 
@@ -152,28 +156,31 @@ class Choose(OneTask):
             for codes, sizes in self._chunks(found):
                 found.add(codes, sizes)
                 file.write(codes.tobytes())
-        steps = [*reading_steps(self.work), *Exact(self.work).steps()]
+        records = [*reading_steps(self.work), *steps(read_plan(self.work.folder), self.work.seconds())]
         if corpus.held_out:
-            steps.append(found.record("hold out", (TRAIN, HELD_OUT, CONTAMINATED), (TRAIN, CONTAMINATED), 0.0))
+            records.append(found.record("hold out", (TRAIN, HELD_OUT, CONTAMINATED), (TRAIN, CONTAMINATED), 0.0))
             if decontaminates(corpus) is not None:
-                steps.append(found.record("decontaminate", (TRAIN, CONTAMINATED), (TRAIN,), found.seconds))
+                records.append(found.record("decontaminate", (TRAIN, CONTAMINATED), (TRAIN,), found.seconds))
         if not found.documents[TRAIN]:
-            counts = ", ".join(f"{step.name} left {step.documents_out}" for step in steps)
+            counts = ", ".join(f"{step.name} left {step.documents_out}" for step in records)
             raise UserError(f"corpus {corpus.name}: no document is left to train on", found=counts)
-        atomic_write(self.work.folder / STEPS, orjson.dumps([step.model_dump() for step in steps]))
+        atomic_write(self.work.folder / STEPS, orjson.dumps([step.model_dump() for step in records]))
 
     def _chunks(self, found: _Tally) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Of each chunk the choices and the sizes, in UTF-8 bytes, of its documents."""
-        first, codes = self.work.first, _codes(self.work)
-        for chunk in self.work.chunks:
-            own = np.array(codes[first[chunk.number] : first[chunk.number + 1]])
-            path = _close_path(self.work, chunk.number)
-            if decontaminates(self.work.corpus) is not None:
-                close = orjson.loads(path.read_bytes())
-                own[close["places"]] = CONTAMINATED
-                found.seconds += close["seconds"]
-            sizes = [sizes_of(batch) for batch in self.work.chunk(chunk.number).batches("bytes")]
-            yield own, np.concatenate([np.zeros(0, np.int64), *sizes])
+        plan, codes, number = read_plan(self.work.folder), _codes(self.work), 0
+        for group, places in enumerate(plan.groups):
+            with Arrays(plan.path("line-sizes" if plan.lines else "exact-keys", group)) as arrays:
+                sizes = arrays.read("bytes")
+            for place in places:
+                own = np.array(codes[place.first : place.first + place.documents])
+                if decontaminates(self.work.corpus) is not None:
+                    close = orjson.loads(_close_path(self.work, number).read_bytes())
+                    own[close["places"]] = CONTAMINATED
+                    found.seconds += close["seconds"]
+                start = place.first - int(plan.starts[group])
+                yield own, sizes[start : start + place.documents]
+                number += 1
 
 
 class _Tally:

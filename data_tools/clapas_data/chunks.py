@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 from clapas.recipe.files import atomic_write
 from clapas_data.arrow import as_numpy, fixed_binary, floats, numbers, strings
 from clapas_data.clean import clean
-from clapas_data.deduplicate import HASH_BYTES, text_hash
 from clapas_data.files import new_file
 from clapas_data.pipeline import Passed, Rejected, StepCounts, fewest, run_steps
 from clapas_data.sources import RawDocument
 from clapas_data.steps.step import Step
 from clapas_data.text.batch import TextBatch
+from clapas_data.text.hash import HASH_BYTES, text_hash
 
 BATCH_BYTES = 4 * 2**20
 """UTF-8 bytes of text in a record batch: the unit of work that follows."""
@@ -119,9 +119,7 @@ class Chunk:
     def rejected(self) -> list[Rejected]:
         """Samples of what its steps dropped."""
         path = self.path.with_suffix(REJECTED)
-        if not path.exists():
-            return []
-        return [Rejected(**row) for row in pq.read_table(path).to_pylist()]
+        return read_rejected(path) if path.exists() else []
 
 
 def read_batch(path: Path, place: int, *columns: str) -> pa.RecordBatch:
@@ -176,6 +174,11 @@ def schema_of(steps: Sequence[Step]) -> pa.Schema:
     """A chunk's columns where these steps give their scores."""
     scores = [(f"{SCORE}{name}", pa.float32()) for step in steps for name in step.score_names]
     return pa.schema([*SCHEMA, *map(pa.field, *zip(*scores, strict=True))]) if scores else SCHEMA
+
+
+def read_rejected(path: Path) -> list[Rejected]:
+    """Samples of dropped documents."""
+    return [Rejected(**row) for row in pq.read_table(path).to_pylist()]
 
 
 def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:

@@ -58,7 +58,7 @@ def run_element(folder: BuildFolder, names: list[str], element: int, elements: i
     with Workers(workers) as pool:
         for name in names:
             began, tasks = time.monotonic(), stages[name].share(element, elements)
-            run_tasks(stages[name], tasks, pool)
+            run_tasks(stages[name], tasks, pool, folder.work.note_seconds)
             seconds = time.monotonic() - began
             print(f"{name}: element {element} of {elements}: {len(tasks)} done in {seconds:.1f} s", file=sys.stderr)
 

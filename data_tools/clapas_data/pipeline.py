@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from clapas_data.clean import clean
-from clapas_data.deduplicate import text_hash
 from clapas_data.steps.step import Outcome, Step
 from clapas_data.text.batch import TextBatch
+from clapas_data.text.hash import text_hash
 
 EMPTY = "empty"
 SAMPLES = 200

@@ -21,6 +21,7 @@ from clapas_data.cache import cache_folder
 from clapas_data.choose import choosing_stages
 from clapas_data.chunks import Counts, write_chunk
 from clapas_data.corpus import Corpus, Source
+from clapas_data.deduplicate.plan import Place, Plan
 from clapas_data.files import locked, new_file, remove_partials
 from clapas_data.local import run_stages
 from clapas_data.prepared import Prepared
@@ -60,7 +61,7 @@ def prepare(corpus: Corpus, workers: Workers) -> Prepared:
     """
     work = plan_work(corpus)
     with _alone(work.folders):
-        run_stages(preparing_stages(work, corpus), workers)
+        run_stages(preparing_stages(work, corpus), workers, work.note_seconds)
     return Prepared(work)
 
 
@@ -151,16 +152,20 @@ class Index(OneTask):
         return (self.work.folder / INDEX).exists()
 
     def run(self, task: int) -> None:
-        kept = np.zeros(len(self.work.chunks) + 1, np.int64)
+        first = np.zeros(len(self.work.chunks) + 1, np.int64)
         totals = {name: Counts() for name in self.work.corpus.sources}
-        for place in self.work.chunks:
-            counts = self.work.chunk(place.number).counts
-            kept[place.number + 1] = counts.kept
-            totals[place.source].add(counts)
+        places = []
+        for chunk in self.work.chunks:
+            counts = self.work.chunk(chunk.number).counts
+            start = int(first[chunk.number])
+            first[chunk.number + 1] = start + counts.kept
+            totals[chunk.source].add(counts)
+            places.append(Place(chunk.path, chunk.source, start, counts.kept, counts.bytes_cleaned))
         for name, total in totals.items():
             _refuse_empty(self.work.corpus, name, total)
         with new_file(self.work.folder / FIRST) as partial, partial.open("wb") as file:
-            np.save(file, np.cumsum(kept))
+            np.save(file, first)
+        Plan.of(self.work.corpus, self.work.folder, tuple(places)).write()
         values = {name: total.values() for name, total in totals.items()}
         atomic_write(self.work.folder / INDEX, orjson.dumps(values))
 

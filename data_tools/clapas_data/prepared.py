@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from clapas_data.arrow import mask
-from clapas_data.choose import SPLIT_CODES
 from clapas_data.chunks import read_batch, sizes_of
+from clapas_data.codes import SPLIT_CODES
 from clapas_data.corpus import Corpus
+from clapas_data.lines import without_lines
 from clapas_data.manifest import StepRecord
 from clapas_data.work import Work
 
@@ -21,7 +22,7 @@ class Batch:
     """Some documents of one source, as the work after preparation reads them.
 
     chunk, place: where they are. first: the number of the record batch's first document. code: of the split wanted.
-    documents, bytes: how many of them are of the split, and their UTF-8 text.
+    documents, bytes: how many of them are of the split, and their UTF-8 text before lines are deduplicated.
     """
 
     work: Work
@@ -35,9 +36,10 @@ class Batch:
     def read(self, *columns: str) -> pa.RecordBatch:
         """The documents of the split, with the columns asked for: id, text, bytes, hash, file and so on."""
         batch = read_batch(self.work.chunks[self.chunk].path, self.place, *columns)
-        if len(batch) == self.documents:
-            return batch
-        return batch.filter(mask(self.work.choice()[self.first : self.first + len(batch)] == self.code))
+        wanted = self.work.choice()[self.first : self.first + len(batch)] == self.code
+        if len(batch) != self.documents:
+            batch = batch.filter(mask(wanted))
+        return without_lines(self.work, batch, self.first + np.flatnonzero(wanted))
 
 
 @dataclass(frozen=True, slots=True)

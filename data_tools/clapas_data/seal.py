@@ -12,8 +12,9 @@ import orjson
 import pyarrow.parquet as pq
 
 from clapas.recipe.hashes import file_hash
-from clapas_data.chunks import write_rejected
+from clapas_data.chunks import read_rejected, write_rejected
 from clapas_data.corpus import Corpus
+from clapas_data.deduplicate.plan import FOLDER
 from clapas_data.documents import DOCUMENTS, ROW_GROUP
 from clapas_data.encode import open_tokenizer
 from clapas_data.files import new_file
@@ -76,6 +77,8 @@ def _join_samples(path: Path, work: Work) -> bool:
     for chunk in work.chunks:
         if own := work.chunk(chunk.number).rejected():
             samples = fewest([*samples, *own])
+    for file in sorted((work.folder / FOLDER / "rejected").glob("*.parquet")):
+        samples = fewest([*samples, *read_rejected(file)])
     if samples:
         write_rejected(path, samples)
     return bool(samples)

@@ -34,7 +34,7 @@ class Stage(ABC):
         """Do a task. Raises UserError for wrong input."""
 
     def size(self, task: int) -> int:
-        """About how long a task takes beside others, in any unit: large ones are begun first."""
+        """Bytes that a task reads, about: large ones are begun first. 0: not known."""
         return 0
 
     def missing(self) -> list[int]:

@@ -11,6 +11,8 @@ It lies in the cache, named by a hash of all that decides the text and the choic
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -32,6 +34,7 @@ FIRST = "first.npy"
 INDEX = "index.json"
 CHOICE = "choice.bin"
 STEPS = "steps.json"
+SECONDS = "seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,21 @@ class Work:
     def folders(self) -> list[Path]:
         """This folder and those of its sources, sorted."""
         return sorted({self.folder, *(place.path.parent for place in self.chunks)})
+
+    def note_seconds(self, stage: str, seconds: float) -> None:
+        """Keep how long a process worked on a stage, for `seconds`."""
+        folder = self.folder / SECONDS
+        folder.mkdir(exist_ok=True)
+        name = f"{stage}-{os.uname().nodename}-{os.getpid()}-{time.time_ns()}"
+        (folder / name).write_text(f"{seconds:.3f}")
+
+    def seconds(self) -> dict[str, float]:
+        """How long each stage took so far, of all processes together."""
+        found: dict[str, float] = {}
+        for path in (self.folder / SECONDS).glob("*-*-*-*"):
+            stage = path.name.rsplit("-", 3)[0]
+            found[stage] = found.get(stage, 0.0) + float(path.read_text() or 0)
+        return found
 
     def chunk(self, number: int) -> Chunk:
         """A chunk, once it has been made."""

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from clapas.recipe.files import atomic_write
 from clapas_data.arrow import numbers, strings
-from clapas_data.chunks import SCORE
+from clapas_data.chunks import SCORE, sizes_of
 from clapas_data.documents import SCHEMA, schema_with
 from clapas_data.encode import Engine, choose_engine, encode_documents, open_tokenizer
 from clapas_data.files import new_file
@@ -184,7 +184,8 @@ class Encode(Stage):
                 writer.add_many(tokens, lengths)
                 rows = _with_files_of(rows, self.folder.work.part(batch.chunk).base)
                 table.write_batch(_document_rows(plan, rows, lengths, first, offset, schema))
-                first, offset, size = first + len(lengths), offset + len(tokens), size + batch.bytes
+                first, offset = first + len(lengths), offset + len(tokens)
+                size += int(sizes_of(rows).sum())
         record = writer.close()
         entry = ShardEntry.of(record, folder=plan.split, split=plan.split, source=plan.source, text_bytes=size)
         seconds = round(time.monotonic() - began, 3)

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from clapas_data.steps.deduplicate import Exact
+from clapas_data.steps.deduplicate import Exact, Lines, Near
 from clapas_data.steps.repair import Repair
 from clapas_data.steps.typography import Typography
 
-AnyStep = Annotated[Exact | Repair | Typography, Field(discriminator="step")]
+AnyStep = Annotated[Exact | Lines | Near | Repair | Typography, Field(discriminator="step")]
 
 
 def _named(entry: Any) -> Any:
