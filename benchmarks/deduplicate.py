@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pyarrow.parquet as pq
-from clapas_data.read import RawDocument, read_part, source_parts
+from clapas_data.sources import RawDocument, read_part, source_parts
 
 from clapas_data.chunks import Chunk, write_chunk
 from clapas_data.clean import clean

@@ -12,7 +12,7 @@ from random import Random
 
 import numpy as np
 import pyarrow.parquet as pq
-from clapas_data.read import RawDocument
+from clapas_data.sources import RawDocument
 
 from clapas_data.chunks import write_chunk
 from clapas_data.codes import TRAIN
