@@ -21,6 +21,7 @@ from clapas.recipe.shipped import find_shipped, shipped_names
 from clapas.recipe.typed import Section, read_typed
 from clapas_data.licences import UNKNOWN, licence_flags
 from clapas_data.steps import STEPS, StepEntry, nearest, refuse_unknown_options
+from clapas_data.steps.deduplicate import ORDER, Near
 from clapas_data.steps.step import Across, Step
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -255,9 +256,20 @@ class Corpus(Section):
                 raise ValueError(f"steps: found {step.step} twice")
             if isinstance(step, Step) and any(isinstance(before, Across) for before in self.steps[:place]):
                 raise ValueError(f"steps: {step.step} reads one document at a time; move it before {names[place - 1]}")
+        order = [step.step for step in self.across]
+        if order != (wanted := sorted(order, key=ORDER.index)):
+            raise ValueError(f"steps: found {', '.join(order)}; they are done in this order: {', '.join(wanted)}")
         for name in self.sources:
-            self.steps_of(name)
+            self._scores_are_there(name)
         return self
+
+    def _scores_are_there(self, name: str) -> None:
+        """Raises ValueError where a source's documents lack the score that decides which near duplicate stays."""
+        scores = [f"score.{score}" for step in self.steps_of(name) for score in step.score_names]
+        for step in self.across:
+            if isinstance(step, Near) and step.keep.startswith("score.") and step.keep not in scores:
+                known = ", ".join(["longest", "first", *scores])
+                raise ValueError(f"steps: deduplicate.near.keep: found {step.keep}; source {name} has {known}")
 
     def steps_of(self, name: str) -> tuple[Step, ...]:
         """The steps that a source's documents go through one by one, as the source changes them."""

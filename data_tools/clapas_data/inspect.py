@@ -58,6 +58,13 @@ def inspect_table(content: dict[str, Any]) -> str:
         keys = ("name", "documents_in", "documents_out", "bytes_in", "bytes_out", "seconds")
         heads = ("step", "documents in", "out", "bytes in", "out", "seconds")
         lines += ["", *table(heads, [[_cell(row[key]) for key in keys] for row in content["steps"]])]
+        reasons = [
+            [step["name"], reason, _cell(count), f"{count / max(1, step['documents_in']):.2%}"]
+            for step in content["steps"]
+            for reason, count in sorted(step["reasons"].items(), key=lambda pair: -pair[1])
+        ]
+        if reasons:
+            lines += ["", *table(("step", "reason", "dropped", "of those that came"), reasons)]
     if content["removals"]:
         keys = heads = ("date", "documents", "tokens", "bytes", "reason")
         rows = [

@@ -15,9 +15,9 @@ import numpy as np
 from clapas.recipe.errors import UserError
 from clapas_data.chunks import BATCH_BYTES
 from clapas_data.corpus import Corpus, read_corpus
-from clapas_data.deduplicate import text_hash
 from clapas_data.prepare import corpus_key, prepare
 from clapas_data.text.batch import TextBatch
+from clapas_data.text.hash import text_hash
 from clapas_data.text.ngram_counts import Counter
 from clapas_data.text.ngram_model import NgramModel
 from clapas_data.workers import Workers

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from clapas_data.clean import clean
-from clapas_data.deduplicate import text_hash
 from clapas_data.steps.step import Outcome, Step
 from clapas_data.text.batch import TextBatch
+from clapas_data.text.hash import text_hash
 
 EMPTY = "empty"
-SAMPLES = 8
-"""Documents of each reason that a chunk keeps to look at."""
+SAMPLES = 200
+"""Documents of each source and reason that are kept to look at, of a chunk and of a corpus."""
 EXCERPT = 2_000
 """Characters of a sample."""
 FEW_DEAD = 0.75

@@ -66,6 +66,11 @@ def _recipes(options: argparse.Namespace) -> None:
 
 
 def _data_build(options: argparse.Namespace) -> None:
+    if options.slurm is not None:
+        from clapas.launch.data_command import slurm_build
+
+        slurm_build(options)
+        return
     from clapas_data.build import build
 
     facts = {name: getattr(options, name) for name in ("tokenizer", "workers", "overrides")}
@@ -74,8 +79,18 @@ def _data_build(options: argparse.Namespace) -> None:
 
 def _data_inspect(options: argparse.Namespace) -> None:
     from clapas_data.inspect import inspect, inspect_table
+    from clapas_data.rejected import rejected, rejected_table
 
+    if options.rejected is not None:
+        _print(rejected(options.folder, options.rejected, options.source), options.json, rejected_table)
+        return
     _print(inspect(options.folder), options.json, inspect_table)
+
+
+def _data_status(options: argparse.Namespace) -> None:
+    from clapas.launch.data_status import data_status, data_status_table
+
+    _print(data_status(options.folder), options.json, data_status_table)
 
 
 def _data_verify(options: argparse.Namespace) -> None:
@@ -344,8 +359,16 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("--out", type=Path, required=True, help="the folder of the shards")
     verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: OUT/tokenizer)")
     verb.add_argument("--workers", type=int, help="processes (default: one a core)")
+    _slurm_options(verb)
+    example = "clapas data status data/demo"
+    verb = _verb(parts, "status", "show how far a build is, and what failed", example, _data_status)
+    verb.add_argument("folder", type=Path)
+    _json(verb)
     verb = _verb(parts, "inspect", "show what is in a folder of shards", "clapas data inspect data/demo", _data_inspect)
     verb.add_argument("folder", type=Path)
+    does = "show what the steps dropped, with samples: of all steps, of a step, or for one of its reasons"
+    verb.add_argument("--rejected", nargs="?", const="", metavar="STEP[.REASON]", help=does)
+    verb.add_argument("--source", help="with --rejected: of this source alone")
     _json(verb)
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
@@ -407,6 +430,21 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("--corpus", help="the training text of this corpus: which tokens it never or hardly has")
     verb.add_argument("--model", type=Path, help="a Hugging Face folder: which tokens' embeddings look untrained")
     _json(verb)
+
+
+def _slurm_options(verb: Any) -> None:
+    verb.add_argument("--slurm", metavar="SITE", help="as job arrays on a site: its file, or the name of a shipped one")
+    verb.add_argument("--tasks", type=int, default=100, metavar="N", help="with --slurm: elements of an array (100)")
+    does = "with --slurm: a kind of node, as the site's file calls it (default: its own for data)"
+    verb.add_argument("--partition", metavar="KIND", help=does)
+    verb.add_argument("--account", help="with --slurm: who is charged (default: $SBATCH_ACCOUNT)")
+    verb.add_argument("--qos", help="with --slurm: default: the first of the site's that takes the jobs")
+    verb.add_argument("--time", metavar="HH:MM:SS", help="with --slurm: wall time of an element (default: the QoS's)")
+    does = "with --slurm: use facts of the site that nobody has read at its own pages"
+    verb.add_argument("--accept-unverified", action="store_true", help=does)
+    verb.add_argument(
+        "--dry-run", action="store_true", help="with --slurm: print the batch scripts, and submit nothing"
+    )
 
 
 def _run_verbs(verbs: Any) -> None:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from clapas_data.steps.boilerplate import Boilerplate
 from clapas_data.steps.c4 import C4
-from clapas_data.steps.deduplicate import Exact
+from clapas_data.steps.deduplicate import Exact, Lines, Near
 from clapas_data.steps.evaluations import Evaluations
 from clapas_data.steps.fineweb import FineWeb
 from clapas_data.steps.gopher import GopherQuality
@@ -35,6 +35,8 @@ AnyStep = Annotated[
     | GopherRepetition
     | Language
     | LanguageParagraphs
+    | Lines
+    | Near
     | Ocr
     | OptOut
     | Perplexity
