@@ -87,9 +87,24 @@ def _data_verify(options: argparse.Namespace) -> None:
 
 
 def _tokenizer_train(options: argparse.Namespace) -> None:
-    from clapas_data.tokenizer import train
+    from clapas_data.tokenizer.train import train
 
-    train(options.corpus, vocab_size=options.vocab_size, out=options.out, overrides=options.overrides)
+    chosen = {"split": options.split, "parity": options.parity}
+    train(options.corpus, vocab_size=options.vocab_size, out=options.out, overrides=options.overrides, **chosen)
+
+
+def _tokenizer_compare(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.compare import compare
+    from clapas_data.tokenizer.show import comparison_table
+
+    _print(compare(options.tokenizers, options.corpus, options.text), options.json, comparison_table)
+
+
+def _tokenizer_inspect(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.inspect import inspect
+    from clapas_data.tokenizer.show import inspection_table
+
+    _print(inspect(options.tokenizer, options.corpus, options.model), options.json, inspection_table)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -306,7 +321,8 @@ def _data_verbs(verbs: Any) -> None:
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
 
-    tokenizer = _verb(verbs, "tokenizer", "train a tokenizer", "clapas tokenizer train demo --out data/demo/tokenizer")
+    example = "clapas tokenizer train demo --out data/demo/tokenizer"
+    tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)
     parts = tokenizer.add_subparsers(metavar="VERB", required=True)
     example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
     verb = _verb(parts, "train", "train a byte-level BPE on a corpus", example, _tokenizer_train)
@@ -314,6 +330,23 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
     verb.add_argument("--vocab-size", type=int, required=True, help="ids in all, special ones included")
     verb.add_argument("--out", type=Path, required=True, help="the tokenizer's folder")
+    does = "digits in groups of three (llama3, the default) or one by one (qwen2)"
+    verb.add_argument("--split", choices=("llama3", "qwen2"), default="llama3", help=does)
+    does = "weigh languages so that the same sentences cost about the same in each: FOLDER's LANGUAGE.txt, or our own"
+    verb.add_argument("--parity", type=Path, nargs="?", const=True, default=False, metavar="FOLDER", help=does)
+    example = "clapas tokenizer compare data/demo/tokenizer tekken --corpus demo"
+    verb = _verb(parts, "compare", "measure tokenizers on the same texts", example, _tokenizer_compare)
+    does = "a folder with tokenizer.json, such a file, a tekken.json, or tekken (of mistral-common)"
+    verb.add_argument("tokenizers", nargs="+", metavar="TOKENIZER", help=does)
+    verb.add_argument("--corpus", help="also on the text that this corpus holds out, by source")
+    verb.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help="also on these text files")
+    _json(verb)
+    example = "clapas tokenizer inspect data/demo/tokenizer --corpus demo"
+    verb = _verb(parts, "inspect", "find tokens that are unused, unreachable or odd", example, _tokenizer_inspect)
+    verb.add_argument("tokenizer", metavar="TOKENIZER", help="a folder with tokenizer.json, or as compare takes it")
+    verb.add_argument("--corpus", help="the training text of this corpus: which tokens it never or hardly has")
+    verb.add_argument("--model", type=Path, help="a Hugging Face folder: which tokens' embeddings look untrained")
+    _json(verb)
 
 
 def _run_verbs(verbs: Any) -> None:

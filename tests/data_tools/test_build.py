@@ -23,7 +23,7 @@ from clapas_data.build import build
 from clapas_data.inspect import inspect, inspect_table
 from clapas_data.manifest import Manifest, open_manifest
 from clapas_data.shards import TokenShard
-from clapas_data.tokenizer import train
+from clapas_data.tokenizer.train import train
 from clapas_data.verify import verify
 
 Corpus = Callable[..., Path]
@@ -159,7 +159,7 @@ def interrupting(function):
         return function(*arguments, **named)
     return call
 shards.ShardWriter.add_many = interrupting(shards.ShardWriter.add_many)
-chunks._batch = interrupting(chunks._batch)
+chunks.run_steps = interrupting(chunks.run_steps)
 sys.exit(main(["data", "build", *sys.argv[3:], "--workers", "1"]))
 """
 

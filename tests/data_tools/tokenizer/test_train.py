@@ -11,18 +11,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from clapas.recipe.errors import UserError
-from clapas_data.encode import load_encoder, open_tokenizer
-from clapas_data.tokenizer import BOS, EOS, FRENCH, PAD, SMALLEST, SPECIAL, train
+from clapas_data.encode import choose_engine, load_encoder, open_tokenizer
+from clapas_data.tokenizer.presets import SPLITS, split_of
+from clapas_data.tokenizer.train import BOS, EOS, FRENCH, PAD, SMALLEST, SPECIAL, train
 
 VOCABULARY = 2048
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer of 2,048 ids trained on the test corpus."""
-    path = tmp_path_factory.mktemp("tokenizer") / "trained"
-    train("test", VOCABULARY, path)
-    return path
 
 
 def test_split_is_llama3s(folder: Path) -> None:
@@ -114,3 +107,25 @@ def test_held_out_text_is_not_read(folder: Path, tmp_path: Path, guides: list[st
     train(path, 600, tmp_path / "without")
     tokens, _ = load_encoder(tmp_path / "without", "fastokens").encode([word])
     assert len(tokens) > 4
+
+
+def test_qwen2_split_takes_digits_one_by_one(folder: Path, tmp_path: Path, guides: list[str], jsonl_corpus) -> None:
+    """Its regex is that of transformers' Qwen2, the fast engine gives its ids, and a folder says which split it has."""
+    from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
+
+    assert SPLITS["qwen2"].regex == PRETOKENIZE_REGEX
+    corpus = jsonl_corpus(a=guides[:40])
+    report = train(corpus, 1024, tmp_path / "qwen2", split="qwen2")
+    assert report["split"] == "qwen2"
+    assert choose_engine(tmp_path / "qwen2", guides[:20]) == "fastokens"
+    content = json.loads((tmp_path / "qwen2" / "tokenizer.json").read_text())
+    assert not [token for token in content["model"]["vocab"] if set(token) & set("0123456789") and len(token) > 1]
+    stock = Tokenizer.from_file(str(tmp_path / "qwen2" / "tokenizer.json"))
+    assert stock.encode("en 2024").tokens[-4:] == ["2", "0", "2", "4"]
+
+    trained = json.loads((folder / "tokenizer.json").read_text())
+    assert [split_of(one).gguf for one in (content, trained) if split_of(one)] == ["qwen2", "llama-bpe"]  # pyright: ignore[reportOptionalMemberAccess]
+    trained["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\p{L}+"
+    assert split_of(trained) is None
+    with pytest.raises(UserError, match="holds another tokenizer"):
+        train(corpus, 1024, tmp_path / "qwen2")

@@ -2,10 +2,10 @@
 
 Chosen, and why:
 
-- The split is Llama-3's regex to the letter, with `ignore_merges`: what llama.cpp implements as `llama-bpe`. Its
-  converter knows tokenizers by a hash of ids and so no new vocabulary, whoever trained it: a GGUF must be written with
-  `tokenizer.ggml.pre = llama-bpe` set by hand. No Unicode normaliser, for llama.cpp has none: `data build` makes text
-  NFC before it is encoded.
+- The split is Llama-3's regex to the letter, with `ignore_merges`: what llama.cpp implements as `llama-bpe`; or, where
+  digits should stand one by one, Qwen2's, its `qwen2` (presets.py). Its converter knows tokenizers by a hash of ids and
+  so no new vocabulary, whoever trained it: a GGUF must be written with `tokenizer.ggml.pre` set by hand, to what
+  `split_of` says. No Unicode normaliser, for llama.cpp has none: `data build` makes text NFC before it is encoded.
 - Ids as in Llama-3: 256 bytes and the merges in the order of their rank, then the special tokens, all within
   `vocab_size`. EOS, BOS, a pad that is not EOS, chat marks and 256 reserved ids exist from birth: an embedding row that
   a later fine-tuning needs is already there.
@@ -18,34 +18,31 @@ Chosen, and why:
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.recipe.files import new_folder
 from clapas.recipe.hashes import content_hash
-from clapas_data.chunks import hashes_of
 from clapas_data.corpus import read_corpus
 from clapas_data.encode import choose_engine, load_encoder
 from clapas_data.files import make_folder
 from clapas_data.prepare import Prepared, corpus_key, prepare
+from clapas_data.tokenizer.presets import SPLITS, Split, SplitName
+from clapas_data.tokenizer.samples import parallel_texts
+from clapas_data.tokenizer.sampling import PARITY, languages_of, training_texts, weigh
 from clapas_data.workers import Workers
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import AddedToken, Tokenizer
 
 TRAINER = 1
 """Version of what training does: raised when it changes."""
 
-LLAMA3_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-"""As in meta-llama/Meta-Llama-3-8B's tokenizer.json."""
 BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
 CHAT = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 RESERVED = tuple(f"<|reserved_special_token_{number}|>" for number in range(256))
@@ -67,32 +64,58 @@ FRENCH = (
 )
 
 
-def train(corpus: str | Path, vocab_size: int, out: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def train(
+    corpus: str | Path,
+    vocab_size: int,
+    out: Path,
+    overrides: Sequence[str] = (),
+    *,
+    split: SplitName = "llama3",
+    parity: Path | bool = False,
+) -> dict[str, Any]:
     """Train a tokenizer on a corpus's training text, write it to the folder `out`, and return its report.
 
-    vocab_size: ids in all, special ones included. overrides: of the corpus file. Does nothing where `out` holds
-    this very tokenizer. Raises UserError where it holds another, or the corpus does not support that many ids.
+    vocab_size: ids in all, special ones included. overrides: of the corpus file. split: what becomes of digits
+    (presets.py). parity: weigh languages so that the same sentences cost about the same in each (sampling.py), instead
+    of reading each source in its proportion; a folder of LANGUAGE.txt holds the sentences, True takes those that ship.
+    Does nothing where `out` holds this very tokenizer. Raises UserError where it holds another, or the corpus does not
+    support that many ids or has no two languages to weigh.
     """
     make_folder(out if out.exists() else out.parent)  # now: an hour's work is not lost to a wrong path
     if vocab_size < SMALLEST:
         raise UserError("vocab-size: too small", found=vocab_size, wanted=f"at least {SMALLEST}")
     read = read_corpus(corpus, overrides)
-    key = content_hash([TRAINER, corpus_key(read), vocab_size])
+    parallel = parallel_texts(None if parity is True else parity) if parity else {}
+    languages = languages_of(read, parallel) if parity else {}
+    key = _key(corpus_key(read), vocab_size, split, languages, parallel)
     if (report := _trained_before(out, key)) is not None:
         print(f"{out}: this tokenizer is there, nothing to do", file=sys.stderr)
         return report
     with Workers() as workers:
         prepared = prepare(read, workers)
     print(f"training a vocabulary of {vocab_size} ids", file=sys.stderr)
-    tokenizer = _train(prepared, vocab_size)
+    learn = partial(learn_merges, vocab_size=vocab_size, split=SPLITS[split])
+    weighed = weigh(prepared, languages, parallel, learn) if parity else None
+    tokenizer = learn(training_texts(prepared, TRAINING_BYTES, weighed.rates if weighed else None))
+    tokenizer.add_special_tokens([_special(name) for name in SPECIAL])
     _check_round_trip(tokenizer)
     with new_folder(out) as folder:
         _write(tokenizer, folder)
-        report = {"vocab_size": vocab_size, **_measure(folder, prepared), "key": key}
+        report = {"vocab_size": vocab_size, "split": split, **_measure(folder, prepared), "key": key}
+        if weighed:
+            report["parity"] = weighed.report()
         (folder / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
-    for split, ratio in report["bytes_per_token"].items():
-        print(f"{split}: {ratio:.3f} bytes a token", file=sys.stderr)
+    for part, ratio in report["bytes_per_token"].items():
+        print(f"{part}: {ratio:.3f} bytes a token", file=sys.stderr)
     return report
+
+
+def _key(corpus: str, vocab_size: int, split: SplitName, languages: dict[str, str], parallel: dict[str, str]) -> str:
+    """Hash of what decides a tokenizer. languages, parallel: empty without parity."""
+    chosen = {"split": split} if split != "llama3" else {}
+    if languages:
+        chosen["parity"] = content_hash([PARITY, languages, parallel])
+    return content_hash([TRAINER, corpus, vocab_size, *([chosen] if chosen else [])])
 
 
 def _trained_before(out: Path, key: str) -> dict[str, Any] | None:
@@ -106,13 +129,14 @@ def _trained_before(out: Path, key: str) -> dict[str, Any] | None:
     return values
 
 
-def _train(prepared: Prepared, vocab_size: int) -> Tokenizer:
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+def learn_merges(texts: Iterable[list[str]], vocab_size: int, split: Split) -> Tokenizer:
+    """Learn merges; the special tokens have their room, and are not added yet."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
-    split = pre_tokenizers.Split(Regex(LLAMA3_SPLIT), behavior="isolated", invert=False)
+    tokenizer = Tokenizer(models.BPE(ignore_merges=split.ignore_merges))
+    pieces = pre_tokenizers.Split(Regex(split.regex), behavior="isolated", invert=False)
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pieces, to_bytes])  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)  # pyright: ignore[reportAttributeAccessIssue]
     trainer = trainers.BpeTrainer(
@@ -121,27 +145,19 @@ def _train(prepared: Prepared, vocab_size: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_training_texts(prepared), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     found = tokenizer.get_vocab_size() + len(SPECIAL)
     if found < vocab_size:
         raise UserError(
             "this corpus does not support so many ids", found=vocab_size, wanted=f"--vocab-size {found} or fewer"
         )
-    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
     return tokenizer
 
 
-def _training_texts(prepared: Prepared) -> Iterator[list[str]]:
-    """The training text, a batch at a time; of a large corpus a part, in each source's proportion."""
-    by_source = prepared.batches("train")
-    total = sum(batch.bytes for batches in by_source.values() for batch in batches)
-    limit = np.uint64(min(2**64 - 1, 2**64 * TRAINING_BYTES // max(total, 1)))
-    for batches in by_source.values():
-        for batch in batches:
-            rows = batch.read("text", "hash")
-            chosen = hashes_of(rows)[:, 1] <= limit
-            texts = rows.column("text").to_pylist()
-            yield texts if chosen.all() else [text for text, wanted in zip(texts, chosen, strict=True) if wanted]
+def _special(name: str) -> AddedToken:
+    from tokenizers import AddedToken
+
+    return AddedToken(name, special=True, normalized=False)
 
 
 def _check_round_trip(tokenizer: Tokenizer) -> None:
