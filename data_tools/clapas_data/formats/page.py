@@ -11,7 +11,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, lookup
 from collections.abc import Iterator
 
 from clapas_data.formats.document import Document
-from clapas_data.formats.optional import needs
+from clapas_data.optional import needs
 
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.I)
 META_BYTES = 2048
@@ -33,7 +33,7 @@ def read_page(data: bytes, name: str) -> Iterator[Document]:
 
 def page_text(html: str, url: str = "") -> str:
     """The main text of a page: a line a paragraph, heading, list item or table row; empty where there is none."""
-    with needs("trafilatura"):
+    with needs("trafilatura", "`extract: page`"):
         from trafilatura import extract
 
     if not html.strip():
