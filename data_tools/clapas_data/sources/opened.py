@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -33,8 +34,21 @@ def open_stream(file: BinaryIO, name: str, size: int) -> BinaryIO:
 def inflate(data: bytes, name: str) -> bytes | None:
     """A small compressed file (a member of an archive), whole; None where it holds more than one document may."""
     with open_stream(io.BytesIO(data), name, len(data)) as file:
-        content = file.read(LARGEST_DOCUMENT + 1)
-    return None if len(content) > LARGEST_DOCUMENT else content
+        return read_document(file.read)
+
+
+def read_document(read: Callable[[int], bytes], step: int = BUFFER) -> bytes | None:
+    """All that `read` gives, a step at a time; None, and no more is read, where that is more than a document may be.
+
+    In steps, because one reading of the whole holds it several times over in the layers below.
+    """
+    pieces, size = [], 0
+    while piece := read(step):
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST_DOCUMENT:
+            return None
+    return b"".join(pieces)
 
 
 class _Decompressed(io.RawIOBase):
