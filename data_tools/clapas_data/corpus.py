@@ -40,7 +40,7 @@ ROW_EXTRACTORS = ("plain", "html", "page")
 Caveat = Literal["non-commercial", "no-derivatives", "share-alike", "mixed-licences", "unknown-licence", "gated", "ocr"]
 
 _SHIPPED = "corpora/"
-_TABLE = re.compile(r"\.(?:parquet|jsonl|ndjson)(?:\.gz|\.zst)?$")
+_TABLE = re.compile(r"\.(?:parquet|jsonl|ndjson)(?:\.gz|\.zst|\.bz2|\.xz)?$")
 KINDS = ("folder", "files", "datasets", "megatron", "npm", "debian")
 
 

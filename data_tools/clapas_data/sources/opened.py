@@ -15,7 +15,13 @@ from clapas.recipe.errors import UserError
 from clapas_data.sources.limits import LARGEST_DOCUMENT, check_ratio
 
 COMPRESSED = (".gz", ".tgz", ".zst", ".bz2", ".xz")
+PACKINGS = (".gz", ".zst", ".bz2", ".xz")
 BUFFER = 2**20
+
+
+def packed(*endings: str) -> tuple[str, ...]:
+    """Endings of files, plain and in each compression that is read."""
+    return tuple(f"{ending}{packing}" for ending in endings for packing in ("", *PACKINGS))
 
 
 def open_file(path: str) -> BinaryIO:

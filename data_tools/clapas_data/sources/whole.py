@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clapas_data.sources.limits import tell_left_out
-from clapas_data.sources.opened import open_file, read_document
+from clapas_data.sources.opened import open_file, packed, read_document
 from clapas_data.sources.part import PART_BYTES, Part, RawDocument, documents_of_file, within
 
-_PLAIN = (".txt", ".md", ".html", ".htm", ".xhtml", ".xml", ".nxml", ".tei")
-ENDINGS = tuple(f"{ending}{packed}" for ending in _PLAIN for packed in ("", ".gz", ".zst", ".bz2", ".xz"))
+ENDINGS = packed(".txt", ".md", ".html", ".htm", ".xhtml", ".xml", ".nxml", ".tei")
 """What `files:` takes for such a file; a `folder:` reads whatever its pattern matches."""
 
 
