@@ -83,5 +83,4 @@ def test_no_text_takes_for_ever(piece: str) -> None:
             tries.append(time.process_time() - began)
         return min(tries)
 
-    least = min(seconds(50_000) for _ in range(3))
-    assert least < 40 * max(seconds(5_000), 0.01)
+    assert seconds(50_000) < 40 * max(seconds(5_000), 0.01)
