@@ -51,7 +51,7 @@ Change = Annotated[Any, BeforeValidator(_options_or_false)]
 """What a source changes of a step: dict[str, Any] of its options, or False."""
 
 _SHIPPED = "corpora/"
-_TABLE = re.compile(r"\.(?:parquet|jsonl|ndjson)(?:\.gz|\.zst)?$")
+_TABLE = re.compile(r"\.(?:parquet|jsonl|ndjson)(?:\.gz|\.zst|\.bz2|\.xz)?$")
 KINDS = ("folder", "files", "datasets", "megatron", "npm", "debian")
 
 
