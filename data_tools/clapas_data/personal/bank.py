@@ -1,0 +1,56 @@
+"""IBANs and bank cards: only numbers whose checks are right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from clapas_data.personal.checksums import IBAN_LENGTHS, passes_iban, passes_luhn
+from clapas_data.personal.finding import GAP, Finding, digits_of
+
+_IBAN = re.compile(rf"(?:[A-Z](?<!\w\w){GAP}[A-Z]|fr(?<!\w\w\w)|Fr(?<!\w\w\w)){GAP}\d{GAP}\d(?:{GAP}[A-Za-z\d]){{11,30}}")
+_CARD = re.compile(rf"[2-6](?<![\w+]\d)(?<!\d[.,\-/]\d)(?:{GAP}\d){{12,18}}(?![\w])")
+_OTHER_THINGS = re.compile(
+    r"\b(?:SIRE[NT]|RCS|IMEI|ISBN|EAN|GTIN|colis|suivi|lot|commande|facture|s[ée]rie|PDL|PRM|compteur|DOI|r[ée]f(?:[ée]rence)?)\b[^\d]{0,20}$", re.IGNORECASE
+)
+_GROUPS = re.compile(r"\d+")
+
+
+def find_iban(text: str) -> Iterator[Finding]:
+    """IBANs in a text, of any country."""
+    for match in _IBAN.finditer(text):
+        wanted = IBAN_LENGTHS.get("".join(filter(str.isalnum, match[0][:4]))[:2].upper(), 99)
+        places = [place for place, character in enumerate(match[0]) if character.isalnum()]
+        if len(places) < wanted:
+            continue
+        stop = match.start() + places[wanted - 1] + 1
+        iban = "".join(match[0][place] for place in places[:wanted]).upper()
+        if passes_iban(iban) and not text[stop : stop + 1].isalnum():
+            yield Finding("iban", match.start(), stop)
+
+
+def find_card(text: str) -> Iterator[Finding]:
+    """Bank card numbers in a text."""
+    for match in _CARD.finditer(text):
+        digits = digits_of(match[0])
+        groups = tuple(map(len, _GROUPS.findall(match[0])))
+        if not (_has_prefix(digits) and len(set(digits)) > 2 and passes_luhn(digits)) or min(groups[:-1] or (4,)) < 3:
+            continue
+        if not _OTHER_THINGS.search(text, max(0, match.start() - 40), match.start()):
+            yield Finding("card", *match.span())
+
+
+def _has_prefix(digits: str) -> bool:
+    """Whether prefix and length are those of a scheme that issues cards (ISO/IEC 7812 ranges, as the schemes publish)."""
+    first2, first4 = int(digits[:2]), int(digits[:4])
+    return {
+        13: first2 // 10 == 4,
+        15: first2 in (34, 37),
+        16: first2 // 10 == 4
+        or 51 <= first2 <= 55
+        or 2221 <= first4 <= 2720
+        or 3528 <= first4 <= 3589
+        or first2 in (50, 56, 57, 58, 64, 65, 67)
+        or first4 in (6011, 6304),
+        19: first2 // 10 == 4 or first2 in (50, 56, 57, 58, 67) or first4 == 6304,
+    }.get(len(digits), False)

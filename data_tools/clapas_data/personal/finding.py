@@ -1,0 +1,52 @@
+"""What a detector finds, and the patterns that several detectors share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple, get_args
+
+Kind = Literal[
+    "nir", "ins", "phone", "email", "ip", "iban", "card", "address", "birth_date", "rpps", "ipp", "person"
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Finding(NamedTuple):
+    """A value of `kind` at `text[start:stop]`."""
+
+    kind: Kind
+    start: int
+    stop: int
+
+
+Detector = Callable[[str], Iterable[Finding]]
+
+GAP = r"(?:\s{0,2}[.\-‐‑–/·_]?\s{0,2})"
+"""What may stand between two digits of one number: spaces (no-break ones and a line's end too) around one sign."""
+
+LONG_NUMBER = re.compile(r"[0-9](?![0-9]{3}-[0-9]{1,4}\b)(?:[0-9OABab\s.\-‐‑–/·_()]{7,}[0-9]|[0-9][ .\-\u00a0][0-9]{2}[ .\-\u00a0][0-9]{2}(?![0-9]))")
+"""Where a text may have a number of eight digits and more, or three pairs: most documents have none, and need no further look.
+
+A law's or decree's number (2017-1340) is none; the letters are Corsica's, and the O that people and OCR write for a zero.
+"""
+
+_NOT_DIGITS = re.compile(r"\D+")
+
+
+def digits_of(text: str) -> str:
+    """The digits of a text, 0-9 each."""
+    return _NOT_DIGITS.sub("", text)
+
+
+def is_asked_for(label: re.Pattern[str], text: str, start: int, reach: int = 40) -> bool:
+    """Whether `label` matches in the `reach` characters before `start`, with no sentence's or paragraph's end between."""
+    before = text[max(0, start - reach) : start]
+    found = None
+    for found in label.finditer(before):
+        pass
+    return found is not None and not _ENDED.search(before, found.end())
+
+
+_ENDED = re.compile(r"[.;]\s+[A-ZÀ-Ý]|\n\s*\n|\d{4}")
+"""The label belongs to something else: a sentence or paragraph ends between it and the number, or another number stands there."""

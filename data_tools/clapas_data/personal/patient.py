@@ -1,0 +1,56 @@
+"""Numbers of patients, stays and records, where the text says what they are; each hospital has its own form.
+
+A bare "dossier n°" is any office's: it counts only in a text that speaks of care. IPP is also "incapacité permanente
+partielle", which comes with a rate: a number under four digits, or one with %, is no patient's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from clapas_data.personal.finding import Finding
+
+_NUMBER = r"(?:[nN]\s?[°º]|[nN]o\b\.?|[nN]um[ée]ros?|NUM[ÉE]ROS?|[nN](?:r|b|um)\b\.?|[iI]dentifiants?|IDENTIFIANT|[iI][dD]\b)"
+_CARED_FOR = r"[mM][ée]dical|M[ÉE]DICAL|(?:d[ue]\s|DU\s)?(?:[pP]atiente?|PATIENTE?)|clinique|hospitalier|d['’]hospitalisation|infirmier"
+_THING = (
+    r"[pPsSvVaAhHdD](?<!\w\w)(?:atient(?:\(e\)|e)?|ATIENTE?|[ée]jour|[ÉE]JOUR|enue|ENUE|dmission|DMISSION|ospitalisation|ermanent|ossier(?:\s(?:{0}))?|OSSIER(?:\s(?:{0}))?)"
+).replace("{0}", _CARED_FOR)
+_ACRONYM = re.compile(r"(?:\bI\.?P\.?P|\bN\.?I\.?P|\bIEP|\bNDA|\b[iI]pp|\bnip)(?!\w)\.?(?:\s(?:du|de la)?\s?patiente?)?")
+_ACRONYMS = ("IPP", "NIP", "IEP", "NDA", ".P.P", ".I.P", "ipp", "nip ")
+_NUMBER_OF = re.compile(
+    r"[nNiI](?<!\w\w)(?:\s?[°º]|o\b\.?|um[ée]ros?|UM[ÉE]ROS?|[rb]\b\.?|um\b\.?|dentifiants?|DENTIFIANT|[dD]\b)"
+    rf"\s{{0,2}}(?:d[eu]\s|d['’]|DE\s|DU\s|D['’])?{_THING}"
+)
+_THING_NUMBER = re.compile(rf"{_THING}\s{{0,2}}(?={_NUMBER}|#)")
+_NUMBERS = ("°", "º", "uméro", "numero", "UMÉRO", "UMERO", "dentifiant", "#", "ID ", " no ")
+_THINGS = ("atient", "éjour", "ossier", "dmission", "venue", "ospitalisation", "ATIENT", "JOUR", "DOSSIER", "ermanent", "DMISSION", "VENUE")
+_LINK = re.compile(rf"(?:\s?\([^)\n\d]{{1,25}}\))?(?:[\s\u00a0]|[:=#\-–/]|\best\b|\ble\b|{_NUMBER}){{0,8}}")
+_CODE = re.compile(
+    r"(?:[A-Z]{1,4}[\-/ ]?)?\d[\dA-Z]*(?:[.\-/_ \u00a0\u202f]?\d[\dA-Z]*){0,6}(?![\w%])(?![\s\u00a0]?(?:%|€|euros?\b|ans\b|mois\b|jours\b|F\b))"
+)
+_CARE = re.compile(
+    r"[pP]atient|[hH]ospitali[sè]|[hH]ôpital|\bCHR?U?\b|[cC]linique|[cC]onsultation|[oO]rdonnance|[mM]édecin|[uU]rgences|\bDr\b|diagnosti"
+)
+_IS_DATE = re.compile(r"\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}$")
+
+
+def find_ipp(text: str) -> Iterator[Finding]:
+    """Patient, stay and record numbers in a text."""
+    if any(acronym in text for acronym in _ACRONYMS):
+        for label in _ACRONYM.finditer(text):
+            yield from _after(text, label)
+    if not (any(number in text for number in _NUMBERS) and any(thing in text for thing in _THINGS)):
+        return
+    for label in (*_NUMBER_OF.finditer(text), *_THING_NUMBER.finditer(text)):
+        is_an_offices = "ossier" in label[0].lower() and not re.search(_CARED_FOR, label[0])
+        if not (is_an_offices and not _CARE.search(text)):
+            yield from _after(text, label)
+
+
+def _after(text: str, label: re.Match[str]) -> Iterator[Finding]:
+    """The code that a label announces."""
+    link = _LINK.match(text, label.end())
+    code = _CODE.match(text, link.end() if link else label.end())
+    if code and sum(map(str.isdigit, code[0])) >= 4 and not _IS_DATE.match(code[0]):
+        yield Finding("ipp", *code.span())
