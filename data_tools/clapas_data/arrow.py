@@ -22,6 +22,11 @@ def numbers(values: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values.astype(np.int64))])
 
 
+def floats(values: np.ndarray) -> pa.Array:
+    """A float32 column."""
+    return pa.Array.from_buffers(pa.float32(), len(values), [None, pa.py_buffer(values.astype(np.float32))])
+
+
 def fixed_binary(data: bytes, width: int) -> pa.Array:
     """A column of values of `width` bytes each, laid end to end."""
     return pa.Array.from_buffers(pa.binary(width), len(data) // width, [None, pa.py_buffer(data)])

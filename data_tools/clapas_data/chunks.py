@@ -1,26 +1,31 @@
-"""Prepared text on disk: one Arrow file for each part of a source, cleaned, with what choosing among documents needs.
+"""Prepared text on disk: one Arrow file for each part of a source, after all steps that read one document at a time.
 
-A chunk is `NAME.arrow` (record batches of about 4 MB of text, LZ4) and `NAME.json` (its counts), written last: where
-the counts are, the chunk is whole. Reading is memory-mapped, one batch at a time.
+A chunk is `NAME.arrow` (record batches of about 4 MB of text, LZ4), `NAME.rejected.parquet` (samples of what the steps
+dropped, where any did) and `NAME.json` (its counts), written last: where the counts are, the chunk is whole. Reading is
+memory-mapped, one batch at a time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from clapas.recipe.files import atomic_write
-from clapas_data.arrow import as_numpy, fixed_binary, numbers, strings
+from clapas_data.arrow import as_numpy, fixed_binary, floats, numbers, strings
 from clapas_data.clean import clean
 from clapas_data.deduplicate import HASH_BYTES, text_hash
 from clapas_data.files import new_file
+from clapas_data.pipeline import Passed, Rejected, StepCounts, fewest, run_steps
 from clapas_data.read import RawDocument
+from clapas_data.steps.step import Step
+from clapas_data.text.batch import TextBatch
 
 BATCH_BYTES = 4 * 2**20
 """UTF-8 bytes of text in a record batch: the unit of work that follows."""
@@ -29,20 +34,39 @@ SCHEMA = pa.schema(
     [
         ("id", pa.large_string()),
         ("file", pa.large_string()),
+        ("url", pa.large_string()),
+        ("place", pa.int64()),
         ("text", pa.large_string()),
         ("hash", pa.binary(HASH_BYTES)),
         ("bytes", pa.int64()),
     ]
 )
+"""A chunk's columns; the steps' scores (float32, `score.NAME`) stand after them. place: where the document begins in
+its file: a byte, or a row."""
 TEXT_COLUMN = SCHEMA.get_field_index("text")
+SCORE = "score."
+
+REJECTED = ".rejected.parquet"
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("step", pa.string()),
+        ("reason", pa.string()),
+        ("id", pa.string()),
+        ("value", pa.float64()),
+        ("hash", pa.binary(HASH_BYTES)),
+        ("text", pa.string()),
+    ]
+)
+"""A sample of what a step dropped: `pipeline.Rejected`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Counts:
     """What came in and went out of a chunk. bytes_read: of the source's files; the others are UTF-8 text.
 
-    read, extracted, cleaned: documents found, those with any text, those with any after cleaning. seconds: of one
-    process.
+    read, extracted, cleaned: documents found, those with any text, those with any after cleaning. steps: of the
+    pipeline's, in their order. seconds: of one process, reading, extraction and cleaning.
     """
 
     read: int = 0
@@ -51,10 +75,22 @@ class Counts:
     bytes_extracted: int = 0
     cleaned: int = 0
     bytes_cleaned: int = 0
+    kept: int = 0
     seconds: float = 0
+    steps: list[StepCounts] = field(default_factory=list)
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
+    def add(self, other: Counts) -> None:
+        """Add another's counts to these."""
+        for part in fields(self):
+            if part.name != "steps":
+                setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
+        self.add_steps(other.steps)
+
+    def add_steps(self, steps: list[StepCounts]) -> None:
+        """Add the counts of the same steps run on another batch."""
+        self.steps = self.steps or [StepCounts() for _ in steps]
+        for own, others in zip(self.steps, steps, strict=bool(steps)):
+            own.add(others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +102,20 @@ class Chunk:
 
     def batches(self, *, text: bool) -> Iterator[pa.RecordBatch]:
         """Its record batches in order; without text, that column is not read."""
-        fields = None if text else [place for place in range(len(SCHEMA)) if place != TEXT_COLUMN]
         with pa.memory_map(str(self.path)) as file:
+            fields = (
+                None if text else [place for place in range(len(pa.ipc.open_file(file).schema)) if place != TEXT_COLUMN]
+            )
             reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
             for place in range(reader.num_record_batches):
                 yield reader.get_batch(place)
+
+    def rejected(self) -> list[Rejected]:
+        """Samples of what its steps dropped."""
+        path = self.path.with_suffix(REJECTED)
+        if not path.exists():
+            return []
+        return [Rejected(**row) for row in pq.read_table(path).to_pylist()]
 
 
 def read_batch(path: str, place: int) -> pa.RecordBatch:
@@ -82,59 +127,104 @@ def read_batch(path: str, place: int) -> pa.RecordBatch:
 def find_chunk(path: Path) -> Chunk | None:
     """The chunk at a path, None where it was not finished."""
     try:
-        return Chunk(path, Counts(**orjson.loads(path.with_suffix(".json").read_bytes())))
+        values = orjson.loads(path.with_suffix(".json").read_bytes())
     except FileNotFoundError:
         return None
+    steps = [StepCounts.read(step) for step in values.pop("steps")]
+    return Chunk(path, Counts(**values, steps=steps))
 
 
-def write_chunk(path: Path, documents: Iterable[RawDocument]) -> Chunk:
-    """Clean documents and write those that have any text. Leaves nothing where it fails."""
+def write_chunk(path: Path, documents: Iterable[RawDocument], steps: Sequence[Step] = (), source: str = "") -> Chunk:
+    """Clean documents, run the steps on them, and write what is left. Leaves nothing where it fails."""
     counts, began = Counts(), time.monotonic()
+    rejected: list[Rejected] = []
+    schema = schema_of(steps)
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with new_file(path) as partial, pa.ipc.new_file(str(partial), SCHEMA, options=options) as file:
-        for batch, its_counts in _cleaned_batches(documents):
-            if batch is not None:
-                file.write(batch)
-            counts += its_counts
-    counts += Counts(seconds=round(time.monotonic() - began, 3))
+    with new_file(path) as partial, pa.ipc.new_file(str(partial), schema, options=options) as file:
+        for rows in _cleaned_batches(documents, counts):
+            batch = TextBatch(rows.texts, ids=rows.ids, urls=rows.urls, source=source)
+            passed = run_steps(steps, batch)
+            counts.add_steps(passed.counts)
+            counts.kept += len(passed.kept)
+            rejected = fewest([*rejected, *passed.rejected])
+            if len(passed.kept):
+                file.write(_record_batch(rows, passed, schema))
+    counts.seconds = round(time.monotonic() - began - sum(step.seconds for step in counts.steps), 3)
+    if rejected:
+        write_rejected(path.with_suffix(REJECTED), rejected)
     atomic_write(path.with_suffix(".json"), orjson.dumps(asdict(counts)))
     return Chunk(path, counts)
 
 
-def _cleaned_batches(documents: Iterable[RawDocument]) -> Iterator[tuple[pa.RecordBatch | None, Counts]]:
-    """Record batches of cleaned documents, each with its counts; None at the end where no document is left."""
-    ids: list[bytes] = []
-    files: list[bytes] = []
-    texts: list[bytes] = []
-    read = bytes_read = extracted = bytes_extracted = size = 0
+def schema_of(steps: Sequence[Step]) -> pa.Schema:
+    """A chunk's columns where these steps give their scores."""
+    scores = [(f"{SCORE}{name}", pa.float32()) for step in steps for name in step.score_names]
+    return pa.schema([*SCHEMA, *map(pa.field, *zip(*scores, strict=True))]) if scores else SCHEMA
+
+
+def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
+    """Write samples of dropped documents."""
+    with new_file(path) as partial:
+        pq.write_table(pa.Table.from_pylist([asdict(sample) for sample in rejected], REJECTED_SCHEMA), partial)
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Documents with clean text, as they gather to a batch."""
+
+    ids: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def add(self, document: RawDocument, text: str) -> None:
+        self.ids.append(document.id)
+        self.files.append(document.file)
+        self.urls.append(document.url)
+        self.places.append(document.place)
+        self.texts.append(text)
+
+
+def _cleaned_batches(documents: Iterable[RawDocument], counts: Counts) -> Iterator[_Rows]:
+    """Documents with any text after cleaning, in batches; counts all of them."""
+    rows, size = _Rows(), 0
     for document in documents:
-        read += 1
-        bytes_read += document.bytes_read
+        counts.read += 1
+        counts.bytes_read += document.bytes_read
         raw = document.text
-        if raw and (text := clean(raw)):
-            data = text.encode()
-            extracted += 1
-            bytes_extracted += len(data) if text is raw else len(raw.encode())
-            size += len(data)
-            ids.append(document.id.encode())
-            files.append(document.file.encode())
-            texts.append(data)
-        elif raw:
-            extracted += 1
-            bytes_extracted += len(raw.encode())
+        if not raw:
+            continue
+        counts.extracted += 1
+        if text := clean(raw):
+            length = len(text.encode())
+            counts.bytes_extracted += length if text is raw else len(raw.encode())
+            counts.cleaned += 1
+            counts.bytes_cleaned += length
+            size += length
+            rows.add(document, text)
+        else:
+            counts.bytes_extracted += len(raw.encode())
         if size >= BATCH_BYTES:
-            yield _batch(ids, files, texts), Counts(read, bytes_read, extracted, bytes_extracted, len(texts), size)
-            ids, files, texts = [], [], []
-            read = bytes_read = extracted = bytes_extracted = size = 0
-    last = _batch(ids, files, texts) if texts else None
-    yield last, Counts(read, bytes_read, extracted, bytes_extracted, len(texts), size)
+            yield rows
+            rows, size = _Rows(), 0
+    if rows.texts:
+        yield rows
 
 
-def _batch(ids: list[bytes], files: list[bytes], texts: list[bytes]) -> pa.RecordBatch:
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    hashes = b"".join(map(text_hash, texts))
-    columns = [strings(ids), strings(files), strings(texts), fixed_binary(hashes, HASH_BYTES), numbers(lengths)]
-    return pa.record_batch(columns, schema=SCHEMA)
+def _record_batch(rows: _Rows, passed: Passed, schema: pa.Schema) -> pa.RecordBatch:
+    kept = passed.kept.tolist()
+    texts = [text.encode() for text in passed.texts]
+    words = [[values[place].encode() for place in kept] for values in (rows.ids, rows.files, rows.urls)]
+    columns = [
+        *map(strings, words),
+        numbers(np.array([rows.places[place] for place in kept], np.int64)),
+        strings(texts),
+        fixed_binary(b"".join(map(text_hash, texts)), HASH_BYTES),
+        numbers(np.fromiter(map(len, texts), np.int64, len(texts))),
+        *(floats(passed.scores[name.removeprefix(SCORE)]) for name in schema.names[len(SCHEMA) :]),
+    ]
+    return pa.record_batch(columns, schema=schema)
 
 
 def hashes_of(batch: pa.RecordBatch) -> np.ndarray:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.shipped import find_shipped, shipped_names
 from clapas.recipe.typed import Section, read_typed
+from clapas_data.steps import StepEntry
+from clapas_data.steps.step import Across, Step
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -119,7 +121,7 @@ class Source(Section):
     def reading(self) -> dict[str, Any]:
         """What decides the text that comes out: the key of the cached work, without licence and weight."""
         said = {"licence", "url", "date", "weight", "domain", "language", "contains"}
-        return self.model_dump(mode="json", exclude=said)
+        return self.model_dump(mode="json", exclude={*said, "steps"})
 
 
 class HeldOut(Section):
@@ -146,10 +148,11 @@ class Decontaminate(Section):
 
 
 class Corpus(Section):
-    """A corpus: named sources, and what is kept apart for evaluation."""
+    """A corpus: named sources, the steps that their text goes through, and what is kept apart for evaluation."""
 
     name: Name
     sources: Annotated[dict[Name, Source], Field(min_length=1)]
+    steps: tuple[StepEntry, ...] = ()
     held_out: tuple[HeldOut, ...] = ()
     decontaminate: Decontaminate | None = Decontaminate()
 
@@ -168,9 +171,56 @@ class Corpus(Section):
                 raise ValueError(f"held_out[{place}].source: found {choice.source!r}; this corpus has {known}")
         return self
 
+    @model_validator(mode="after")
+    def _steps_can_be_run(self) -> Corpus:
+        names = [step.step for step in self.steps]
+        for place, step in enumerate(self.steps):
+            if step.step in names[:place]:
+                raise ValueError(f"steps: found {step.step} twice")
+            if isinstance(step, Step) and any(isinstance(before, Across) for before in self.steps[:place]):
+                raise ValueError(f"steps: {step.step} reads one document at a time; move it before {names[place - 1]}")
+        for name in self.sources:
+            self.steps_of(name)
+        return self
+
+    def steps_of(self, name: str) -> tuple[Step, ...]:
+        """The steps that a source's documents go through one by one, as the source changes them."""
+        changes = self.sources[name].steps
+        own = {step.step: step for step in self.steps if isinstance(step, Step)}
+        if unknown := [step for step in changes if step not in own]:
+            known = ", ".join(own) or "no such step"
+            raise ValueError(f"sources.{name}.steps: found {unknown[0]!r}; the steps of this corpus are: {known}")
+        changed = ((own[step], changes.get(step, {})) for step in own)
+        return tuple(_changed(step, change, name) for step, change in changed if isinstance(change, dict))
+
+    @property
+    def across(self) -> tuple[Across, ...]:
+        """The steps that compare documents with each other."""
+        return tuple(step for step in self.steps if isinstance(step, Across))
+
     def choosing(self) -> str:
         """Hash of what decides which documents are trained on, beside the documents themselves."""
-        return content_hash(self.model_dump(mode="json", include={"held_out", "decontaminate"}))
+        decides: dict[str, Any] = self.model_dump(mode="json", include={"held_out", "decontaminate"})
+        if self.across:
+            decides["across"] = [step.identity() for step in self.across]
+        return content_hash(decides)
+
+
+def _changed(step: Step, change: dict[str, Any], source: str) -> Step:
+    """A step with some options changed. Raises ValueError that names the option which it does not have."""
+    if not change:
+        return step
+    if "step" in change:
+        raise ValueError(f"sources.{source}.steps.{step.step}: found `step`; wanted options of the step")
+    try:
+        return type(step).model_validate({**step.model_dump(), **change})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = ".".join(str(part) for part in first["loc"])
+        options = ", ".join(name for name in type(step).model_fields if name != "step")
+        raise ValueError(
+            f"sources.{source}.steps.{step.step}.{option}: {first['msg']}, found {first['input']!r}; options: {options}"
+        ) from None
 
 
 def read_corpus(name_or_path: str | Path) -> Corpus:
@@ -186,7 +236,8 @@ def read_corpus(name_or_path: str | Path) -> Corpus:
                 where=path,
                 wanted="a commit of the Hub, so that it is the same tomorrow; or a folder that is there",
             )
-    return corpus.model_copy(update={"sources": sources})
+    steps = tuple(step.under(base) if isinstance(step, Step) else step for step in corpus.steps)
+    return corpus.model_copy(update={"sources": sources, "steps": steps})
 
 
 def _find(name_or_path: str | Path) -> Path:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.typed import Section
 from clapas_data.blocks import cut_short
+from clapas_data.pipeline import StepCounts
 from clapas_data.shards import DTYPE_CODES, HEADER, IndexHeader, ShardRecord
 
 MANIFEST = "manifest.json"
@@ -79,15 +81,46 @@ class SourceRecord(Section):
     weight: float | None = None
 
 
-class StepRecord(Section):
-    """One step of the build with its counts. bytes: UTF-8 text; seconds: wall clock, the only part that varies."""
+class StepTotals(Section):
+    """What a step took in and gave out. bytes: UTF-8 text.
 
-    name: str
+    changed: documents that it edited. reasons: documents that it dropped. counts: what else it counted.
+    """
+
     documents_in: int
     documents_out: int
     bytes_in: int
     bytes_out: int
+    changed: int = 0
+    reasons: dict[str, int] = Field(default_factory=dict)
+    counts: dict[str, int] = Field(default_factory=dict)
+
+
+class StepRecord(StepTotals):
+    """One step of the build with its counts. seconds: the only part that varies from one build to the next.
+
+    options: as the corpus file gives them. sources: the counts of each source that went through it.
+    """
+
+    name: str
     seconds: float
+    options: dict[str, Any] = Field(default_factory=dict)
+    sources: dict[str, StepTotals] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, options: dict[str, Any], by_source: Mapping[str, StepCounts]) -> StepRecord:
+        """The record of a step, from each source's counts."""
+        total = StepCounts()
+        for counts in by_source.values():
+            total.add(counts)
+        sources = {source: StepTotals(**_totals(counts)) for source, counts in by_source.items()}
+        return cls(name=name, seconds=round(total.seconds, 3), options=options, sources=sources, **_totals(total))
+
+
+def _totals(counts: StepCounts) -> dict[str, Any]:
+    values = asdict(counts)
+    del values["seconds"]
+    return values
 
 
 class FileRecord(Section):

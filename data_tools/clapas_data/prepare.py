@@ -6,8 +6,8 @@ share it, and what was finished before an interruption is not done again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,13 @@ from clapas_data.chunks import Chunk, Counts, find_chunk, read_batch, sizes_of, 
 from clapas_data.corpus import Corpus, Source
 from clapas_data.files import locked, remove_partials
 from clapas_data.manifest import StepRecord
+from clapas_data.pipeline import StepCounts
 from clapas_data.progress import progress
 from clapas_data.read import Part, read_part, source_identity, source_parts
+from clapas_data.steps.step import Step
 from clapas_data.workers import Workers
 
-PREPARATION = 2
+PREPARATION = 3
 """Version of what extraction, cleaning and choosing do: raised when they change, so that cached work is not reused."""
 
 
@@ -81,14 +83,14 @@ class Prepared:
                 yield from batch.read("text").column("text").to_pylist()
 
 
-def source_key(name: str, source: Source) -> str:
+def source_key(name: str, source: Source, steps: Sequence[Step] = ()) -> str:
     """Hash of what decides a source's prepared text. Raises UserError where its local files are missing."""
-    return content_hash([PREPARATION, source_identity(name, source)])
+    return content_hash([PREPARATION, source_identity(name, source), [step.identity() for step in steps]])
 
 
 def corpus_key(corpus: Corpus) -> str:
     """Hash of what decides a corpus's text and the choice among it."""
-    sources = {name: source_key(name, source) for name, source in corpus.sources.items()}
+    sources = {name: source_key(name, source, corpus.steps_of(name)) for name, source in corpus.sources.items()}
     return content_hash([PREPARATION, list(sources.items()), corpus.choosing()])
 
 
@@ -97,7 +99,7 @@ def prepare(corpus: Corpus, workers: Workers) -> Prepared:
 
     Raises UserError for what is wrong with its sources (missing, not UTF-8, not the declared format, empty).
     """
-    chunks = {name: _prepare_source(name, source, workers) for name, source in corpus.sources.items()}
+    chunks = {name: _prepare_source(corpus, name, workers) for name in corpus.sources}
     _refuse_empty_sources(corpus, chunks)
     folder = cache_folder("prepared", f"{corpus.name}-{corpus_key(corpus)[:16]}")
     with locked(folder):
@@ -112,12 +114,13 @@ def prepare(corpus: Corpus, workers: Workers) -> Prepared:
     if not (codes == SPLIT_CODES["train"]).any():
         counts = ", ".join(f"{step.name} left {step.documents_out}" for step in steps)
         raise UserError(f"corpus {corpus.name}: no document is left to train on", found=counts)
-    return Prepared(corpus, chunks, codes, [*_reading_steps(chunks), *steps])
+    return Prepared(corpus, chunks, codes, [*_reading_steps(corpus, chunks), *steps])
 
 
-def _prepare_source(name: str, source: Source, workers: Workers) -> list[Chunk]:
+def _prepare_source(corpus: Corpus, name: str, workers: Workers) -> list[Chunk]:
     """A source's chunks, those that are not there yet made now."""
-    folder = cache_folder("prepared", f"{name}-{source_key(name, source)[:16]}")
+    source, steps = corpus.sources[name], corpus.steps_of(name)
+    folder = cache_folder("prepared", f"{name}-{source_key(name, source, steps)[:16]}")
     with locked(folder):
         remove_partials(folder)
         if (found := _finished(folder)) is not None:
@@ -125,7 +128,7 @@ def _prepare_source(name: str, source: Source, workers: Workers) -> list[Chunk]:
         parts = source_parts(name, source)
         paths = [folder / f"{place:05}.arrow" for place in range(len(parts))]
         chunks = {path: chunk for path in paths if (chunk := find_chunk(path))}
-        missing = [(path, part) for path, part in zip(paths, parts, strict=True) if path not in chunks]
+        missing = [(path, part, name, steps) for path, part in zip(paths, parts, strict=True) if path not in chunks]
         try:
             with progress(f"read {name}", len(missing)) as advance:
                 for chunk in workers.map(_prepare_part, missing):
@@ -148,32 +151,63 @@ def _finished(folder: Path) -> list[Chunk] | None:
     return None if None in chunks else [chunk for chunk in chunks if chunk]
 
 
-def _prepare_part(task: tuple[Path, Part]) -> Chunk:
-    path, part = task
-    return write_chunk(path, read_part(part))
+def _prepare_part(task: tuple[Path, Part, str, tuple[Step, ...]]) -> Chunk:
+    path, part, name, steps = task
+    return write_chunk(path, read_part(part), steps, name)
 
 
 def _refuse_empty_sources(corpus: Corpus, chunks: dict[str, list[Chunk]]) -> None:
     for name, own in chunks.items():
-        counts = sum((chunk.counts for chunk in own), Counts())
-        if not counts.cleaned:
+        counts = _total(own)
+        if not counts.kept:
+            found = "all empty"
+            if counts.cleaned:
+                left = ", ".join(
+                    f"{step.step} left {its.documents_out}"
+                    for step, its in zip(corpus.steps_of(name), counts.steps, strict=True)
+                )
+                found = f"{counts.cleaned} with text; {left}"
             raise UserError(
-                f"corpus {corpus.name}: source {name} has no text",
+                f"corpus {corpus.name}: source {name} has no text" + (" left" if counts.cleaned else ""),
                 where=corpus.sources[name].origin,
-                found=f"{counts.read} documents, {counts.bytes_read} bytes, all empty",
+                found=f"{counts.read} documents, {counts.bytes_read} bytes, {found}",
             )
 
 
-def _reading_steps(chunks: dict[str, list[Chunk]]) -> list[StepRecord]:
-    """Extraction and cleaning are one pass, whose seconds (of all processes together) stand with the first."""
-    total = sum((chunk.counts for own in chunks.values() for chunk in own), Counts())
+def _total(chunks: Iterable[Chunk]) -> Counts:
+    total = Counts()
+    for chunk in chunks:
+        total.add(chunk.counts)
+    return total
+
+
+def _reading_steps(corpus: Corpus, chunks: dict[str, list[Chunk]]) -> list[StepRecord]:
+    """Extraction, cleaning and the corpus's own steps. Reading, extraction and cleaning are one pass, whose seconds (of
+    all processes together) stand with the first."""
+    by_source = {name: _total(own) for name, own in chunks.items()}
+    total = Counts()
+    for counts in by_source.values():
+        total.add(replace(counts, steps=[]))
     ends = {
         "extract": (total.read, total.extracted, total.bytes_read, total.bytes_extracted),
         "clean": (total.extracted, total.cleaned, total.bytes_extracted, total.bytes_cleaned),
     }
     keys = ("documents_in", "documents_out", "bytes_in", "bytes_out")
     seconds = {"extract": round(total.seconds, 3), "clean": 0.0}
-    return [
+    records = [
         StepRecord(name=name, seconds=seconds[name], **dict(zip(keys, values, strict=True)))
         for name, values in ends.items()
     ]
+    return [*records, *_corpus_steps(corpus, by_source)]
+
+
+def _corpus_steps(corpus: Corpus, by_source: dict[str, Counts]) -> Iterator[StepRecord]:
+    for step in corpus.steps:
+        if not isinstance(step, Step):
+            continue
+        own: dict[str, StepCounts] = {}
+        for name, counts in by_source.items():
+            names = [its.step for its in corpus.steps_of(name)]
+            if step.step in names:
+                own[name] = counts.steps[names.index(step.step)]
+        yield StepRecord.of(step.step, step.model_dump(mode="json", exclude={"step"}), own)

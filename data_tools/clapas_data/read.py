@@ -52,6 +52,8 @@ class Part:
 class RawDocument(NamedTuple):
     """A document as read. file: where it came from, for `held_out`; bytes_read: of the input, before extraction.
 
+    url: of its page, empty where the source knows none. place: where it begins in its file: a byte, or a row.
+
     A named tuple because there are millions of them: a frozen dataclass takes four times as long to make.
     """
 
@@ -59,6 +61,8 @@ class RawDocument(NamedTuple):
     file: str
     text: str
     bytes_read: int
+    url: str = ""
+    place: int = 0
 
 
 def source_identity(name: str, source: Source) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def interrupting(function):
         return function(*arguments, **named)
     return call
 shards.ShardWriter.add_many = interrupting(shards.ShardWriter.add_many)
-chunks._batch = interrupting(chunks._batch)
+chunks.run_steps = interrupting(chunks.run_steps)
 sys.exit(main(["data", "build", *sys.argv[3:], "--workers", "1"]))
 """
 

@@ -1,0 +1,20 @@
+"""Packages that only some corpora need: a missing one is told with the way to have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clapas.recipe.errors import UserError
+
+
+@contextmanager
+def needs(package: str, what: str, extra: str = "data") -> Iterator[None]:
+    """Import an optional package within the block. what: the thing that needs it. Raises UserError without it."""
+    try:
+        yield
+    except ImportError as error:
+        if error.name is not None and error.name.split(".")[0] == package.replace("-", "_"):
+            way_out = f"pip install 'clapas[{extra}]'"
+            raise UserError(f"{what} needs `{package}`, which is not installed", way_out=way_out) from None
+        raise
