@@ -43,6 +43,8 @@ _NOT_A_TOWN = re.compile(
     r"[ \u00a0](?:T[ée]l\w*|TEL\w*|TÉL\w*|Fax|FAX|E?-?[Mm]ail|Courriel|N[ée]e?|NIR|Mme|Mlle|M|Mr|Monsieur|Madame|Dr|Docteur|Portable|Mobile|SIRET|SIREN|RCS|Date|Le|Objet|R[ée]f"
     r"|IBAN|DDN|France|FRANCE|IPP|INS|RPPS|Qui|Il|Elle|Je|Nous|Merci)(?![\w'’]*[ \u00a0-][a-z]?[A-Z]?[\w]*-)\b"
 )
+_TOWN_CODE = re.compile(rf"[ ,\u00a0–-]{{1,3}}(?:à )?{_WORD}(?:[ -]{_WORD}){{0,3}}[ \u00a0]\(?\d{{5}}\)?")
+_LIVES = re.compile(r"habit|demeur|adresse|domicil|\bsise?\b|\blog[ée]|r[ée]sid[ea]|chez (?:moi|lui|elle)", re.IGNORECASE)
 _BOX = re.compile(r"(?:CS|BP|TSA)\b")
 _CEDEX = re.compile(r"cedex", re.IGNORECASE)
 _REACH = 130
@@ -85,11 +87,13 @@ def _with_town(text: str, start: int) -> int:
 def _street_only(text: str, match: re.Match[str]) -> int:
     """Where a street without town ends; 0 where what follows the way is no name."""
     street = _STREET.match(text, match.end())
-    if street is None and _IS_SURE.fullmatch(match["way"]):
+    is_home = _LIVES.search(text, max(0, match.start() - 40), match.start()) is not None
+    if street is None and (is_home or _IS_SURE.fullmatch(match["way"])):
         street = _LOWER_STREET.match(text, match.end())
     if street is None or _CEDEX.search(text, street.end(), street.end() + 60):
         return 0
-    return street.end() - (1 if street[0].endswith(".") else 0)
+    town = _TOWN_CODE.match(text, street.end())
+    return town.end() if town else street.end() - (1 if street[0].endswith(".") else 0)
 
 
 _IS_SURE = re.compile(_SURE, re.IGNORECASE)

@@ -13,20 +13,29 @@ _CARD = re.compile(rf"[2-6](?<![\w+]\d)(?<!\d[.,\-/]\d)(?:{GAP}\d){{12,18}}(?![\
 _OTHER_THINGS = re.compile(
     r"\b(?:SIRE[NT]|RCS|IMEI|ISBN|EAN|GTIN|colis|suivi|lot|commande|facture|s[ée]rie|PDL|PRM|compteur|DOI|r[ée]f(?:[ée]rence)?)\b[^\d]{0,20}$", re.IGNORECASE
 )
+_SAYS_CARD = re.compile(r"carte|\bCB\b|visa|mastercard|amex|diners", re.IGNORECASE)
 _GROUPS = re.compile(r"\d+")
 
 
 def find_iban(text: str) -> Iterator[Finding]:
     """IBANs in a text, of any country."""
-    for match in _IBAN.finditer(text):
-        wanted = IBAN_LENGTHS.get("".join(filter(str.isalnum, match[0][:4]))[:2].upper(), 99)
-        places = [place for place, character in enumerate(match[0]) if character.isalnum()]
-        if len(places) < wanted:
-            continue
-        stop = match.start() + places[wanted - 1] + 1
-        iban = "".join(match[0][place] for place in places[:wanted]).upper()
-        if passes_iban(iban) and not text[stop : stop + 1].isalnum():
+    place = 0
+    while match := _IBAN.search(text, place):
+        stop = _iban_end(text, match)
+        place = stop or match.start() + 2
+        if stop:
             yield Finding("iban", match.start(), stop)
+
+
+def _iban_end(text: str, match: re.Match[str]) -> int:
+    """Where the IBAN ends that begins a match; 0 where its check fails."""
+    places = [place for place in range(match.start(), match.end()) if text[place].isalnum()]
+    wanted = IBAN_LENGTHS.get((text[places[0]] + text[places[1]]).upper(), len(places) + 1)
+    if len(places) < wanted:
+        return 0
+    stop = places[wanted - 1] + 1
+    iban = "".join(text[place] for place in places[:wanted]).upper()
+    return stop if passes_iban(iban) and not text[stop : stop + 1].isalnum() else 0
 
 
 def find_card(text: str) -> Iterator[Finding]:
@@ -34,23 +43,27 @@ def find_card(text: str) -> Iterator[Finding]:
     for match in _CARD.finditer(text):
         digits = digits_of(match[0])
         groups = tuple(map(len, _GROUPS.findall(match[0])))
-        if not (_has_prefix(digits) and len(set(digits)) > 2 and passes_luhn(digits)) or min(groups[:-1] or (4,)) < 3:
+        is_called = _SAYS_CARD.search(text, max(0, match.start() - 40), match.start()) is not None
+        if not (_has_prefix(digits, is_called) and len(set(digits)) > 2 and passes_luhn(digits)):
+            continue
+        if min(groups[:-1] or (4,)) < 3 and not is_called:
             continue
         if not _OTHER_THINGS.search(text, max(0, match.start() - 40), match.start()):
             yield Finding("card", *match.span())
 
 
-def _has_prefix(digits: str) -> bool:
+def _has_prefix(digits: str, is_called: bool) -> bool:
     """Whether prefix and length are those of a scheme that issues cards (ISO/IEC 7812 ranges, as the schemes publish)."""
     first2, first4 = int(digits[:2]), int(digits[:4])
     return {
         13: first2 // 10 == 4,
+        14: is_called and (first2 in (36, 38) or 300 <= int(digits[:3]) <= 305),  # a SIRET has 14 digits too
         15: first2 in (34, 37),
         16: first2 // 10 == 4
         or 51 <= first2 <= 55
         or 2221 <= first4 <= 2720
         or 3528 <= first4 <= 3589
-        or first2 in (50, 56, 57, 58, 64, 65, 67)
+        or first2 in (50, 56, 57, 58, 62, 64, 65, 67)
         or first4 in (6011, 6304),
         19: first2 // 10 == 4 or first2 in (50, 56, 57, 58, 67) or first4 == 6304,
     }.get(len(digits), False)

@@ -24,18 +24,18 @@ DATE = (
 """A full date: 12/03/1961, 12.3.61, 1961-03-12, 12 mars 1961, 1er mai 1950, 12031961."""
 _WEEKDAY = r"(?:(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)\s)?"
 _WORD = r"[A-ZÀ-Ý][A-Za-zÀ-ÿ'’\-]+"
-_WHERE = rf"(?:[àa]|[Aa]u(?!\splus)|[Aa]ux|[Ee]n|À|A)\s[^\d\n.;]{{1,40}}?(?:\s?\(\d[\dAB]\d?\))?|{_WORD}(?:\s{_WORD}){{0,2}}"
+_WHERE = rf"(?:[àa]|[Aa]u(?!\splus)|[Aa]ux|[Ee]n|À|A)\s(?:[^\d\n.;]|\d{{1,2}}(?:e|er|[èe]me)\b){{1,40}}?(?:\s?\([^)\n]{{1,20}}\))?|{_WORD}(?:\s{_WORD}){{0,2}}"
 _BORN = re.compile(
     r"[nN](?<!\w\w)(?:[éÉ](?:[eE]?[sS]?|\([eE]\)|[.·][eE]|-[eE])|EE?|ee|e(?=\sle\s\d)|e\(e\))(?!\w)"
-    rf"(?:[\s,]{{1,3}}(?:{_WHERE}))?[\s,:]{{1,3}}(?:le|LE|Le|un)[\s:]{{1,3}}{_WEEKDAY}(?P<date>{DATE})"
+    rf"(?:[\s,]{{1,3}}(?:{_WHERE}))?[\s,:]{{1,3}}(?:(?:le|LE|Le|un)[\s:]{{1,3}}{_WEEKDAY}|(?=\d\d?[/.]\d))(?P<date>{DATE})"
 )
 _NAMED = re.compile(
-    r"(?:[nN]aiss(?:ance|\.)|NAISSANCE|D(?<!\w\w)(?:DN|dn|\.D\.N|\.N|N|OB|oB)(?!\w)\.?|Birth\s?date|Date of birth|ddn|d\.d\.n\.)"
+    r"(?:[nN]aiss(?:ance|\.|(?=\s?[:=]))|NAISSANCE|D(?<!\w\w)(?:DN|dn|\.D\.N|\.N|N|OB|oB)(?!\w)\.?|Birth\s?date|Date of birth|ddn|d\.d\.n\.)"
     r"(?:\s?\([^)\n\d]{1,25}\))?(?:\s(?:d[ue] (?:la )?(?:patiente?|b[ée]b[ée]|titulaire|demandeur|salari[ée]e?|assur[ée]e?)|de l['’](?:enfant|assuré|intéressée?)|et lieu|est|au|le))*"
-    rf"[\s:=.\-–*|_]{{0,10}}(?:le\s)?{_WEEKDAY}(?P<date>{DATE})"
+    rf"(?:[\s:=.\-–*|_]{{0,10}}|\s?[:=]\s?(?:[^\d\n;:]|\(\d[\dAB]\d{{0,3}}\)){{2,40}}?[, ]{{1,2}})(?:le\s)?{_WEEKDAY}(?P<date>{DATE})"
 )
 _NOT_A_PERSONS = re.compile(r"avant|apr[èe]s|compter|entre|jusqu|partir|post[ée]rieur|ant[ée]rieur|cong[ée]|prime|allocation|prestation|depuis|survenu|intervenu", re.IGNORECASE)
-_WORDS = ("aissance", "AISSANCE", "aiss.", "irth", "ddn", "d.d.n")
+_WORDS = ("aiss", "AISSANCE", "irth", "ddn", "d.d.n")
 _HINTS = (
     re.compile(r"né(?<!\w\wé)(?:e|s|es|\(e\)|[.·-]e)?[ ,:\n\u00a0]"),
     re.compile(r"N(?:[éÉ]|EE?\s|ee?\sle\s|e\()"),

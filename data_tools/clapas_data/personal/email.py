@@ -10,7 +10,7 @@ from clapas_data.personal.finding import Finding
 _NAME = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _PLAIN = re.compile(rf"@(?:\s(?=\S+\.(?:fr|com|org|net)\b))?(?P<domain>(?:{_NAME}\.)+[^\W\d_]{{2,24}})(?![\w@-])")
 _BEFORE = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]*[\w!#$%&'*+/=?^`{|}~-](?:\s(?=@\s))?$")
-_DOT = r"\s?(?:\.|[\[({<]\s?(?:dot|point|\.)\s?[\])}>])\s?|\s(?:dot|point)\s"
+_DOT = r"\.|\s?[\[({<]\s?(?:dot|point|\.)\s?[\])}>]\s?|\s(?:dot|point)\s"
 _AT = r"[\[({<]\s?(?:at|arobase?|arobas|a|@|chez)\s?[\])}>]"
 _HIDDEN = re.compile(
     rf"(?P<at>{_AT}|\s(?:arobase?|AROBASE|AT|at)\s|_at_)\s?(?P<domain>(?:{_NAME}(?:{_DOT}))+(?:fr|com|org|net|eu|edu|info|re|gouv|be|ch|ca|io|me|bzh|gf|gp|mq|nc|pf|pm|yt)\b)",

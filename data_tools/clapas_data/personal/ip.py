@@ -28,12 +28,12 @@ _SMALL = 40
 
 def find_ip(text: str) -> Iterator[Finding]:
     """Public IPv4 and IPv6 addresses in a text."""
+    if ":" in text:
+        yield from _sixes(text)
     if _HINT.search(text):
         for match in _FOUR.finditer(text):
             if _is_public(match[0]) and not _is_counting(text, match):
                 yield Finding("ip", *match.span())
-    if ":" in text:
-        yield from _sixes(text)
 
 
 def _is_public(address: str) -> bool:

@@ -14,7 +14,7 @@ from clapas_data.personal.finding import Finding
 _NUMBER = r"(?:[nN]\s?[°º]|[nN]o\b\.?|[nN]um[ée]ros?|NUM[ÉE]ROS?|[nN](?:r|b|um)\b\.?|[iI]dentifiants?|IDENTIFIANT|[iI][dD]\b)"
 _CARED_FOR = r"[mM][ée]dical|M[ÉE]DICAL|(?:d[ue]\s|DU\s)?(?:[pP]atiente?|PATIENTE?)|clinique|hospitalier|d['’]hospitalisation|infirmier"
 _THING = (
-    r"[pPsSvVaAhHdD](?<!\w\w)(?:atient(?:\(e\)|e)?|ATIENTE?|[ée]jour|[ÉE]JOUR|enue|ENUE|dmission|DMISSION|ospitalisation|ermanent|ossier(?:\s(?:{0}))?|OSSIER(?:\s(?:{0}))?)"
+    r"[pPsSvVaAhHdDeE](?<!\w\w)(?:atient(?:\(e\)|e)?|ATIENTE?|[ée]jour|[ÉE]JOUR|enue|ENUE|(?:ntr[ée]e|assage)(?!\s(?:en|de))|dmission|DMISSION|ospitalisation|ermanent|ossier(?:\s(?:{0}))?|OSSIER(?:\s(?:{0}))?)"
 ).replace("{0}", _CARED_FOR)
 _ACRONYM = re.compile(r"(?:\bI\.?P\.?P|\bN\.?I\.?P|\bIEP|\bNDA|\b[iI]pp|\bnip)(?!\w)\.?(?:\s(?:du|de la)?\s?patiente?)?")
 _ACRONYMS = ("IPP", "NIP", "IEP", "NDA", ".P.P", ".I.P", "ipp", "nip ")
@@ -23,14 +23,16 @@ _NUMBER_OF = re.compile(
     rf"\s{{0,2}}(?:d[eu]\s|d['’]|DE\s|DU\s|D['’])?{_THING}"
 )
 _THING_NUMBER = re.compile(rf"{_THING}\s{{0,2}}(?={_NUMBER}|#)")
-_NUMBERS = ("°", "º", "uméro", "numero", "UMÉRO", "UMERO", "dentifiant", "#", "ID ", " no ")
+_CALLED = re.compile(rf"(?:[dD]ossier|DOSSIER)\s(?:{_CARED_FOR})\s?:|(?:[sS]éjour|SÉJOUR|SEJOUR|[vV]enue)\s?:|\b(?:ID|Id|id)\s(?:du\s)?[pP]atient\s?:?")
+_SIGNS = ("°", "º", "uméro", "numero", "UMÉRO", "UMERO", "dentifiant", "#", "ID ", "Id ", "id ", " no ", "éjour :", "enue :", "ossier médical :", "atient :", "JOUR :")
 _THINGS = ("atient", "éjour", "ossier", "dmission", "venue", "ospitalisation", "ATIENT", "JOUR", "DOSSIER", "ermanent", "DMISSION", "VENUE")
 _LINK = re.compile(rf"(?:\s?\([^)\n\d]{{1,25}}\))?(?:[\s\u00a0]|[:=#\-–/]|\best\b|\ble\b|{_NUMBER}){{0,8}}")
 _CODE = re.compile(
-    r"(?:[A-Z]{1,4}[\-/ ]?)?\d[\dA-Z]*(?:[.\-/_ \u00a0\u202f]?\d[\dA-Z]*){0,6}(?![\w%])(?![\s\u00a0]?(?:%|€|euros?\b|ans\b|mois\b|jours\b|F\b))"
+    r"[A-Z]{0,5}(?:[\-/_ ](?=\d))?\d[\dA-Z]*(?:[.\-/_][\dA-Z]+|[ \u00a0\u202f]\d+){0,6}(?![\w%])(?![\s\u00a0]?(?:%|€|euros?\b|ans\b|mois\b|jours\b|F\b|kg\b|mg\b))"
 )
 _CARE = re.compile(
-    r"[pP]atient|[hH]ospitali[sè]|[hH]ôpital|\bCHR?U?\b|[cC]linique|[cC]onsultation|[oO]rdonnance|[mM]édecin|[uU]rgences|\bDr\b|diagnosti"
+    r"[pP]atient|PATIENT|[hH]ospitali[sè]|HOSPITALI|[hH]ôpital|H[ÔO]PITAL|\bCHR?U?\b|[cC]linique|[cC]onsultation|[oO]rdonnance|[mM]édecin|M[ÉE]DECIN|[uU]rgences|\b[DP]r\b|\bDR\b"
+    r"|diagnosti|DIAGNOSTI|prélèvement|Biologi|biologi"
 )
 _IS_DATE = re.compile(r"\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}$")
 
@@ -40,9 +42,9 @@ def find_ipp(text: str) -> Iterator[Finding]:
     if any(acronym in text for acronym in _ACRONYMS):
         for label in _ACRONYM.finditer(text):
             yield from _after(text, label)
-    if not (any(number in text for number in _NUMBERS) and any(thing in text for thing in _THINGS)):
+    if not (any(sign in text for sign in _SIGNS) and any(thing in text for thing in _THINGS)):
         return
-    for label in (*_NUMBER_OF.finditer(text), *_THING_NUMBER.finditer(text)):
+    for label in (*_NUMBER_OF.finditer(text), *_THING_NUMBER.finditer(text), *_CALLED.finditer(text)):
         is_an_offices = "ossier" in label[0].lower() and not re.search(_CARED_FOR, label[0])
         if not (is_an_offices and not _CARE.search(text)):
             yield from _after(text, label)

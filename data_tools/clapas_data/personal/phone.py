@@ -27,17 +27,25 @@ _NAMED = re.compile(
 _LABEL_REACH = 40
 _OTHER_THINGS = re.compile(
     r"\b(?:SIRE[NT]|RCS|FINESS|RPPS|ADELI|IPP|NIP|IEP|NDA|NIR|INS|ISBN|ISSN|EAN|GTIN|DOI|PMID|PMCID|CAS|IMEI|TVA|IBAN|BIC|RIB|AMM|CIP|UCD|LPP"
-    r"|NOR|JORF|CELEX|RNA|EORI|NAF|APE|lot|r[ée]f(?:[ée]rence)?s?|colis|suivi|facture|commande|dossier|contrat|compteur|s[ée]rie|client"
-    r"|adh[ée]rent|allocataire|identifiant|num[ée]ro fiscal|cadastr\w+|version|code|article|patient|s[ée]jour|matricule|ticket)\b[^\d]{0,20}$",
+    r"|NOR|JORF|CELEX|RNA|EORI|NAF|APE|lots?|r[ée]f(?:[ée]rence)?s?|colis|suivi|factures?|commande|compteur|s[ée]rie|cadastr\w+|version|nomenclature|tarifaires?"
+    r"|combin[ée]e|douani[èe]re?s?|ticket)\b[^\d]{0,20}$",
     re.IGNORECASE,
 )
+"""What a row of digits is the number of, where it is no telephone's."""
+_PERHAPS_OTHER_THINGS = re.compile(
+    r"\b(?:n°|num[ée]ro|identifiant|code|id)\s?(?:d[eu]\s|d['’])?(?:dossier|contrat|client|adh[ée]rent|allocataire|fiscal|article|patient|s[ée]jour|police|licence|agr[ée]ment)"
+    r"|\b(?:dossier|contrat|identifiant|fiscal|article|matricule|police|licence|agr[ée]ment|s[ée]jour)\b[^\d]{0,20}$",
+    re.IGNORECASE,
+)
+"""The same where the digits are not written in pairs."""
 _SAYS_PHONE = re.compile(r"t[ée]l|phone|portable|mobile|\bGSM\b|\bfax\b|joindre|joignable|appel|contact|num[ée]ro\b", re.IGNORECASE)
 _NATIONAL_LENGTHS = {"508": (6, 9), "681": (6,), "687": (6,), "689": (6, 8)}
 _GROUPS = re.compile(r"[\dOIl]+")
 _FRENCH_SHAPES = frozenset(
-    {(10,), (2, 2, 2, 2, 2), (4, 2, 2, 2), (2, 8), (1, 3, 3, 3), (2, 4, 4), (4, 6), (4, 3, 3), (3, 3, 4), (3, 3, 2, 2), (2, 2, 6), (1, 1, 2, 2, 2, 2), (2, 3, 3, 2), (1, 9), (4, 2, 4), (2, 2, 3, 3), (2, 2, 2, 4), (1, 2, 2, 2, 2, 1)}
+    {(10,), (2, 2, 2, 2, 2), (4, 2, 2, 2), (2, 8), (1, 3, 3, 3), (2, 4, 4), (4, 6), (4, 3, 3), (3, 3, 4), (3, 3, 2, 2), (2, 2, 6), (1, 1, 2, 2, 2, 2), (2, 3, 3, 2), (1, 9), (4, 2, 4), (2, 2, 3, 3), (2, 2, 2, 4), (1, 2, 2, 2, 2, 1), (1,) * 10}
 )
 """How people group ten digits; a date with an hour (2, 2, 4, 2) is none of them."""
+_OVERSEAS = re.compile(r"0(?:262|263|269|590|594|596|508|639|69[0-7]|976)")
 _PAIRS = (2, 2, 2, 2, 2)
 _ROW_BEFORE = re.compile(r"(\d+)[ \u00a0\u202f]$")
 
@@ -80,7 +88,10 @@ def _is_french(text: str, match: re.Match[str]) -> bool:
         return False
     if is_row_of_ones(groups) and not is_asked_for(_SAYS_PHONE, text, start):
         return False
-    if _OTHER_THINGS.search(text, max(0, start - 50), start):
+    if shape == (4, 2, 2, 2) and not _OVERSEAS.match(match[0]) and not is_asked_for(_SAYS_PHONE, text, start):
+        return False
+    others = (_OTHER_THINGS,) if shape == _PAIRS else (_OTHER_THINGS, _PERHAPS_OTHER_THINGS)
+    if any(other.search(text, max(0, start - 50), start) for other in others):
         return is_asked_for(_SAYS_PHONE, text, start, 20)
     return True
 

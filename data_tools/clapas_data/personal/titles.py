@@ -20,7 +20,7 @@ FUNCTIONS = frozenset(
 ENDS = frozenset(
     """né née tél tel téléphone fax mail e-mail email courriel date objet réf ref référence adresse service nir ins ipp rpps adeli
     prénom prénoms nom sexe âge age domicilié domiciliée demeurant employé employée agissant représenté représentée assisté assistée
-    janvier février mars avril mai juin juillet août septembre octobre novembre décembre lundi mardi mercredi jeudi vendredi samedi
+    janvier février mars avril juin juillet août septembre octobre novembre décembre lundi mardi mercredi jeudi vendredi samedi
     dimanche ddn signature signé cabinet pôle unité hôpital clinique chu centre cardiologue gynécologue radiologue pédiatre neurologue
     psychiatre oncologue dermatologue généraliste urologue pneumologue ophtalmologue anesthésiste rhumatologue vu considérant article
     attendu dossier n° code spécialité médecine chirurgie cardiologie iban siret et ou en au aux à par pour dans sur avec sans qui que
@@ -28,3 +28,11 @@ ENDS = frozenset(
     titulaire représentant compte-rendu cr urgences consultation hospitalisation""".split()
 )
 """In lower case. A name ends before them."""
+
+COMMON = frozenset(
+    """les des une est sont était pour par avec sans sous sur dans chez que qui quoi dont mais donc car pas plus très bien tout tous aussi
+    ainsi alors avant après cela ceci celle celui ces cet ses son mes mon vos votre nos notre leur leurs elle elles ils nous vous moi toi
+    lui eux ici peut doit fait faire dit dire sera serait avait ont ait soit être avoir aura même comme quand comment pourquoi parce
+    mention ville soins carré""".split()
+)
+"""In lower case. After "mme" or "dr" in a text that writes names without capitals, they are no name."""
