@@ -15,13 +15,13 @@ _SURE = r"rue|avenue|av\.?|ave\.?|boulevard|b[lv]?d\.?|all[ée]es?|chemin|ch\.|c
 _WAYS = (
     rf"{_SURE}|place|pl\.?|route|rte\.?|cours|quai|square|sq\.?|passage|cit[ée]|r[ée]sidence|r[ée]s\.?|lotissement|lot\.?|faubourg|fb?g\.?|sente|sentier|venelle"
     r"|ruelle|villa|esplanade|promenade|mont[ée]e|c[ôo]te|traverse|voie|hameau|domaine|clos|parvis|mail|rond[- ]point|chauss[ée]e|descente|lieu[- ]dit|quartier"
-    r"|enclos|galerie|cour|plan|traboule"
+    r"|enclos|grande?[ -]rue|galerie|cour|plan|traboule"
 )
 """Kinds of way, as La Poste lists and people shorten them (norme AFNOR NF Z10-011)."""
 _START = re.compile(
-    r"[0-9](?:[ \u00a0]?(?:bis|ter|quater|BIS|TER|QUATER|[A-Fa-f](?=[ ,\u00a0])))?,?[ \u00a0\n]{1,2}"
+    r"[0-9](?=[ ,\u00a0bBtTqQa-fA-F\n])(?:[ \u00a0]?(?:bis|ter|quater|BIS|TER|QUATER|[A-Fa-f](?=[ ,\u00a0])))?,?[ \u00a0\n]{1,2}"
     r"(?=[rR][uUoOtTéÉeE]|[aA][vVlL]|[bB][oOdDvVlL]|[pPcCiI][lLaArRoOhHiIôÔmM]|[qQsStT][uUaAeEqQrR]|[lLfF][oOiIaAbBgG]|[vVeE][eEiInNsSoO]|[mM][oOaA]"
-    rf"|[dDhH][oOeEaA]|[gG][aA])(?P<way>(?i:{_WAYS}))[ \u00a0]{{1,2}}"
+    rf"|[dDhH][oOeEaA]|[gG][aArR])(?P<way>(?i:{_WAYS}))(?:[ \u00a0]{{1,2}}|(?=,))"
 )
 """From the number's last digit: that fails soonest. The two letters are looked at first, since few words begin like a way."""
 _NUMBER = re.compile(r"(?<![\w.,/])(?<!\d[ \-])\d{1,4}(?:\s?[-/]\s?\d{1,3})?$")
@@ -37,7 +37,7 @@ _LOWER_STREET = re.compile(rf"(?:{_SMALL}[ \u00a0]|[dl]['’])+[^\W\d_][\w'’\-
 _WORD = r"[A-ZÀ-ÝŒ][\w'’]*(?:-[\w'’]+)*"
 _TOWN = re.compile(
     rf"(?:{_WORD}(?:[ \u00a0](?:(?:d[eu]|des|la|les?|l[èe]s|en|sur|sous|aux?|DE|DU|DES|LA|LES?|EN|SUR|SOUS|AUX?)[ \u00a0]|[dDlL]['’])*{_WORD}){{0,4}}"
-    r"|[a-zà-ÿ][\w'’\-]+(?: (?:sur|les|la|le|de|en|sous) [a-zà-ÿ\-]+){0,2})(?:[ \u00a0](?:SP )?\d{1,2}(?:er|e|ème|È?ME)?(?!\w|[ .\-]\d)(?: SP\b)?)?"
+    r"|[a-zà-ÿ][\w'’\-]+(?: (?:sur|les|la|le|de|en|sous) [a-zà-ÿ\-]+){0,2})(?:(?<=[aA][rR][iI][sS]|.[LlYy][yYoO][oOnN]|[iI][lL][lL][eE])[ \u00a0](?:SP )?\d{1,2}(?:er|e|ème|È?ME)?(?!\w|[ .\-]\d)(?: SP\b)?)?"
 )
 _NOT_A_TOWN = re.compile(
     r"[ \u00a0](?:T[ée]l\w*|TEL\w*|TÉL\w*|Fax|FAX|E?-?[Mm]ail|Courriel|N[ée]e?|NIR|Mme|Mlle|M|Mr|Monsieur|Madame|Dr|Docteur|Portable|Mobile|SIRET|SIREN|RCS|Date|Le|Objet|R[ée]f"
@@ -72,7 +72,7 @@ def _with_town(text: str, start: int) -> int:
     if code is None:
         return 0
     between = text[start : code.start()]
-    if len(between) < 3 or _BROKEN.search(between) or _START.search(between):
+    if _BROKEN.search(between) or _START.search(between):
         return 0
     town = _TOWN.match(text, code.end())
     if town is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from clapas_data.personal.finding import Finding
+from clapas_data.personal.finding import Finding, has_any
 
 MONTHS = (
     "janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre", "décembre",
@@ -27,7 +27,7 @@ _WORD = r"[A-ZÀ-Ý][A-Za-zÀ-ÿ'’\-]+"
 _WHERE = rf"(?:[àa]|[Aa]u(?!\splus)|[Aa]ux|[Ee]n|À|A)\s(?:[^\d\n.;]|\d{{1,2}}(?:e|er|[èe]me)\b){{1,40}}?(?:\s?\([^)\n]{{1,20}}\))?|{_WORD}(?:\s{_WORD}){{0,2}}"
 _BORN = re.compile(
     r"[nN](?<!\w\w)(?:[éÉ](?:[eE]?[sS]?|\([eE]\)|[.·][eE]|-[eE])|EE?|ee|e(?=\sle\s\d)|e\(e\))(?!\w)"
-    rf"(?:[\s,]{{1,3}}(?:{_WHERE}))?[\s,:]{{1,3}}(?:(?:le|LE|Le|un)[\s:]{{1,3}}{_WEEKDAY}|(?=\d\d?[/.]\d))(?P<date>{DATE})"
+    rf"(?:\s[a-zé]+ment)?(?:[\s,]{{1,3}}(?:{_WHERE}))?[\s,:]{{1,3}}(?:(?:le|LE|Le|un)[\s:]{{1,3}}{_WEEKDAY}|(?=\d\d?(?:[/.]\d|\s\D{{3,9}}\s\d{{4}})))(?P<date>{DATE})"
 )
 _NAMED = re.compile(
     r"(?:[nN]aiss(?:ance|\.|(?=\s?[:=]))|NAISSANCE|D(?<!\w\w)(?:DN|dn|\.D\.N|\.N|N|OB|oB)(?!\w)\.?|Birth\s?date|Date of birth|ddn|d\.d\.n\.)"
@@ -35,8 +35,10 @@ _NAMED = re.compile(
     rf"(?:[\s:=.\-–*|_]{{0,10}}|\s?[:=]\s?(?:[^\d\n;:]|\(\d[\dAB]\d{{0,3}}\)){{2,40}}?[, ]{{1,2}})(?:le\s)?{_WEEKDAY}(?P<date>{DATE})"
 )
 _NOT_A_PERSONS = re.compile(r"avant|apr[èe]s|compter|entre|jusqu|partir|post[ée]rieur|ant[ée]rieur|cong[ée]|prime|allocation|prestation|depuis|survenu|intervenu", re.IGNORECASE)
-_WORDS = ("aiss", "AISSANCE", "irth", "ddn", "d.d.n")
+_WORDS = ("AISSANCE", "irth", "ddn", "d.d.n")
 _HINTS = (
+    re.compile(r"naiss(?<!\wnaiss)(?:ance\s?(?:[(:=du.\-|\n]|le |et )|\.|\s)"),
+    re.compile(r"Naiss"),
     re.compile(r"né(?<!\w\wé)(?:e|s|es|\(e\)|[.·-]e)?[ ,:\n\u00a0]"),
     re.compile(r"N(?:[éÉ]|EE?\s|ee?\sle\s|e\()"),
     re.compile(r"ne(?:\(e\)|e)? le \d"),
@@ -47,7 +49,7 @@ _HINTS = (
 
 def find_birth_date(text: str) -> Iterator[Finding]:
     """Dates of birth in a text: the date alone."""
-    if not (any(word in text for word in _WORDS) or any(hint.search(text) for hint in _HINTS)):
+    if not (has_any(text, _WORDS) or any(hint.search(text) for hint in _HINTS)):
         return
     for pattern in (_NAMED, _BORN):
         for match in pattern.finditer(text):

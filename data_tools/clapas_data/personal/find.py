@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from clapas_data.personal.address import find_address
 from clapas_data.personal.bank import find_card, find_iban
@@ -16,24 +16,42 @@ from clapas_data.personal.person import find_person
 from clapas_data.personal.phone import find_named_phone, find_phone
 from clapas_data.personal.professional import find_rpps
 
-_DETECTORS: tuple[Detector, ...] = (
-    find_email, find_iban, find_nir, find_rpps, find_card, find_ipp, find_phone, find_named_phone, find_ip, find_birth_date, find_address, find_person
-)
-"""Surest first: where two findings overlap, the earlier detector's stands."""
-_NEED_LONG_NUMBER = frozenset({find_iban, find_nir, find_rpps, find_card, find_phone, find_named_phone})
+_NEAR_LONG_NUMBERS: tuple[Detector, ...] = (find_iban, find_nir, find_rpps, find_card, find_phone, find_named_phone)
+"""Run only around digits in a row; surest first."""
+_ANYWHERE: tuple[Detector, ...] = (find_ipp, find_ip, find_birth_date, find_address, find_person)
+_WINDOW = 80
+"""Characters around a long number that say what it is."""
 
 
 def find(text: str, kinds: Collection[Kind] = KINDS) -> list[Finding]:
     """Personal data of `kinds` in a text, in its order, none overlapping another.
 
-    Detectors of other kinds run too where their findings would be taken for one of `kinds` (a NIR for a telephone number).
+    Where two findings overlap, the surer detector's stands. Detectors of other kinds run too: a NIR that is to be left
+    is not to be taken for a telephone number.
     """
-    found: list[Finding] = []
-    has_long_number = LONG_NUMBER.search(text) is not None
-    for detector in _DETECTORS:
-        if has_long_number or detector not in _NEED_LONG_NUMBER:
-            found.extend(detector(text))
+    found = [*find_email(text)]
+    if LONG_NUMBER.search(text):
+        for start, stop in _windows(text):
+            part = text[start:stop]
+            for detector in _NEAR_LONG_NUMBERS:
+                found += [Finding(kind, start + first, start + last) for kind, first, last in detector(part)]
+    for detector in _ANYWHERE:
+        found += detector(text)
+    if not found:
+        return found
     return [finding for finding in without_overlaps(found) if finding.kind in kinds]
+
+
+def _windows(text: str) -> Iterator[tuple[int, int]]:
+    """Where the long numbers of a text stand, with what is around them; windows that touch are one."""
+    start = stop = 0
+    for run in LONG_NUMBER.finditer(text):
+        if run.start() - _WINDOW > stop:
+            if stop:
+                yield start, stop
+            start = run.start() - _WINDOW
+        stop = run.end() + _WINDOW
+    yield start, stop
 
 
 def without_overlaps(found: list[Finding]) -> list[Finding]:

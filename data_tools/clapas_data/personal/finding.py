@@ -34,6 +34,14 @@ A law's or decree's number (2017-1340) is none; the letters are Corsica's, and t
 _NOT_DIGITS = re.compile(r"\D+")
 
 
+def has_any(text: str, words: tuple[str, ...]) -> bool:
+    """Whether a text has one of some words: a loop, which costs a third of `any` over a generator."""
+    for word in words:  # noqa: SIM110
+        if word in text:
+            return True
+    return False
+
+
 def digits_of(text: str) -> str:
     """The digits of a text, 0-9 each."""
     return _NOT_DIGITS.sub("", text)

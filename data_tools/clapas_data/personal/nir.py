@@ -13,12 +13,12 @@ from clapas_data.personal.checksums import nir_key
 from clapas_data.personal.finding import GAP, Finding, is_asked_for
 
 _CANDIDATE = re.compile(
-    rf"[1-478](?<![\w]\d)(?<!\d[ .\-]\d){GAP}\d{GAP}\d{GAP}[0-9O]{GAP}[0-9O]"  # sex, year, month
+    rf"[1-478](?<![\w]\d){GAP}\d{GAP}\d{GAP}[0-9O]{GAP}[0-9O]"  # sex, year, month
     rf"{GAP}\d{GAP}[\dABab](?:{GAP}[0-9O]){{6}}"  # department, town, order
     rf"(?:{GAP}(?:\(?(?:cl[ée]|key)?{GAP}:?{GAP})?(?P<key>[0-9O]{GAP}\d)(?![\w]))?"
 )
 _SAYS_NIR = re.compile(
-    r"\bNIR\b|\bNIA\b|\bINSEE\b|s[ée]cu(?:rit[ée]|\b)|\bSS\b|\bS\.S\.|\bNSS\b|immatriculation|num[ée]ro national|assur[ée]", re.IGNORECASE
+    r"\bNIR\b|\bNIA\b|\bINSEE\b|s[ée]cu(?:rit[ée]|\b)|s[ée]c\.?\s?soc|\bSS\b|\bS\.S\.|\bNSS\b|immatriculation|num[ée]ro national|assur[ée]", re.IGNORECASE
 )
 _SAYS_INS = re.compile(r"\bINS\b|\bINS-?(?:NIR|NIA|C)\b|identit[ée] nationale de sant[ée]|identifiant national de sant[ée]", re.IGNORECASE)
 _OID = re.compile(r"1\.2\.250\.1\.213\.1\.4\.\d+")

@@ -9,24 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from clapas_data.personal.finding import Finding
+from clapas_data.personal.finding import Finding, has_any
 
 _NUMBER = r"(?:[nN]\s?[°º]|[nN]o\b\.?|[nN]um[ée]ros?|NUM[ÉE]ROS?|[nN](?:r|b|um)\b\.?|[iI]dentifiants?|IDENTIFIANT|[iI][dD]\b)"
 _CARED_FOR = r"[mM][ée]dical|M[ÉE]DICAL|(?:d[ue]\s|DU\s)?(?:[pP]atiente?|PATIENTE?)|clinique|hospitalier|d['’]hospitalisation|infirmier"
 _THING = (
-    r"[pPsSvVaAhHdDeE](?<!\w\w)(?:atient(?:\(e\)|e)?|ATIENTE?|[ée]jour|[ÉE]JOUR|enue|ENUE|(?:ntr[ée]e|assage)(?!\s(?:en|de))|dmission|DMISSION|ospitalisation|ermanent|ossier(?:\s(?:{0}))?|OSSIER(?:\s(?:{0}))?)"
+    r"[pPsSvVaAhHdD](?<!\w\w)(?:atient(?:\(e\)|e)?|ATIENTE?|[ée]jour|[ÉE]JOUR|enue|ENUE|dmission|DMISSION|ospitalisation|ermanent|ossier(?:\s(?:{0}))?|OSSIER(?:\s(?:{0}))?)"
 ).replace("{0}", _CARED_FOR)
 _ACRONYM = re.compile(r"(?:\bI\.?P\.?P|\bN\.?I\.?P|\bIEP|\bNDA|\b[iI]pp|\bnip)(?!\w)\.?(?:\s(?:du|de la)?\s?patiente?)?")
-_ACRONYMS = ("IPP", "NIP", "IEP", "NDA", ".P.P", ".I.P", "ipp", "nip ")
+_ACRONYMS = ("IPP", "NIP", "IEP", "NDA", "P.P", "ipp ")
 _NUMBER_OF = re.compile(
     r"[nNiI](?<!\w\w)(?:\s?[°º]|o\b\.?|um[ée]ros?|UM[ÉE]ROS?|[rb]\b\.?|um\b\.?|dentifiants?|DENTIFIANT|[dD]\b)"
     rf"\s{{0,2}}(?:d[eu]\s|d['’]|DE\s|DU\s|D['’])?{_THING}"
 )
 _THING_NUMBER = re.compile(rf"{_THING}\s{{0,2}}(?={_NUMBER}|#)")
-_CALLED = re.compile(rf"(?:[dD]ossier|DOSSIER)\s(?:{_CARED_FOR})\s?:|(?:[sS]éjour|SÉJOUR|SEJOUR|[vV]enue)\s?:|\b(?:ID|Id|id)\s(?:du\s)?[pP]atient\s?:?")
-_SIGNS = ("°", "º", "uméro", "numero", "UMÉRO", "UMERO", "dentifiant", "#", "ID ", "Id ", "id ", " no ", "éjour :", "enue :", "ossier médical :", "atient :", "JOUR :")
-_THINGS = ("atient", "éjour", "ossier", "dmission", "venue", "ospitalisation", "ATIENT", "JOUR", "DOSSIER", "ermanent", "DMISSION", "VENUE")
-_LINK = re.compile(rf"(?:\s?\([^)\n\d]{{1,25}}\))?(?:[\s\u00a0]|[:=#\-–/]|\best\b|\ble\b|{_NUMBER}){{0,8}}")
+_CALLED = re.compile(
+    rf"[dDsSvVI](?<!\w\w)(?:(?:ossier|OSSIER)\s(?:{_CARED_FOR})\s?:|(?:éjour|ÉJOUR|EJOUR|enue)\s?:|[Dd]\s(?:du\s)?[pP]atient\s?:?)"
+)
+_SIGNS = ("°", "uméro", "dentifiant", "#", "ID ", "UMÉRO", "UMERO", "numero", " no ", "nt :", "al :", "ur :", "UR :", "ue :")
+_THINGS = ("atient", "éjour", "ossier", "dmission", "n° de venue", "ospitalisation", "ATIENT", "JOUR", "DOSSIER", "venue :", "DMISSION", "VENUE")
+_LINK = re.compile(rf"(?:\s?\([^)\n\d]{{1,25}}\))?(?:[\s\u00a0]|[:=#\-–/]|\best\b|\ble\b|\bCH[RU]*\b|[hH]ôpital|[hH]ospitalier|{_NUMBER}){{0,8}}")
 _CODE = re.compile(
     r"[A-Z]{0,5}(?:[\-/_ ](?=\d))?\d[\dA-Z]*(?:[.\-/_][\dA-Z]+|[ \u00a0\u202f]\d+){0,6}(?![\w%])(?![\s\u00a0]?(?:%|€|euros?\b|ans\b|mois\b|jours\b|F\b|kg\b|mg\b))"
 )
@@ -39,10 +41,10 @@ _IS_DATE = re.compile(r"\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}$")
 
 def find_ipp(text: str) -> Iterator[Finding]:
     """Patient, stay and record numbers in a text."""
-    if any(acronym in text for acronym in _ACRONYMS):
+    if has_any(text, _ACRONYMS):
         for label in _ACRONYM.finditer(text):
             yield from _after(text, label)
-    if not (any(sign in text for sign in _SIGNS) and any(thing in text for thing in _THINGS)):
+    if not (has_any(text, _SIGNS) and has_any(text, _THINGS)):
         return
     for label in (*_NUMBER_OF.finditer(text), *_THING_NUMBER.finditer(text), *_CALLED.finditer(text)):
         is_an_offices = "ossier" in label[0].lower() and not re.search(_CARED_FOR, label[0])

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from clapas_data.personal.finding import Finding
+from clapas_data.personal.finding import Finding, has_any
 from clapas_data.personal.name import LINK, UPPER, name_end
 from clapas_data.personal.titles import COMMON, ENDS, FUNCTIONS
 
 _SPACE = r"[ \u00a0\u202f]"
 _DOCTOR = r"(?:[dD]r|DR|[dD]octeure?|DOCTEURE?|[pP]r|PR|[pP]rofesseure?|PROFESSEURE?|Me|ME|[mM]a[îi]tre)"
-_NAME = rf"(?=[{UPPER}]|(?:(?<=[mM]\. )|(?<=[mM]me )|(?<=lle )|(?<=[dDpP]r )|(?<=r\. )|(?<=nsieur )|(?<=adame ))(?:d[eu] (?:la |l['’])?|d['’]|van |von |el |ben )[{UPPER}])"
+_NAME = rf"(?=[{UPPER}]|(?:(?<=[mM]\. )|(?<=[mM]me )|(?<=lle )|(?<=[dDpP]r )|(?<=r\. )|(?<=nsieur )|(?<=adame )|(?<=[lL]e [pP]rofesseur )|(?<=[lL]e [dD]octeur ))(?:d[eu] (?:la |l['’])?|d['’]|van |von |el |ben )[{UPPER}])"
 _AFTER = (
     rf"(?:{_SPACE}(?:(?:l[ea]|L[EA]){_SPACE})?{_DOCTOR}\b\.?)?(?:{_SPACE}(?:veuve|[vV]ve))?"
     rf"{_SPACE}{{0,2}}(?:(?<![.e])\n|(?<=r\.)\n|(?<=[mlr]e)\n)?{_SPACE}{{0,2}}{_NAME}"
@@ -33,34 +33,49 @@ _LOWER_TITLE = re.compile(
     rf"(?<![\w\-])(?:monsieur|madame|mademoiselle|docteure?|professeure?|ma[îi]tre|mme\b\.?|mlle\b\.?|mr\b\.?|dr\b\.?){_AFTER}"
 )
 _LOWER_HINT = re.compile(
-    rf"[{UPPER}](?<=[re.]{_SPACE}.)(?:(?<=onsieur{_SPACE}.)|(?<=madame{_SPACE}.)|(?<=oiselle{_SPACE}.)|(?<=octeure?{_SPACE}.)"
-    .replace("(?<=octeure?", "(?<=octeur")
-    + rf"|(?<=octeure{_SPACE}.)|(?<=fesseur{_SPACE}.)|(?<=fesseure{_SPACE}.)|(?<=a[îi]tre{_SPACE}.)|(?<=\Wmme[ .].)|(?<=\Wmlle .)|(?<=\W[md]r .)|(?<=\W[md]r\. .))"
+    rf"[{UPPER}](?<=[re.]{_SPACE}.)(?:(?<=onsieur{_SPACE}.)|(?<=madame{_SPACE}.)|(?<=oiselle{_SPACE}.)|(?<=octeure{_SPACE}.)|(?<=octeur{_SPACE}.)|(?<=fesseur{_SPACE}.)|(?<=fesseure{_SPACE}.)"
+    r"|(?<=a[îi]tre[ \u00a0].)|(?<=\Wmme[ .].)|(?<=\Wmlle .)|(?<=\W[md]r .)|(?<=\W[md]r\. .)|(?<=\Wnée[ \u00a0].)|(?<=pouse[ \u00a0].)|(?<=veuve[ \u00a0].))"
 )
 """From the name's capital letter: few letters are, and few of these follow such an end of a word."""
 _ALL_LOWER = re.compile(r"(?<![\w\-.])(?:mme|mlle|mr|dr)\.? (?P<name>[a-zà-ÿ]{3,}(?:-[a-zà-ÿ]{3,})?)(?!\w)")
-_ALL_LOWER_HINTS = (" mme ", " mlle ", " mr ", " dr ", "dr. ", "mr. ")
+_ALL_LOWER_HINTS = (" mme ", " mr ", " dr ")
 _OF = (
-    rf"(?:{_SPACE}(?:de{_SPACE}(?:naissance|famille|jeune fille)|d['’]usage|d['’]épouse|marital|patronymique|usuels?|complet|(?:du|de la){_SPACE}(?:patiente?|salariée?|titulaire)"
+    rf"(?:{_SPACE}(?:de{_SPACE}(?:naissance|famille|jeune fille)|d['’]usage|d['’]épouse|marital|de{_SPACE}l['’]enfant|patronymique|usuels?|complet|(?:du|de la){_SPACE}(?:patiente?|salariée?|titulaire)"
     rf"|DE{_SPACE}NAISSANCE|D['’]USAGE|DE{_SPACE}FAMILLE|PATIENTE?|patient))?"
 )
 _AND = rf"{_SPACE}?(?:et|ET|,|/|-|&){_SPACE}?"
 _FIRST_NAME = r"(?:[pP]r[ée]nom(?:s|\(s\))?|PR[ÉE]NOM(?:S|\(S\))?)"
-_SURE_FIELD = (
-    rf"[NP](?<!\w\w)(?:(?<=N)(?:oms?|OMS?){_OF}(?:{_AND}{_FIRST_NAME})?|(?<=P)(?:r[ée]nom(?:s|\(s\))?|R[ÉE]NOM(?:S|\(S\))?){_OF}(?:{_AND}(?:[nN]om|NOM){_OF})?"
-    r"|(?<=P)(?:atient(?:\(e\)|e)?|ATIENTE?))"
-)
-_OTHER_FIELD = (
-    r"[ABCDEILMOPRSTÉ](?<!\w\w)(?:(?<=A)(?:ssurée?|llocataire|vocate?|nesthésiste|gent)|(?<=B)(?:énéficiaire|ailleur)|(?<=C)(?:onjointe?|hirurgien(?:ne)?|andidate?|ontact)"
+_FIELD = re.compile(
+    r"[ABCDEÉILMNOPRST](?<!\w\w)(?:"
+    rf"(?<=N)(?:oms?|OMS?){_OF}(?:{_AND}{_FIRST_NAME})?|(?<=P)(?:r[ée]nom(?:s|\(s\))?|R[ÉE]NOM(?:S|\(S\))?){_OF}(?:{_AND}(?:[nN]om|NOM){_OF})?"
+    r"|(?<=P)(?:atient(?:\(e\)|e)?|ATIENTE?)"
+    r"|(?P<other>(?<=A)(?:ssurée?|llocataire|vocate?|nesthésiste|gent)|(?<=B)(?:énéficiaire|ailleur)|(?<=C)(?:onjointe?|hirurgien(?:ne)?|andidate?|ontact)"
     r"|(?<=D)(?:emandeu(?:r|se)|estinataire|éclarante?)|(?<=E)(?:xpéditeur|nfant)|(?<=É)(?:lève|tudiante?|poux|pouse)|(?<=I)nterlocut(?:eur|rice)|(?<=L)ocataire"
     r"|(?<=M)(?:édecin(?: (?:traitant|référent|prescripteur|adresseur|signataire|responsable))?|ère|ari)|(?<=O)pérateur|(?<=P)(?:ère|raticien(?:ne)?|rescripteur|ropriétaire|ersonne à prévenir)"
-    r"|(?<=R)(?:equérante?|eprésentant légal|esponsable légal)|(?<=S)(?:alariée?|ignataire|ignée?|oussignée?)|(?<=T)(?:itulaire|uteur|utrice))"
+    r"|(?<=R)(?:equérante?|eprésentant légal|esponsable légal)|(?<=S)(?:alariée?|ignataire|ignée?|oussignée?)|(?<=T)(?:itulaire|uteur|utrice)))"
+    rf"[ \u00a0\t]{{0,3}}[:=][ \u00a0\t.…_]{{0,40}}(?P<title>(?:M\.|Mr\.?|Mme|Mlle|Monsieur|Madame|Dr\.?|Docteur|Pr\.?|MME|DR|M\.? et Mme){_SPACE})?(?=[^\W\d_])"
 )
+_AFTER_WORD = re.compile(rf"(?:née|NÉE|NEE|Née|Nee|[sS]oussignée?(?:\(e\))?,?|épouse|veuve){_SPACE}(?:(?:M\.|Mme|Dr|Docteur){_SPACE})?(?=[{UPPER}])")
+_AFTER_WORD_HINTS = (re.compile(r"oussigné"), re.compile(rf"N[éÉE][eE]{_SPACE}[{UPPER}]"))
+_LOWER = re.compile(r"(?<![\w\-.])(?:mme|mlle|mr|dr)\.? (?P<name>[a-zà-ÿ]{3,}(?:-[a-zà-ÿ]{3,})?)(?!\w)")
+_ALL_LOWER_HINTS = (" mme ", " mr ", " dr ")
+_OF = (
+    rf"(?:{_SPACE}(?:de{_SPACE}(?:naissance|famille|jeune fille)|d['’]usage|d['’]épouse|marital|de{_SPACE}l['’]enfant|patronymique|usuels?|complet|(?:du|de la){_SPACE}(?:patiente?|salariée?|titulaire)"
+    rf"|DE{_SPACE}NAISSANCE|D['’]USAGE|DE{_SPACE}FAMILLE|PATIENTE?|patient))?"
+)
+_AND = rf"{_SPACE}?(?:et|ET|,|/|-|&){_SPACE}?"
+_FIRST_NAME = r"(?:[pP]r[ée]nom(?:s|\(s\))?|PR[ÉE]NOM(?:S|\(S\))?)"
 _FIELD = re.compile(
-    rf"(?:{_SURE_FIELD}|(?P<other>{_OTHER_FIELD}))[ \u00a0\t]{{0,3}}[:=][ \u00a0\t.…_]{{0,40}}"
-    rf"(?P<title>(?:M\.|Mr\.?|Mme|Mlle|Monsieur|Madame|Dr\.?|Docteur|Pr\.?|MME|DR|M\.? et Mme){_SPACE})?(?=[^\W\d_])"
+    r"[ABCDEÉILMNOPRST](?<!\w\w)(?:"
+    rf"(?<=N)(?:oms?|OMS?){_OF}(?:{_AND}{_FIRST_NAME})?|(?<=P)(?:r[ée]nom(?:s|\(s\))?|R[ÉE]NOM(?:S|\(S\))?){_OF}(?:{_AND}(?:[nN]om|NOM){_OF})?"
+    r"|(?<=P)(?:atient(?:\(e\)|e)?|ATIENTE?)"
+    r"|(?P<other>(?<=A)(?:ssurée?|llocataire|vocate?|nesthésiste|gent)|(?<=B)(?:énéficiaire|ailleur)|(?<=C)(?:onjointe?|hirurgien(?:ne)?|andidate?|ontact)"
+    r"|(?<=D)(?:emandeu(?:r|se)|estinataire|éclarante?)|(?<=E)(?:xpéditeur|nfant)|(?<=É)(?:lève|tudiante?|poux|pouse)|(?<=I)nterlocut(?:eur|rice)|(?<=L)ocataire"
+    r"|(?<=M)(?:édecin(?: (?:traitant|référent|prescripteur|adresseur|signataire|responsable))?|ère|ari)|(?<=O)pérateur|(?<=P)(?:ère|raticien(?:ne)?|rescripteur|ropriétaire|ersonne à prévenir)"
+    r"|(?<=R)(?:equérante?|eprésentant légal|esponsable légal)|(?<=S)(?:alariée?|ignataire|ignée?|oussignée?)|(?<=T)(?:itulaire|uteur|utrice)))"
+    rf"[ \u00a0\t]{{0,3}}[:=][ \u00a0\t.…_]{{0,40}}(?P<title>(?:M\.|Mr\.?|Mme|Mlle|Monsieur|Madame|Dr\.?|Docteur|Pr\.?|MME|DR|M\.? et Mme){_SPACE})?(?=[^\W\d_])"
 )
-_AFTER_WORD = re.compile(rf"(?:née|NÉE|NEE|Née|[sS]oussignée?(?:\(e\))?,?|épouse|veuve){_SPACE}(?:(?:M\.|Mme|Dr|Docteur){_SPACE})?(?=[{UPPER}])")
+_AFTER_WORD = re.compile(rf"(?:née|NÉE|NEE|Née|Nee|[sS]oussignée?(?:\(e\))?,?|épouse|veuve){_SPACE}(?:(?:M\.|Mme|Dr|Docteur){_SPACE})?(?=[{UPPER}])")
 _AFTER_WORD_HINTS = (
     re.compile(rf"née [{UPPER}]"), re.compile(rf"N[éÉE][eE] [{UPPER}]"), re.compile(r"oussigné"), re.compile(rf"épouse [{UPPER}]"), re.compile(rf"veuve [{UPPER}]"),
 )  # fmt: skip
@@ -81,17 +96,18 @@ def find_person(text: str) -> Iterator[Finding]:
         yield from _titled(text, match)
         if match[0].startswith(("MM", "Mmes", "Drs", "Messieurs", "Mesdames")):
             yield from _others(text, match.end())
-    if _LOWER_HINT.search(text):
+    has_lower = _LOWER_HINT.search(text) is not None
+    if has_lower:
         for match in _LOWER_TITLE.finditer(text):
             yield from _titled(text, match)
-    if any(hint in text for hint in _ALL_LOWER_HINTS):
+    if has_any(text, _ALL_LOWER_HINTS):
         for match in _ALL_LOWER.finditer(text):
             if not {match["name"]} & (COMMON | ENDS | FUNCTIONS):
                 yield Finding("person", *match.span("name"))
     if ":" in text or "=" in text:
         for match in _FIELD.finditer(text):
             yield from _field(text, match)
-    if any(hint.search(text) for hint in _AFTER_WORD_HINTS):
+    if has_lower or _AFTER_WORD_HINTS[0].search(text) or _AFTER_WORD_HINTS[1].search(text):
         for match in _AFTER_WORD.finditer(text):
             yield from _named(text, match.end())
 

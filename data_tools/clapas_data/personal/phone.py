@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from clapas_data.personal.finding import GAP, LONG_NUMBER, Finding, digits_of, is_asked_for
 
 _FRENCH = re.compile(
-    rf"[0O](?<![\w+]\w)(?<!\d[.\-/]\w)[1-79](?:{GAP}[\dOIl]){{8}}(?![\w])"
+    rf"[0O](?<![\w+]\w)(?<!\d[.\-]\w)(?!\.\d{{3,}}){GAP}[1-79](?:{GAP}[\dOIl]){{8}}(?![\w])"
 )
 _CODES = r"(?P<country>33|262|590|594|596|508|681|687|689)"
 _REST = rf"\s?\)?{GAP}(?:\(\s?0\s?\){GAP}|0{GAP}(?=[1-79]))?[1-9](?:{GAP}\d){{5,8}}(?!\w)"
@@ -22,7 +22,7 @@ _ZEROS = re.compile(rf"0(?<!\w\w)0\s?{GAP}{_CODES}{_REST}")
 _FOREIGN = re.compile(r"\+(?<!\w\+)[1-9]\d{0,2}(?:[ .\-\u00a0\u202f]?\(?\d{1,4}\)?){2,6}(?!\w)")
 _NAMED = re.compile(
     r"(?:\b(?:[tT][ée]l(?:[ée]phone)?|T[ÉE]L(?:[ÉE]PHONE)?|[pP]ortable|PORTABLE|[mM]obile|GSM|[fF]ax|FAX|[tT])\b(?!\s+[àa]\s)|[☎📞📱])"
-    rf"(?P<between>[^\d\n+(]{{0,20}})(?P<number>\(?\+?\d(?:{GAP}\d){{5,12}})(?!\w)"
+    rf"(?P<between>(?:[^\d\n+(]|\((?!\+?\d)){{0,20}})(?P<number>\(?\+?\d(?:[()]{{0,2}}{GAP}\d){{5,12}})(?!\w)"
 )
 _LABEL_REACH = 40
 _OTHER_THINGS = re.compile(
@@ -82,7 +82,8 @@ def _is_french(text: str, match: re.Match[str]) -> bool:
             return False
     shape = tuple(map(len, groups))
     before = _ROW_BEFORE.search(text, max(0, start - 6), start)
-    if before and (shape != _PAIRS or len(before[1]) < 4):  # the end of a longer row; but a post code may stand before
+    is_usual = shape == _PAIRS or (shape == (4, 2, 2, 2) and _OVERSEAS.match(match[0]))
+    if before and not (is_usual and (len(before[1]) > 3 or shape != _PAIRS)):  # the end of a longer row; but a post code may stand before
         return False
     if "\n" in match[0] and shape != _PAIRS:
         return False

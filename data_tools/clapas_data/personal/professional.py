@@ -20,7 +20,6 @@ _NUMBER = re.compile(
 def find_rpps(text: str) -> Iterator[Finding]:
     """RPPS and ADELI numbers in a text."""
     for label in _LABEL.finditer(text):
-        match = _NUMBER.match(text, label.end())
-        match = match or _BEFORE.search(text, max(0, label.start() - 40), label.start())
+        match = _BEFORE.search(text, max(0, label.start() - 40), label.start()) or _NUMBER.match(text, label.end())
         if match:
             yield Finding("rpps", *match.span("number"))
