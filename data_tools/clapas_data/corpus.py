@@ -17,6 +17,7 @@ from clapas.recipe.hashes import content_hash
 from clapas.recipe.shipped import find_shipped, shipped_names
 from clapas.recipe.typed import Section, read_typed
 from clapas_data.steps import StepEntry
+from clapas_data.steps.personal import Personal
 from clapas_data.steps.step import Across, Step
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -181,6 +182,26 @@ class Corpus(Section):
                 raise ValueError(f"steps: {step.step} reads one document at a time; move it before {names[place - 1]}")
         for name in self.sources:
             self.steps_of(name)
+        return self
+
+    @model_validator(mode="after")
+    def _personal_data_is_replaced(self) -> Corpus:
+        for name, source in self.sources.items():
+            if not source.contains:
+                continue
+            said = " and ".join(source.contains)
+            step = next((step for step in self.steps_of(name) if isinstance(step, Personal)), None)
+            if step is None:
+                how = "this source switches off" if source.steps.get("personal") is False else "the corpus lacks"
+                raise ValueError(
+                    f"sources.{name}: contains {said} data, but {how} the step that replaces it; "
+                    "list `personal` among `steps`, and do not switch it off here"
+                )
+            if left := step.left_in(source.contains):
+                raise ValueError(
+                    f"sources.{name}: contains {said} data, but its step `personal` leaves {', '.join(left)}; "
+                    "take these out of `leave`"
+                )
         return self
 
     def steps_of(self, name: str) -> tuple[Step, ...]:

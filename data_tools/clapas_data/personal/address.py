@@ -24,7 +24,7 @@ _START = re.compile(
     rf"|[dDhH][oOeEaA]|[gG][aArR])(?P<way>(?i:{_WAYS}))(?:[ \u00a0]{{1,2}}|(?=,))"
 )
 """From the number's last digit: that fails soonest. The two letters are looked at first, since few words begin like a way."""
-_NUMBER = re.compile(r"(?<![\w.,/])(?<!\d[ \-])\d{1,4}(?:\s?[-/]\s?\d{1,3})?$")
+_NUMBER = re.compile(r"(?<![\w.,/])(?<!\d-)(?<!\W\d )(?<!\W\d\d )(?<!\d\d\d )\d{1,4}(?:\s?[-/]\s?\d{1,3})?$")
 _CODE = re.compile(r"(?<![\d\w])(?:F-|FR-)?(?P<code>(?:0[1-9]|[1-8]\d|9[0-8])[ \u00a0]?\d{3})[ \u00a0,–-]{1,3}(?=[^\W\d_])")
 _BROKEN = re.compile(r"\n[ \t]*\n|(?!appt)[a-zà-ÿ]{4,}\.\s|[:;?!]|\n[^\n]*\n[^\n]*\n[^\n]*\n|\d{6}", re.IGNORECASE)
 _SMALL = r"(?:d[eu]|des|la|les?|à|aux?|en|sur|sous|saint|sainte|ste?|van|von|DE|DU|DES|LA|LES?)"

@@ -14,6 +14,7 @@ _OTHER_THINGS = re.compile(
     r"\b(?:SIRE[NT]|RCS|IMEI|ISBN|EAN|GTIN|colis|suivi|lot|commande|facture|s[ée]rie|PDL|PRM|compteur|DOI|r[ée]f(?:[ée]rence)?)\b[^\d]{0,20}$", re.IGNORECASE
 )
 _SAYS_CARD = re.compile(r"carte|\bCB\b|visa|mastercard|amex|diners", re.IGNORECASE)
+_FEWEST = 13
 _GROUPS = re.compile(r"\d+")
 
 
@@ -41,15 +42,23 @@ def _iban_end(text: str, match: re.Match[str]) -> int:
 def find_card(text: str) -> Iterator[Finding]:
     """Bank card numbers in a text."""
     for match in _CARD.finditer(text):
-        digits = digits_of(match[0])
-        groups = tuple(map(len, _GROUPS.findall(match[0])))
-        is_called = _SAYS_CARD.search(text, max(0, match.start() - 40), match.start()) is not None
-        if not (_has_prefix(digits, is_called) and len(set(digits)) > 2 and passes_luhn(digits)):
-            continue
-        if min(groups[:-1] or (4,)) < 3 and not is_called:
-            continue
-        if not _OTHER_THINGS.search(text, max(0, match.start() - 40), match.start()):
-            yield Finding("card", *match.span())
+        stop = _card_end(text, match)
+        if stop and not _OTHER_THINGS.search(text, max(0, match.start() - 40), match.start()):
+            yield Finding("card", match.start(), stop)
+
+
+def _card_end(text: str, match: re.Match[str]) -> int:
+    """Where the card's number ends, at the end of one of its groups; 0 where no length passes."""
+    is_called = _SAYS_CARD.search(text, max(0, match.start() - 40), match.start()) is not None
+    groups = list(_GROUPS.finditer(text, match.start(), match.end()))
+    for count in range(len(groups), 0, -1):
+        digits = "".join(group[0] for group in groups[:count])
+        if len(digits) < _FEWEST:
+            break
+        shortest = min((len(group[0]) for group in groups[: count - 1]), default=4)
+        if (shortest > 2 or is_called) and _has_prefix(digits, is_called) and len(set(digits)) > 2 and passes_luhn(digits):
+            return groups[count - 1].end()
+    return 0
 
 
 def _has_prefix(digits: str, is_called: bool) -> bool:

@@ -53,7 +53,8 @@ class Surrogates:
         digits = digits_of(value)
         national = re.sub(r"^(?:0033|33|0)0?", "", digits)
         if not re.fullmatch(r"(?:\(?\s?\+\s?33|\(?00\s?33|0|O)[\s\S]*", value) or len(national) != 9:
-            return f"+33 6 39 98 {self._digits('phone', digits, 4)}"
+            drawn = self._digits("phone", digits, 4)
+            return f"+33 6 39 98 {drawn[:2]} {drawn[2:]}"
         fiction = _FICTION.get(national[0], "63998") + self._digits("phone", national, 4)
         return _filled(value, digits[: len(digits) - 9] + fiction)
 

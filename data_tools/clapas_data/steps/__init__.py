@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from clapas_data.steps.deduplicate import Exact
+from clapas_data.steps.personal import Personal
 from clapas_data.steps.repair import Repair
 from clapas_data.steps.typography import Typography
 
-AnyStep = Annotated[Exact | Repair | Typography, Field(discriminator="step")]
+AnyStep = Annotated[Exact | Personal | Repair | Typography, Field(discriminator="step")]
 
 
 def _named(entry: Any) -> Any:

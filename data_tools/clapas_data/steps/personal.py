@@ -69,9 +69,11 @@ class Personal(Step):
             said["names_version"] = _version(_PACKAGES[self.names])
         return said
 
-    def missing_for(self, contains: tuple[str, ...]) -> list[Kind]:
-        """Kinds that this step leaves although a source with such data must not."""
-        return [kind for kind in HEALTH_KINDS if kind in self.leave] if "health" in contains else []
+    def left_in(self, contains: tuple[str, ...]) -> list[Kind]:
+        """Kinds that this step leaves although a source that contains such data must not have them."""
+        kinds = HEALTH_KINDS if "health" in contains else KINDS
+        left = [kind for kind in kinds if kind in self.leave]
+        return left if "health" in contains or len(left) == len(KINDS) else []
 
     def __call__(self, batch: TextBatch) -> Outcome:
         """Texts without personal data; counts by kind, and of documents that had any (`documents`)."""
