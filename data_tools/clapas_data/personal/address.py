@@ -37,7 +37,7 @@ _LOWER_STREET = re.compile(rf"(?:{_SMALL}[ \u00a0]|[dl]['’])+[^\W\d_][\w'’\-
 _WORD = r"[A-ZÀ-ÝŒ][\w'’]*(?:-[\w'’]+)*"
 _TOWN = re.compile(
     rf"(?:{_WORD}(?:[ \u00a0](?:(?:d[eu]|des|la|les?|l[èe]s|en|sur|sous|aux?|DE|DU|DES|LA|LES?|EN|SUR|SOUS|AUX?)[ \u00a0]|[dDlL]['’])*{_WORD}){{0,4}}"
-    r"|[a-zà-ÿ][\w'’\-]+(?: (?:sur|les|la|le|de|en|sous) [a-zà-ÿ\-]+){0,2})(?:(?<=[aA][rR][iI][sS]|.[LlYy][yYoO][oOnN]|[iI][lL][lL][eE])[ \u00a0](?:SP )?\d{1,2}(?:er|e|ème|È?ME)?(?!\w|[ .\-]\d)(?: SP\b)?)?"
+    r"|[a-zà-ÿ][\w'’\-]+(?: (?:sur|les|la|le|de|en|sous) [a-zà-ÿ\-]+){0,2})(?:(?:(?<=[aA][rR][iI][sS]|.[LlYy][yYoO][oOnN]|[iI][lL][lL][eE])|(?<= SP))[ \u00a0](?:SP )?\d{1,2}(?:er|e|ème|È?ME)?(?!\w|[ .\-]\d)(?: SP\b)?)?"
 )
 _NOT_A_TOWN = re.compile(
     r"[ \u00a0](?:T[ée]l\w*|TEL\w*|TÉL\w*|Fax|FAX|E?-?[Mm]ail|Courriel|N[ée]e?|NIR|Mme|Mlle|M|Mr|Monsieur|Madame|Dr|Docteur|Portable|Mobile|SIRET|SIREN|RCS|Date|Le|Objet|R[ée]f"

@@ -35,6 +35,8 @@ _NAMED = re.compile(
     rf"(?:[\s:=.\-–*|_]{{0,10}}|\s?[:=]\s?(?:[^\d\n;:]|\(\d[\dAB]\d{{0,3}}\)){{2,40}}?[, ]{{1,2}})(?:le\s)?{_WEEKDAY}(?P<date>{DATE})"
 )
 _NOT_A_PERSONS = re.compile(r"avant|apr[èe]s|compter|entre|jusqu|partir|post[ée]rieur|ant[ée]rieur|cong[ée]|prime|allocation|prestation|depuis|survenu|intervenu", re.IGNORECASE)
+_RANGE = re.compile(r"\s?[–-]\s?\d")
+"""After a date: those born between two dates are many."""
 _WORDS = ("AISSANCE", "irth", "ddn", "d.d.n")
 _HINTS = (
     re.compile(r"naiss(?<!\wnaiss)(?:ance\s?(?:[(:=du.\-|\n]|le |et )|\.|\s)"),
@@ -53,6 +55,8 @@ def find_birth_date(text: str) -> Iterator[Finding]:
         return
     for pattern in (_NAMED, _BORN):
         for match in pattern.finditer(text):
+            if _RANGE.match(text, match.end()):
+                continue
             if not _NOT_A_PERSONS.search(text, match.start(), match.start("date")):
                 yield Finding("birth_date", *match.span("date"))
 

@@ -9,6 +9,8 @@ from clapas_data.personal.finding import Finding, has_any
 
 _NAME = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _PLAIN = re.compile(rf"@(?:\s(?=\S+\.(?:fr|com|org|net)\b))?(?P<domain>(?:{_NAME}\.)+[^\W\d_]{{2,24}})(?![\w@-])")
+_SPACED = re.compile(rf"[\w.+-]{{1,64}} @ (?:{_NAME}\. ?)+(?:fr|com|org|net|eu|pro|info)(?![\w@-])")
+"""As some converters leave them: info @ aacc. fr"""
 _BEFORE = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]*[\w!#$%&'*+/=?^`{|}~-]$")
 _DOT = r"\.|\s?[\[({<]\s?(?:dot|point|\.)\s?[\])}>]\s?|\s(?:dot|point)\s"
 _AT = r"[\[({<]\s?(?:at|arobase?|arobas|a|@|chez)\s?[\])}>]"
@@ -31,6 +33,8 @@ def find_email(text: str) -> Iterator[Finding]:
                 start = before.start() + len(before[0]) - len(before[0].lstrip(".'`/=?&*+|!{}#"))
                 if start < match.start():
                     yield Finding("email", start, match.end())
+        if " @ " in text:
+            yield from (Finding("email", *match.span()) for match in _SPACED.finditer(text))
     if has_any(text, _WORDS) or _BRACKETED.search(text):
         for match in _HIDDEN.finditer(text):
             before = _HIDDEN_BEFORE.search(text, max(0, match.start() - 80), match.start())

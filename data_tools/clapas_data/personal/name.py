@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from clapas_data.personal.titles import ENDS, FUNCTIONS
+from clapas_data.personal.words import ENDS, FUNCTIONS
 
 UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĖĘĚĞĢĪĮİĶŁĻĹĽŃŅŇŐŒŔŘŚŞŠŢŤŪŮŰŲŸŹŻŽ"
 LINK = re.compile(rf"(?:, | et |, et |,)(?=[{UPPER}])")
@@ -19,7 +19,7 @@ _PARTICLE = re.compile(
 )
 _SPACE = re.compile(r"[ \u00a0\u202f]{1,2}")
 _CAPITAL_ARTICLE = re.compile(rf"[ \u00a0](?=[{UPPER}])")
-_WRAPPED = 50
+WRAPPED = 50
 """Characters from which a line counts as wrapped by its writer: a name may go on in the next one."""
 _MOST = 6
 """Words of a name."""
@@ -52,6 +52,6 @@ def name_end(text: str, start: int) -> int:
 
 def _goes_on(text: str, place: int) -> bool:
     """Whether a line's end at `place` wrapped a name: the line is long, and a word in capitals begins the next."""
-    if text[place : place + 1] != "\n" or place - (text.rfind("\n", 0, place) + 1) < _WRAPPED:
+    if text[place : place + 1] != "\n" or place - (text.rfind("\n", 0, place) + 1) < WRAPPED:
         return False
     return re.match(rf"[{UPPER}]{{2}}", text[place + 1 : place + 3]) is not None

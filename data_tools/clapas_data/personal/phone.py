@@ -47,6 +47,7 @@ _FRENCH_SHAPES = frozenset(
 """How people group ten digits; a date with an hour (2, 2, 4, 2) is none of them."""
 _OVERSEAS = re.compile(r"0(?:262|263|269|590|594|596|508|639|69[0-7]|976)")
 _PAIRS = (2, 2, 2, 2, 2)
+_BETWEEN = re.compile(r"[^\dOIl]+")
 _ROW_BEFORE = re.compile(r"(\d+)[ \u00a0\u202f]$")
 
 
@@ -85,7 +86,7 @@ def _is_french(text: str, match: re.Match[str]) -> bool:
     is_usual = shape == _PAIRS or (shape == (4, 2, 2, 2) and _OVERSEAS.match(match[0]))
     if before and not (is_usual and (len(before[1]) > 3 or shape != _PAIRS)):  # the end of a longer row; but a post code may stand before
         return False
-    if "\n" in match[0] and shape != _PAIRS:
+    if shape != _PAIRS and not _is_even(match[0]):
         return False
     if is_row_of_ones(groups) and not is_asked_for(_SAYS_PHONE, text, start):
         return False
@@ -95,6 +96,12 @@ def _is_french(text: str, match: re.Match[str]) -> bool:
     if any(other.search(text, max(0, start - 50), start) for other in others):
         return is_asked_for(_SAYS_PHONE, text, start, 20)
     return True
+
+
+def _is_even(number: str) -> bool:
+    """Whether groups other than pairs have the same sign between them all, on one line; a slash is a date's or a path's."""
+    separators = {separator.strip(" \u00a0\u202f\t") for separator in _BETWEEN.findall(number)}
+    return len(separators) <= 1 and not separators & {"/", "\n"}
 
 
 def is_row_of_ones(groups: list[str]) -> bool:

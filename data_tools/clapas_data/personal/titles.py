@@ -1,38 +1,53 @@
-"""Words that stand where a name could: functions, headings, what follows a name in a letter's head."""
+"""Titles before a name, as patterns that end where the name begins: "Mme ", "M. le Pr ", "Monsieur ", "dr. "."""
 
 from __future__ import annotations
 
-FUNCTIONS = frozenset(
-    """président présidente vice-président vice-présidente ministre premier première maire préfet préfète directeur directrice
-    procureur procureure juge commissaire secrétaire recteur rectrice doyen doyenne chef cheffe responsable rapporteur rapporteure
-    rapporteuse greffier greffière avocat avocate conseiller conseillère délégué déléguée inspecteur inspectrice trésorier trésorière
-    gérant gérante administrateur administratrice sous-préfet gouverneur ambassadeur ambassadrice consul député députée sénateur
-    sénatrice bâtonnier bâtonnière médecin docteur docteure professeur professeure maître confrère consœur collègue expert experte
-    notaire huissier général générale colonel commandant capitaine lieutenant adjudant major garde défenseur défenseure contrôleur
-    contrôleuse payeur percepteur receveur comptable principal proviseur proviseure régisseur syndic liquidateur mandataire curateur
-    tuteur tutrice conservateur conservatrice chancelier chancelière ingénieur ingénieure interne externe chirurgien chirurgienne
-    pharmacien pharmacienne infirmier infirmière dentiste patient patiente employeur salarié salariée madame monsieur mademoiselle
-    mesdames messieurs mme mlle dr pr me untel unetelle machin truc tout toute le la les l un une d ne vous nous je tu il elle
-    propriétaire locataire bailleur voisin voisine client cliente nageur restaurateur artisan oeuvre œuvre d'ouvrage ouvrage""".split()
-)
-"""In lower case. After a title they are an office, not a name: "Monsieur le Préfet", "Madame la Présidente"."""
+import re
 
-ENDS = frozenset(
-    """né née tél tel téléphone fax mail e-mail email courriel date objet réf ref référence adresse service nir ins ipp rpps adeli
-    prénom prénoms nom sexe âge age domicilié domiciliée demeurant employé employée agissant représenté représentée assisté assistée
-    janvier février mars avril juin juillet août septembre octobre novembre décembre lundi mardi mercredi jeudi vendredi samedi
-    dimanche ddn signature signé cabinet pôle unité hôpital clinique chu centre cardiologue gynécologue radiologue pédiatre neurologue
-    psychiatre oncologue dermatologue généraliste urologue pneumologue ophtalmologue anesthésiste rhumatologue vu considérant article
-    attendu dossier n° code spécialité médecine chirurgie cardiologie iban siret et ou en au aux à par pour dans sur avec sans qui que
-    dont est a sa son ses ce cette voici voilà suite bonjour merci cordialement mobile portable profession nationalité situation lieu
-    titulaire représentant compte-rendu cr urgences consultation hospitalisation""".split()
-)
-"""In lower case. A name ends before them."""
+from clapas_data.personal.name import UPPER
 
-COMMON = frozenset(
-    """les des une est sont était pour par avec sans sous sur dans chez que qui quoi dont mais donc car pas plus très bien tout tous aussi
-    ainsi alors avant après cela ceci celle celui ces cet ses son mes mon vos votre nos notre leur leurs elle elles ils nous vous moi toi
-    lui eux ici peut doit fait faire dit dire sera serait avait ont ait soit être avoir aura même comme quand comment pourquoi parce
-    mention ville soins carré""".split()
+SPACE = "[ \u00a0\u202f]"
+_SECOND = r"(?:[dD]r|DR|[dD]octeure?|DOCTEURE?|[pP]r|PR|[pP]rofesseure?|PROFESSEURE?|Me|ME|[mM]a[îi]tre)"
+_SMALL_WORD_MAY_FOLLOW = "|".join(
+    f"(?<={end} )" for end in (r"[mM]\.", "[mM]me", "lle", "[dDpP]r", r"r\.", "nsieur", "adame", "[lL]e [pP]rofesseur", "[lL]e [dD]octeur")
 )
-"""In lower case. After "mme" or "dr" in a text that writes names without capitals, they are no name."""
+"""After these "de" begins a name ("M. de Vigny"); after "professeur" it does not ("professeur de Lettres")."""
+_NAME = rf"(?=[{UPPER}]|(?:{_SMALL_WORD_MAY_FOLLOW})(?:d[eu] (?:la |l['’])?|d['’]|van |von |el |ben )[{UPPER}])"
+_AFTER = (
+    rf"(?:{SPACE}(?:(?:l[ea]|L[EA]){SPACE})?{_SECOND}\b\.?)?(?:{SPACE}(?:veuve|[vV]ve))?"
+    rf"{SPACE}{{0,2}}(?:(?<![.e])\n|(?<=r\.)\n|(?<=[mlr]e)\n)?{SPACE}{{0,2}}{_NAME}"
+)
+"""What may follow a title before the name: a second title, a line's end (but not a sentence's)."""
+_IN_CAPITALS = rf"(?={SPACE}[A-Z]{{3}})"
+_OF_M = (
+    r"\.M\.", r"\.", r"M\.", r"r\b\.?", r"mes?\b\.?", r"[ae]?lles?\b\.?", r"ME\b\.?", r"LLE\b", r"[eE]\b", r"R\b\.?", r"onsieur\b", r"adame\b",
+    r"ademoiselle\b", r"a[îi]tre\b", r"esdames\b", r"essieurs\b", r"ONSIEUR\b", r"ADAME\b", r"ADEMOISELLE\b", r"A[ÎI]TRE\b",
+    rf"(?={SPACE}[{UPPER}][a-zà-ÿ])",
+)  # fmt: skip
+"""What may follow a capital M: M. Mr Mme Mlle Me Monsieur ..., and M alone before a name."""
+TITLE = re.compile(
+    rf"[MDP](?<!\w\w)(?<![\w'’.\-]M)(?:(?<=M)(?:{'|'.join(_OF_M)})"
+    rf"|(?<=D)(?:rs?\b\.?|octeure?\b|OCTEURE?\b|R\b\.?{_IN_CAPITALS})"
+    rf"|(?<=P)(?:r\b\.?|rofesseure?\b|ROFESSEURE?\b|rof\b\.?|R\b\.?{_IN_CAPITALS})){_AFTER}"
+)
+"""Begins with one of three capitals, which are looked for fast."""
+OF_SEVERAL = ("MM", "Mmes", "Drs", "Messieurs", "Mesdames")
+LOWER_TITLE = re.compile(
+    rf"(?<![\w\-])(?:monsieur|madame|mademoiselle|docteure?|professeure?|ma[îi]tre|mme\b\.?|mlle\b\.?|mr\b\.?|dr\b\.?){_AFTER}"
+)
+_ENDS_BEFORE_NAME = (
+    "onsieur", "madame", "oiselle", "octeure", "octeur", "fesseur", "fesseure", "a[îi]tre", r"\Wmme", r"\Wmlle", r"\W[md]r", r"\W[md]r\.",
+    r"\Wnée", "pouse", "veuve",
+)  # fmt: skip
+LOWER_HINT = re.compile(
+    rf"[{UPPER}](?<=[re.]{SPACE}.)(?:{'|'.join(f'(?<={end}{SPACE}.)' for end in _ENDS_BEFORE_NAME)})"
+)
+"""A capital letter after a title in small letters, or after "née": few letters are capitals, so this is fast too."""
+ALL_LOWER = re.compile(r"(?<![\w\-.])(?:mme|mlle|mr|dr)\.? (?P<name>[a-zà-ÿ]{3,}(?:-[a-zà-ÿ]{3,})?)(?!\w)")
+"""In texts without any capitals."""
+ALL_LOWER_HINTS = (" mme ", " mr ", " dr ")
+AFTER_WORD = re.compile(
+    rf"(?<![\w-])(?:née|NÉE|NEE|Née|Nee|[sS]oussignée?(?:\(e\))?,?|épouse|veuve){SPACE}"
+    rf"(?:(?:M\.|Mme|Dr|Docteur){SPACE})?(?=[{UPPER}])"
+)
+AFTER_WORD_HINTS = (re.compile(r"oussigné"), re.compile(rf"N[éÉE][eE]{SPACE}[{UPPER}]"))
