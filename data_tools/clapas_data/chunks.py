@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -78,6 +79,11 @@ class Counts:
     kept: int = 0
     seconds: float = 0
     steps: list[StepCounts] = field(default_factory=list)
+
+    def values(self) -> dict[str, Any]:
+        """Counts as JSON keeps them."""
+        found = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {**found, "steps": [step.values() for step in self.steps]}
 
     def add(self, other: Counts) -> None:
         """Add another's counts to these."""
@@ -152,7 +158,7 @@ def write_chunk(path: Path, documents: Iterable[RawDocument], steps: Sequence[St
     counts.seconds = round(time.monotonic() - began - sum(step.seconds for step in counts.steps), 3)
     if rejected:
         write_rejected(path.with_suffix(REJECTED), rejected)
-    atomic_write(path.with_suffix(".json"), orjson.dumps(asdict(counts)))
+    atomic_write(path.with_suffix(".json"), orjson.dumps(counts.values()))
     return Chunk(path, counts)
 
 

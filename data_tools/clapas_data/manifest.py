@@ -11,7 +11,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -118,9 +118,7 @@ class StepRecord(StepTotals):
 
 
 def _totals(counts: StepCounts) -> dict[str, Any]:
-    values = asdict(counts)
-    del values["seconds"]
-    return values
+    return {name: value for name, value in counts.values().items() if name != "seconds"}
 
 
 class FileRecord(Section):

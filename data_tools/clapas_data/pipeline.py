@@ -49,6 +49,11 @@ class StepCounts:
         """Counts as JSON keeps them."""
         return cls(**{**values, "reasons": Counter(values["reasons"]), "counts": Counter(values["counts"])})
 
+    def values(self) -> dict[str, Any]:
+        """Counts as JSON keeps them: `dataclasses.asdict` makes nonsense of a Counter."""
+        found = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {**found, "reasons": dict(self.reasons), "counts": dict(self.counts)}
+
     def add(self, other: StepCounts) -> None:
         """Add another's counts to these."""
         for part in fields(self):

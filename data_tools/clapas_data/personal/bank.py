@@ -6,12 +6,16 @@ import re
 from collections.abc import Iterator
 
 from clapas_data.personal.checksums import IBAN_LENGTHS, passes_iban, passes_luhn
-from clapas_data.personal.finding import GAP, Finding, digits_of
+from clapas_data.personal.finding import GAP, Finding
 
-_IBAN = re.compile(rf"(?:[A-Z](?<!\w\w){GAP}[A-Z]|fr(?<!\w\w\w)|Fr(?<!\w\w\w)){GAP}\d{GAP}\d(?:{GAP}[A-Za-z\d]){{11,30}}")
+_IBAN = re.compile(
+    rf"(?:[A-Z](?<!\w\w){GAP}[A-Z]|fr(?<!\w\w\w)|Fr(?<!\w\w\w)){GAP}\d{GAP}\d(?:{GAP}[A-Za-z\d]){{11,30}}"
+)
 _CARD = re.compile(rf"[2-6](?<![\w+]\d)(?<!\d[.,\-/]\d)(?:{GAP}\d){{12,18}}(?![\w])")
 _OTHER_THINGS = re.compile(
-    r"\b(?:SIRE[NT]|RCS|IMEI|ISBN|EAN|GTIN|colis|suivi|lot|commande|facture|s[ée]rie|PDL|PRM|compteur|DOI|r[ée]f(?:[ée]rence)?)\b[^\d]{0,20}$", re.IGNORECASE
+    r"\b(?:SIRE[NT]|RCS|IMEI|ISBN|EAN|GTIN|colis|suivi|lot|commande|facture|s[ée]rie|PDL|PRM|compteur|DOI"
+    r"|r[ée]f(?:[ée]rence)?)\b[^\d]{0,20}$",
+    re.IGNORECASE,
 )
 _SAYS_CARD = re.compile(r"carte|\bCB\b|visa|mastercard|amex|diners", re.IGNORECASE)
 _FEWEST = 13
@@ -56,7 +60,12 @@ def _card_end(text: str, match: re.Match[str]) -> int:
         if len(digits) < _FEWEST:
             break
         shortest = min((len(group[0]) for group in groups[: count - 1]), default=4)
-        if (shortest > 2 or is_called) and _has_prefix(digits, is_called) and len(set(digits)) > 2 and passes_luhn(digits):
+        if (
+            (shortest > 2 or is_called)
+            and _has_prefix(digits, is_called)
+            and len(set(digits)) > 2
+            and passes_luhn(digits)
+        ):
             return groups[count - 1].end()
     return 0
 

@@ -49,4 +49,6 @@ def iban_remainder(iban: str) -> int:
 
 def passes_iban(iban: str) -> bool:
     """Whether country, length and check digits of an IBAN (upper case, no spaces) fit."""
-    return len(iban) == IBAN_LENGTHS.get(iban[:2], 0) and iban.isascii() and iban.isalnum() and iban_remainder(iban) == 1
+    return (
+        len(iban) == IBAN_LENGTHS.get(iban[:2], 0) and iban.isascii() and iban.isalnum() and iban_remainder(iban) == 1
+    )

@@ -15,7 +15,8 @@ _BEFORE = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]*[\w!#$%&'*+/=?^`{|}~-]$")
 _DOT = r"\.|\s?[\[({<]\s?(?:dot|point|\.)\s?[\])}>]\s?|\s(?:dot|point)\s"
 _AT = r"[\[({<]\s?(?:at|arobase?|arobas|a|@|chez)\s?[\])}>]"
 _HIDDEN = re.compile(
-    rf"(?P<at>{_AT}|\s(?:arobase?|AROBASE|AT|at)\s|_at_)\s?(?P<domain>(?:{_NAME}(?:{_DOT}))+(?:fr|com|org|net|eu|edu|info|re|gouv|be|ch|ca|io|me|bzh|gf|gp|mq|nc|pf|pm|yt)\b)",
+    rf"(?P<at>{_AT}|\s(?:arobase?|AROBASE|AT|at)\s|_at_)\s?(?P<domain>(?:{_NAME}(?:{_DOT}))+(?:fr|com|org|net|eu|edu"
+    r"|info|re|gouv|be|ch|ca|io|me|bzh|gf|gp|mq|nc|pf|pm|yt)\b)",
     re.IGNORECASE,
 )
 _HIDDEN_BEFORE = re.compile(rf"(?:[\w+-]{{1,40}}(?:{_DOT}))*[\w+-]{{1,40}}\s?$", re.IGNORECASE)

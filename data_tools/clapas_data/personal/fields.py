@@ -11,25 +11,32 @@ from clapas_data.personal.titles import SPACE
 from clapas_data.personal.words import ENDS, FUNCTIONS
 
 _OF = "|".join((
-    f"de{SPACE}(?:naissance|famille|jeune fille)", "d['’](?:usage|épouse)", "marital", f"de{SPACE}l['’]enfant", "patronymique", "usuels?",
-    "complet", f"(?:du|de la){SPACE}(?:patiente?|salariée?|titulaire)", f"DE{SPACE}NAISSANCE", "D['’]USAGE", f"DE{SPACE}FAMILLE",
+    f"de{SPACE}(?:naissance|famille|jeune fille)", "d['’](?:usage|épouse)", "marital", f"de{SPACE}l['’]enfant",
+    "patronymique", "usuels?",
+    "complet", f"(?:du|de la){SPACE}(?:patiente?|salariée?|titulaire)", f"DE{SPACE}NAISSANCE", "D['’]USAGE",
+    f"DE{SPACE}FAMILLE",
     "PATIENTE?", "patient",
 ))  # fmt: skip
 _OF = f"(?:{SPACE}(?:{_OF}))?"
 _AND = f"{SPACE}?(?:et|ET|,|/|-|&){SPACE}?"
 _GIVEN = r"(?:r[ée]nom(?:s|\(s\))?|R[ÉE]NOM(?:S|\(S\))?)"
 _OTHERS = {
-    "A": "ssurée?|llocataire|vocate?|nesthésiste|gent", "B": "énéficiaire|ailleur", "C": "onjointe?|hirurgien(?:ne)?|andidate?|ontact",
-    "D": "emandeu(?:r|se)|estinataire|éclarante?", "E": "xpéditeur|nfant", "É": "lève|tudiante?|poux|pouse", "I": "nterlocut(?:eur|rice)",
-    "L": "ocataire", "M": "édecin(?: (?:traitant|référent|prescripteur|adresseur|signataire|responsable))?|ère|ari", "O": "pérateur",
-    "P": "ère|raticien(?:ne)?|rescripteur|ropriétaire|ersonne à prévenir", "R": "equérante?|eprésentant légal|esponsable légal",
+    "A": "ssurée?|llocataire|vocate?|nesthésiste|gent", "B": "énéficiaire|ailleur",
+    "C": "onjointe?|hirurgien(?:ne)?|andidate?|ontact",
+    "D": "emandeu(?:r|se)|estinataire|éclarante?", "E": "xpéditeur|nfant", "É": "lève|tudiante?|poux|pouse",
+    "I": "nterlocut(?:eur|rice)",
+    "L": "ocataire", "M": "édecin(?: (?:traitant|référent|prescripteur|adresseur|signataire|responsable))?|ère|ari",
+    "O": "pérateur",
+    "P": "ère|raticien(?:ne)?|rescripteur|ropriétaire|ersonne à prévenir",
+    "R": "equérante?|eprésentant légal|esponsable légal",
     "S": "alariée?|ignataire|ignée?|oussignée?", "T": "itulaire|uteur|utrice",
 }  # fmt: skip
 """Fields that mostly hold a name, by their first letter."""
 _OTHER = "|".join(f"(?<={first})(?:{rest})" for first, rest in _OTHERS.items())
 _FIELD = re.compile(
     rf"[{''.join(_OTHERS)}N](?<!\w\w)(?:"
-    rf"(?<=N)(?:oms?|OMS?){_OF}(?:{_AND}[pP]{_GIVEN})?|(?<=P){_GIVEN}{_OF}(?:{_AND}(?:[nN]om|NOM){_OF})?|(?<=P)(?:atient(?:\(e\)|e)?|ATIENTE?)"
+    rf"(?<=N)(?:oms?|OMS?){_OF}(?:{_AND}[pP]{_GIVEN})?|(?<=P){_GIVEN}{_OF}(?:{_AND}(?:[nN]om|NOM){_OF})?"
+    r"|(?<=P)(?:atient(?:\(e\)|e)?|ATIENTE?)"
     rf"|(?P<other>{_OTHER}))"
     "[ \u00a0\t]{0,3}[:=][ \u00a0\t.…_]{0,40}"
     rf"(?P<title>(?:M\.|Mr\.?|Mme|Mlle|Monsieur|Madame|Dr\.?|Docteur|Pr\.?|MME|DR|M\.? et Mme){SPACE})?(?=[^\W\d_])"
@@ -60,7 +67,9 @@ def _value_end(text: str, field: re.Match[str]) -> int:
     if stop == start and not field[0].startswith(("Patient", "PATIENT")):
         return _small_letters_end(text, start)
     if field[0].startswith(("Pr", "PR", "Nom", "NOM")):  # several given names: "Jean, Marie"
-        while stop > start and (link := LINK.match(text, stop)) and (further := name_end(text, link.end())) > link.end():
+        while (
+            stop > start and (link := LINK.match(text, stop)) and (further := name_end(text, link.end())) > link.end()
+        ):
             stop = further
     return stop
 

@@ -6,9 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple, get_args
 
-Kind = Literal[
-    "nir", "ins", "phone", "email", "ip", "iban", "card", "address", "birth_date", "rpps", "ipp", "person"
-]
+Kind = Literal["nir", "ins", "phone", "email", "ip", "iban", "card", "address", "birth_date", "rpps", "ipp", "person"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -25,10 +23,15 @@ Detector = Callable[[str], Iterable[Finding]]
 GAP = r"(?:\s{0,2}[.\-‐‑–/·_]?\s{0,2})"
 """What may stand between two digits of one number: spaces (no-break ones and a line's end too) around one sign."""
 
-LONG_NUMBER = re.compile(r"[0-9](?![0-9]{3}-[0-9]{1,4}\b)(?:[0-9OABab\s.\-‐‑–/·_()]{7,}[0-9]|[0-9][ .\-\u00a0][0-9]{2}[ .\-\u00a0][0-9]{2}(?![0-9]))")
-"""Where a text may have a number of eight digits and more, or three pairs: most documents have none, and need no further look.
+LONG_NUMBER = re.compile(
+    r"[0-9](?![0-9]{3}-[0-9]{1,4}\b)(?:[0-9OABab\s.\-‐‑–/·_()]{7,}[0-9]"
+    r"|[0-9][ .\-\u00a0][0-9]{2}[ .\-\u00a0][0-9]{2}(?![0-9]))"
+)
+"""Where a text may have a number of eight digits and more, or three pairs: most documents have none, and need no
+further look.
 
-A law's or decree's number (2017-1340) is none; the letters are Corsica's, and the O that people and OCR write for a zero.
+A law's or decree's number (2017-1340) is none; the letters are Corsica's, and the O that people and OCR write for a
+zero.
 """
 
 _NOT_DIGITS = re.compile(r"\D+")
@@ -48,13 +51,11 @@ def digits_of(text: str) -> str:
 
 
 def is_asked_for(label: re.Pattern[str], text: str, start: int, reach: int = 40) -> bool:
-    """Whether `label` matches in the `reach` characters before `start`, with no sentence's or paragraph's end between."""
+    """Whether `label` matches in the `reach` characters before `start`, and nothing between says that it is over."""
     before = text[max(0, start - reach) : start]
-    found = None
-    for found in label.finditer(before):
-        pass
-    return found is not None and not _ENDED.search(before, found.end())
+    ends = [found.end() for found in label.finditer(before)]
+    return bool(ends) and not _OVER.search(before, ends[-1])
 
 
-_ENDED = re.compile(r"[.;]\s+[A-ZÀ-Ý]|\n\s*\n|\d{4}")
-"""The label belongs to something else: a sentence or paragraph ends between it and the number, or another number stands there."""
+_OVER = re.compile(r"[.;]\s+[A-ZÀ-Ý]|\n\s*\n|\d{4}")
+"""A sentence or paragraph ends, or another number stands there: the label belongs to that."""

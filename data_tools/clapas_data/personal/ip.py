@@ -1,7 +1,7 @@
 """Public IP addresses, which the Court of Justice holds to be personal data (C-582/14, Breyer).
 
-Left alone: private, loopback, link-local, documentation and reserved ranges (RFC 1918, 5737, 3849, 6890), netmasks, and four
-numbers that a text counts versions, chapters or articles with.
+Left alone: private, loopback, link-local, documentation and reserved ranges (RFC 1918, 5737, 3849, 6890), netmasks, and
+four numbers that a text counts versions, chapters or articles with.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ _HINT = re.compile(r"\.\d{1,3}\.\d")
 _COLONS = re.compile(r":[0-9a-fA-F]{0,4}:")
 _HEX = "0123456789abcdefABCDEF:."
 _COUNTED = re.compile(
-    r"(?:version|\bv|release|firmware|build|logiciel|mise à jour|num[ée]ro|chapitre|article|paragraphe|section|point|annexe|alin[ée]a|titre|figure|tableau"
-    r"|rubrique|partie|voir|art\.|§|n°|OID|oid|python|java|kernel|noyau|[A-Za-z]-)s?[ \u00a0:]{0,3}(?:[A-Z]\.?)?$|\d\.\d+\.\d+(?:,| et| à| ou)\s$",
+    r"(?:version|\bv|release|firmware|build|logiciel|mise à jour|num[ée]ro|chapitre|article|paragraphe|section|point"
+    r"|annexe|alin[ée]a|titre|figure|tableau"
+    r"|rubrique|partie|voir|art\.|§|n°|OID|oid|python|java|kernel|noyau|[A-Za-z]-)s?[ \u00a0:]{0,3}(?:[A-Z]\.?)?$"
+    r"|\d\.\d+\.\d+(?:,| et| à| ou)\s$",
     re.IGNORECASE,
 )
-_SAYS_IP = re.compile(r"\bIP(?:v[46])?\b|adresses?\b|\bserveur|\bh[ôo]te\b|\bping\b|\bconnexions?\b|\bconnect[ée]|\bfrom\b|\bDNS\b|\bbann|\blogs?\b", re.IGNORECASE)
+_SAYS_IP = re.compile(
+    r"\bIP(?:v[46])?\b|adresses?\b|\bserveur|\bh[ôo]te\b|\bping\b|\bconnexions?\b|\bconnect[ée]|\bfrom\b|\bDNS\b"
+    r"|\bbann|\blogs?\b",
+    re.IGNORECASE,
+)
 _SMALL = 40
 """Four numbers all under this are a heading or a version unless the text speaks of addresses."""
 

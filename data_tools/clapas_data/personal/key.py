@@ -48,5 +48,6 @@ def read_key(place: str) -> bytes:
 
 @lru_cache(maxsize=8)
 def fingerprint(key: bytes) -> str:
-    """Sixteen hex digits that tell two keys apart; slow to compute on purpose (scrypt, 16 MiB), so as not to be guessed from."""
+    """Sixteen hex digits that tell two keys apart; slow to compute on purpose (scrypt, 16 MiB), so as not to be guessed
+    from."""
     return hashlib.scrypt(key, salt=b"clapas.personal.fingerprint", n=2**14, r=8, p=1, dklen=8).hex()

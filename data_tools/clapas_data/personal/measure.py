@@ -95,7 +95,9 @@ def _count_labels(measured: Measured, where: str, text: str, labels: list[Label]
             measured.mistakes.append(f"{where}: missed {label.kind} {said!r}")
 
 
-def _count_findings(measured: Measured, where: str, text: str, labels: list[Label], findings: Sequence[Finding]) -> None:
+def _count_findings(
+    measured: Measured, where: str, text: str, labels: list[Label], findings: Sequence[Finding]
+) -> None:
     wanted = [label for label in labels if not label.negative]
     for finding in findings:
         score = measured.scores[finding.kind]
@@ -110,7 +112,9 @@ def _count_findings(measured: Measured, where: str, text: str, labels: list[Labe
             score.right += 1
         else:
             around = text[max(0, finding.start - 30) : finding.start]
-            measured.mistakes.append(f"{where}: wrong {finding.kind} {text[finding.start : finding.stop]!r} after {around!r}")
+            measured.mistakes.append(
+                f"{where}: wrong {finding.kind} {text[finding.start : finding.stop]!r} after {around!r}"
+            )
 
 
 def _is_covered(text: str, label: Label, findings: Sequence[Finding]) -> bool:
@@ -127,7 +131,9 @@ def _same(kind: str) -> str:
 
 def table(measured: Measured) -> str:
     """The scores as a table, one kind a line."""
-    lines = [f"{'kind':<12}{'values':>8}{'found':>7}{'recall':>9}{'covered':>9}{'findings':>10}{'wrong':>7}{'precision':>11}"]
+    lines = [
+        f"{'kind':<12}{'values':>8}{'found':>7}{'recall':>9}{'covered':>9}{'findings':>10}{'wrong':>7}{'precision':>11}"
+    ]
     names = [kind for kind in (*KINDS, NAME) if kind in measured.scores]
     for kind, score in [*((kind, measured.scores[kind]) for kind in names), ("all but name", measured.total())]:
         covered = score.covered / score.values if score.values else 1.0

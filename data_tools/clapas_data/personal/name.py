@@ -14,7 +14,8 @@ _TOKEN = re.compile(
     rf"|(?:[dDlLO]['’])?[{UPPER}][^\W\d_]*(?:['’‐‑\-][^\W\d_]+)*(?!\w)"
 )
 _PARTICLE = re.compile(
-    r"(?:(?:[dD][eu]|des|[dD]e [lL]a|l[ea]|van|von|der|den|di|da|dos|del|della|el|al|ben|bin|ould|bint|ter|DE|DU|DES|DE LA|VAN|VON|BEN|EL|DER)[ \u00a0]|[dD]e [lL]['’]|[dD]['’]){1,3}"
+    r"(?:(?:[dD][eu]|des|[dD]e [lL]a|l[ea]|van|von|der|den|di|da|dos|del|della|el|al|ben|bin|ould|bint|ter|DE|DU|DES"
+    r"|DE LA|VAN|VON|BEN|EL|DER)[ \u00a0]|[dD]e [lL]['’]|[dD]['’]){1,3}"
     rf"(?=[{UPPER}])"
 )
 _SPACE = re.compile(r"[ \u00a0\u202f]{1,2}")

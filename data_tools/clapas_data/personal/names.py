@@ -60,7 +60,9 @@ def _eds_nlp(model: str) -> Namer:
 
     def find(text: str) -> Iterable[Finding]:
         entities = pipeline(text).ents
-        return [Finding("person", entity.start_char, entity.end_char) for entity in entities if entity.label_ in _LABELS]
+        return [
+            Finding("person", entity.start_char, entity.end_char) for entity in entities if entity.label_ in _LABELS
+        ]
 
     return find
 

@@ -18,12 +18,18 @@ _CANDIDATE = re.compile(
     rf"(?:{GAP}(?:\(?(?:cl[ée]|key)?{GAP}:?{GAP})?(?P<key>[0-9O]{GAP}\d)(?![\w]))?"
 )
 _SAYS_NIR = re.compile(
-    r"\bNIR\b|\bNIA\b|\bINSEE\b|s[ée]cu(?:rit[ée]|\b)|s[ée]c\.?\s?soc|\bSS\b|\bS\.S\.|\bNSS\b|immatriculation|num[ée]ro national|assur[ée]", re.IGNORECASE
+    r"\bNIR\b|\bNIA\b|\bINSEE\b|s[ée]cu(?:rit[ée]|\b)|s[ée]c\.?\s?soc|\bSS\b|\bS\.S\.|\bNSS\b|immatriculation"
+    r"|num[ée]ro national|assur[ée]",
+    re.IGNORECASE,
 )
-_SAYS_INS = re.compile(r"\bINS\b|\bINS-?(?:NIR|NIA|C)\b|identit[ée] nationale de sant[ée]|identifiant national de sant[ée]", re.IGNORECASE)
+_SAYS_INS = re.compile(
+    r"\bINS\b|\bINS-?(?:NIR|NIA|C)\b|identit[ée] nationale de sant[ée]|identifiant national de sant[ée]", re.IGNORECASE
+)
 _OID = re.compile(r"1\.2\.250\.1\.213\.1\.4\.\d+")
 """Roots of the INS's OIDs (ANS, référentiel INS): .8 NIR, .9 NIA, .10 and .11 tests."""
-_OTHER_THINGS = re.compile(r"\b(?:SIRET|SIREN|IMEI|EAN|GTIN|colis|suivi|facture|commande|compteur|PDL|PRM)\b", re.IGNORECASE)
+_OTHER_THINGS = re.compile(
+    r"\b(?:SIRET|SIREN|IMEI|EAN|GTIN|colis|suivi|facture|commande|compteur|PDL|PRM)\b", re.IGNORECASE
+)
 _MONTHS = frozenset({*range(1, 13), 20, *range(30, 43), *range(50, 100)})
 """1 to 12; 20, 30 to 42 and 50 to 99 where the civil status does not know it (INSEE)."""
 

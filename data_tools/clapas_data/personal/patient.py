@@ -11,12 +11,20 @@ from collections.abc import Iterator
 
 from clapas_data.personal.finding import Finding, has_any
 
-_NUMBER = r"(?:[nN]\s?[°º]|[nN]o\b\.?|[nN]um[ée]ros?|NUM[ÉE]ROS?|[nN](?:r|b|um)\b\.?|[iI]dentifiants?|IDENTIFIANT|[iI][dD]\b)"
-_CARED_FOR = r"[mM][ée]dical|M[ÉE]DICAL|(?:d[ue]\s|DU\s)?(?:[pP]atiente?|PATIENTE?)|clinique|hospitalier|d['’]hospitalisation|infirmier"
+_NUMBER = (
+    r"(?:[nN]\s?[°º]|[nN]o\b\.?|[nN]um[ée]ros?|NUM[ÉE]ROS?|[nN](?:r|b|um)\b\.?|[iI]dentifiants?|IDENTIFIANT|[iI][dD]\b)"
+)
+_CARED_FOR = (
+    r"[mM][ée]dical|M[ÉE]DICAL|(?:d[ue]\s|DU\s)?(?:[pP]atiente?|PATIENTE?)|clinique|hospitalier|d['’]hospitalisation"
+    r"|infirmier"
+)
 _THING = (
-    r"[pPsSvVaAhHdD](?<!\w\w)(?:atient(?:\(e\)|e)?|ATIENTE?|[ée]jour|[ÉE]JOUR|enue|ENUE|dmission|DMISSION|ospitalisation|ermanent|ossier(?:\s(?:{0}))?|OSSIER(?:\s(?:{0}))?)"
+    r"[pPsSvVaAhHdD](?<!\w\w)(?:atient(?:\(e\)|e)?|ATIENTE?|[ée]jour|[ÉE]JOUR|enue|ENUE|dmission|DMISSION"
+    r"|ospitalisation|ermanent|ossier(?:\s(?:{0}))?|OSSIER(?:\s(?:{0}))?)"
 ).replace("{0}", _CARED_FOR)
-_ACRONYM = re.compile(r"(?:\bI\.?P\.?P|\bN\.?I\.?P|\bIEP|\bNDA|\b[iI]pp|\bnip)(?!\w)\.?(?:\s(?:du|de la)?\s?patiente?)?")
+_ACRONYM = re.compile(
+    r"(?:\bI\.?P\.?P|\bN\.?I\.?P|\bIEP|\bNDA|\b[iI]pp|\bnip)(?!\w)\.?(?:\s(?:du|de la)?\s?patiente?)?"
+)
 _ACRONYMS = ("IPP", "NIP", "IEP", "NDA", "P.P", "ipp ")
 _NUMBER_OF = re.compile(
     r"[nNiI](?<!\w\w)(?:\s?[°º]|o\b\.?|um[ée]ros?|UM[ÉE]ROS?|[rb]\b\.?|um\b\.?|dentifiants?|DENTIFIANT|[dD]\b)"
@@ -24,16 +32,50 @@ _NUMBER_OF = re.compile(
 )
 _THING_NUMBER = re.compile(rf"{_THING}\s{{0,2}}(?={_NUMBER}|#)")
 _CALLED = re.compile(
-    rf"[dDsSvVI](?<!\w\w)(?:(?:ossier|OSSIER)\s(?:{_CARED_FOR})\s?:|(?:éjour|ÉJOUR|EJOUR|enue)\s?:|[Dd]\s(?:du\s)?[pP]atient\s?:?)"
+    rf"[dDsSvVI](?<!\w\w)(?:(?:ossier|OSSIER)\s(?:{_CARED_FOR})\s?:|(?:éjour|ÉJOUR|EJOUR|enue)\s?:"
+    r"|[Dd]\s(?:du\s)?[pP]atient\s?:?)"
 )
-_SIGNS = ("°", "uméro", "dentifiant", "#", "ID ", "UMÉRO", "UMERO", "numero", " no ", "nt :", "al :", "ur :", "UR :", "ue :")
-_THINGS = ("atient", "éjour", "ossier", "dmission", "n° de venue", "ospitalisation", "ATIENT", "JOUR", "DOSSIER", "venue :", "DMISSION", "VENUE")
-_LINK = re.compile(rf"(?:\s?\([^)\n\d]{{1,25}}\))?(?:[\s\u00a0]|[:=#\-–/]|\best\b|\ble\b|\bCH[RU]*\b|[hH]ôpital|[hH]ospitalier|{_NUMBER}){{0,8}}")
+_SIGNS = (
+    "°",
+    "uméro",
+    "dentifiant",
+    "#",
+    "ID ",
+    "UMÉRO",
+    "UMERO",
+    "numero",
+    " no ",
+    "nt :",
+    "al :",
+    "ur :",
+    "UR :",
+    "ue :",
+)
+_THINGS = (
+    "atient",
+    "éjour",
+    "ossier",
+    "dmission",
+    "n° de venue",
+    "ospitalisation",
+    "ATIENT",
+    "JOUR",
+    "DOSSIER",
+    "venue :",
+    "DMISSION",
+    "VENUE",
+)
+_LINK = re.compile(
+    rf"(?:\s?\([^)\n\d]{{1,25}}\))?(?:[\s\u00a0]|[:=#\-–/]|\best\b|\ble\b|\bCH[RU]*\b|[hH]ôpital|[hH]ospitalier"
+    rf"|{_NUMBER}){{0,8}}"
+)
 _CODE = re.compile(
-    r"[A-Z]{0,5}(?:[\-/_ ](?=\d))?\d[\dA-Z]*(?:[.\-/_][\dA-Z]+|[ \u00a0\u202f]\d+){0,6}(?![\w%])(?![\s\u00a0]?(?:%|€|euros?\b|ans\b|mois\b|jours\b|F\b|kg\b|mg\b))"
+    r"[A-Z]{0,5}(?:[\-/_ ](?=\d))?\d[\dA-Z]*(?:[.\-/_][\dA-Z]+|[ \u00a0\u202f]\d+){0,6}(?![\w%])(?![\s\u00a0]?(?:%|€"
+    r"|euros?\b|ans\b|mois\b|jours\b|F\b|kg\b|mg\b))"
 )
 _CARE = re.compile(
-    r"[pP]atient|PATIENT|[hH]ospitali[sè]|HOSPITALI|[hH]ôpital|H[ÔO]PITAL|\bCHR?U?\b|[cC]linique|[cC]onsultation|[oO]rdonnance|[mM]édecin|M[ÉE]DECIN|[uU]rgences|\b[DP]r\b|\bDR\b"
+    r"[pP]atient|PATIENT|[hH]ospitali[sè]|HOSPITALI|[hH]ôpital|H[ÔO]PITAL|\bCHR?U?\b|[cC]linique|[cC]onsultation"
+    r"|[oO]rdonnance|[mM]édecin|M[ÉE]DECIN|[uU]rgences|\b[DP]r\b|\bDR\b"
     r"|diagnosti|DIAGNOSTI|prélèvement|Biologi|biologi"
 )
 _IS_DATE = re.compile(r"\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}$")

@@ -1,7 +1,7 @@
 """Names of persons after a title ("Mme Claire Martin", "M. le Dr DUPONT"), in a form's field, after "née".
 
-The name alone is found, the title stays. Offices ("M. le préfet") and names already made anonymous ("M. X...") are left.
-Names without a title need a model: `names.py`.
+The name alone is found, the title stays. Offices ("M. le préfet") and names already made anonymous ("M. X...") are
+left. Names without a title need a model: `names.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from clapas_data.personal.titles import (
 from clapas_data.personal.words import COMMON, ENDS, FUNCTIONS
 
 _EPONYM = re.compile(
-    r"\b(?:rue|avenue|av\.|boulevard|bd|place|all[ée]e|impasse|chemin|square|quai|cours|h[ôo]pital|clinique|centre|lyc[ée]e"
+    r"\b(?:rue|avenue|av\.|boulevard|bd|place|all[ée]e|impasse|chemin|square|quai|cours|h[ôo]pital|clinique|centre"
+    r"|lyc[ée]e"
     r"|coll[èe]ge|[ée]cole|prix|fondation|institut|pavillon|r[ée]sidence|salle|stade)"
     rf"{SPACE}(?:du |de la |de |d['’])?$",
     re.IGNORECASE,

@@ -1,48 +1,74 @@
 """Telephone numbers: French ones in every written form, foreign ones with their +.
 
 Sources: ARCEP's numbering plan (décision 2018-0881): 01-05 by region, 06 and 07 mobile, 09 over the Internet; overseas
-0262, 0263, 0269 (La Réunion, Mayotte), 0590, 0594, 0596 and their mobile 06xx inside the national plan, with +262, +590, +594,
-+596 from abroad; +508, +681, +687, +689 have plans of their own. 08 and short numbers belong to services, not to persons.
+0262, 0263, 0269 (La Réunion, Mayotte), 0590, 0594, 0596 and their mobile 06xx inside the national plan, with +262,
++590, +594, +596 from abroad; +508, +681, +687, +689 have plans of their own. 08 and short numbers belong to services,
+not to persons.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from clapas_data.personal.finding import GAP, LONG_NUMBER, Finding, digits_of, is_asked_for
 
-_FRENCH = re.compile(
-    rf"[0O](?<![\w+]\w)(?<!\d[.\-]\w)(?!\.\d{{3,}}){GAP}[1-79](?:{GAP}[\dOIl]){{8}}(?![\w])"
-)
+_FRENCH = re.compile(rf"[0O](?<![\w+]\w)(?<!\d[.\-]\w)(?!\.\d{{3,}}){GAP}[1-79](?:{GAP}[\dOIl]){{8}}(?![\w])")
 _CODES = r"(?P<country>33|262|590|594|596|508|681|687|689)"
 _REST = rf"\s?\)?{GAP}(?:\(\s?0\s?\){GAP}|0{GAP}(?=[1-79]))?[1-9](?:{GAP}\d){{5,8}}(?!\w)"
 _PLUS = re.compile(rf"\+{GAP}{_CODES}{_REST}")
 _ZEROS = re.compile(rf"0(?<!\w\w)0\s?{GAP}{_CODES}{_REST}")
 _FOREIGN = re.compile(r"\+(?<!\w\+)[1-9]\d{0,2}(?:[ .\-\u00a0\u202f]?\(?\d{1,4}\)?){2,6}(?!\w)")
 _NAMED = re.compile(
-    r"(?:\b(?:[tT][ée]l(?:[ée]phone)?|T[ÉE]L(?:[ÉE]PHONE)?|[pP]ortable|PORTABLE|[mM]obile|GSM|[fF]ax|FAX|[tT])\b(?!\s+[àa]\s)|[☎📞📱])"
+    r"(?:\b(?:[tT][ée]l(?:[ée]phone)?|T[ÉE]L(?:[ÉE]PHONE)?|[pP]ortable|PORTABLE|[mM]obile|GSM|[fF]ax|FAX"
+    r"|[tT])\b(?!\s+[àa]\s)|[☎📞📱])"
     rf"(?P<between>(?:[^\d\n+(]|\((?!\+?\d)){{0,20}})(?P<number>\(?\+?\d(?:[()]{{0,2}}{GAP}\d){{5,12}})(?!\w)"
 )
 _LABEL_REACH = 40
 _OTHER_THINGS = re.compile(
-    r"\b(?:SIRE[NT]|RCS|FINESS|RPPS|ADELI|IPP|NIP|IEP|NDA|NIR|INS|ISBN|ISSN|EAN|GTIN|DOI|PMID|PMCID|CAS|IMEI|TVA|IBAN|BIC|RIB|AMM|CIP|UCD|LPP"
-    r"|NOR|JORF|CELEX|RNA|EORI|NAF|APE|lots?|r[ée]f(?:[ée]rence)?s?|colis|suivi|factures?|commande|compteur|s[ée]rie|cadastr\w+|version|nomenclature|tarifaires?"
+    r"\b(?:SIRE[NT]|RCS|FINESS|RPPS|ADELI|IPP|NIP|IEP|NDA|NIR|INS|ISBN|ISSN|EAN|GTIN|DOI|PMID|PMCID|CAS|IMEI|TVA|IBAN"
+    r"|BIC|RIB|AMM|CIP|UCD|LPP"
+    r"|NOR|JORF|CELEX|RNA|EORI|NAF|APE|lots?|r[ée]f(?:[ée]rence)?s?|colis|suivi|factures?|commande|compteur|s[ée]rie"
+    r"|cadastr\w+|version|nomenclature|tarifaires?"
     r"|combin[ée]e|douani[èe]re?s?|ticket)\b[^\d]{0,20}$",
     re.IGNORECASE,
 )
 """What a row of digits is the number of, where it is no telephone's."""
 _PERHAPS_OTHER_THINGS = re.compile(
-    r"\b(?:n°|num[ée]ro|identifiant|code|id)\s?(?:d[eu]\s|d['’])?(?:dossier|contrat|client|adh[ée]rent|allocataire|fiscal|article|patient|s[ée]jour|police|licence|agr[ée]ment)"
+    r"\b(?:n°|num[ée]ro|identifiant|code|id)\s?(?:d[eu]\s|d['’])?(?:dossier|contrat|client|adh[ée]rent|allocataire"
+    r"|fiscal|article|patient|s[ée]jour|police|licence|agr[ée]ment)"
     r"|\b(?:dossier|contrat|identifiant|fiscal|article|matricule|police|licence|agr[ée]ment|s[ée]jour)\b[^\d]{0,20}$",
     re.IGNORECASE,
 )
 """The same where the digits are not written in pairs."""
-_SAYS_PHONE = re.compile(r"t[ée]l|phone|portable|mobile|\bGSM\b|\bfax\b|joindre|joignable|appel|contact|num[ée]ro\b", re.IGNORECASE)
+_SAYS_PHONE = re.compile(
+    r"t[ée]l|phone|portable|mobile|\bGSM\b|\bfax\b|joindre|joignable|appel|contact|num[ée]ro\b", re.IGNORECASE
+)
 _NATIONAL_LENGTHS = {"508": (6, 9), "681": (6,), "687": (6,), "689": (6, 8)}
 _GROUPS = re.compile(r"[\dOIl]+")
 _FRENCH_SHAPES = frozenset(
-    {(10,), (2, 2, 2, 2, 2), (4, 2, 2, 2), (2, 8), (1, 3, 3, 3), (2, 4, 4), (4, 6), (4, 3, 3), (3, 3, 4), (3, 3, 2, 2), (2, 2, 6), (1, 1, 2, 2, 2, 2), (2, 3, 3, 2), (1, 9), (4, 2, 4), (2, 2, 3, 3), (2, 2, 2, 4), (1, 2, 2, 2, 2, 1), (1,) * 10}
+    {
+        (10,),
+        (2, 2, 2, 2, 2),
+        (4, 2, 2, 2),
+        (2, 8),
+        (1, 3, 3, 3),
+        (2, 4, 4),
+        (4, 6),
+        (4, 3, 3),
+        (3, 3, 4),
+        (3, 3, 2, 2),
+        (2, 2, 6),
+        (1, 1, 2, 2, 2, 2),
+        (2, 3, 3, 2),
+        (1, 9),
+        (4, 2, 4),
+        (2, 2, 3, 3),
+        (2, 2, 2, 4),
+        (1, 2, 2, 2, 2, 1),
+        (1,) * 10,
+    }
 )
 """How people group ten digits; a date with an hour (2, 2, 4, 2) is none of them."""
 _OVERSEAS = re.compile(r"0(?:262|263|269|590|594|596|508|639|69[0-7]|976)")
@@ -84,7 +110,9 @@ def _is_french(text: str, match: re.Match[str]) -> bool:
     shape = tuple(map(len, groups))
     before = _ROW_BEFORE.search(text, max(0, start - 6), start)
     is_usual = shape == _PAIRS or (shape == (4, 2, 2, 2) and _OVERSEAS.match(match[0]))
-    if before and not (is_usual and (len(before[1]) > 3 or shape != _PAIRS)):  # the end of a longer row; but a post code may stand before
+    if before and not (
+        is_usual and (len(before[1]) > 3 or shape != _PAIRS)
+    ):  # the end of a longer row; but a post code may stand before
         return False
     if shape != _PAIRS and not _is_even(match[0]):
         return False
@@ -99,7 +127,8 @@ def _is_french(text: str, match: re.Match[str]) -> bool:
 
 
 def _is_even(number: str) -> bool:
-    """Whether groups other than pairs have the same sign between them all, on one line; a slash is a date's or a path's."""
+    """Whether groups other than pairs have the same sign between them all, on one line; a slash is a date's or a
+    path's."""
     separators = {separator.strip(" \u00a0\u202f\t") for separator in _BETWEEN.findall(number)}
     return len(separators) <= 1 and not separators & {"/", "\n"}
 
@@ -107,7 +136,7 @@ def _is_even(number: str) -> bool:
 def is_row_of_ones(groups: list[str]) -> bool:
     """Whether the groups count up by one (01 02 03 04 05): a list of codes, not a number."""
     numbers = [int(group) for group in groups if group.isdigit()]
-    return len(numbers) > 2 and all(later - one == 1 for one, later in zip(numbers, numbers[1:], strict=False))
+    return len(numbers) > 2 and all(later - one == 1 for one, later in pairwise(numbers))
 
 
 def _from_abroad(text: str) -> Iterator[Finding]:

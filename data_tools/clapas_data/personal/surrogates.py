@@ -3,8 +3,8 @@
 Chosen by HMAC-SHA-256 of key, document, kind and value: nobody without the key can go back, and two documents cannot be
 linked by them. None can be somebody's: numbers come from ranges kept for fiction or documentation, or fail a check.
 
-Ranges: telephone ARCEP's (décision 2018-0881, annexe: 01 99 00, 02 61 91, 03 53 01, 04 65 71, 05 36 49, 06 39 98 for works of
-fiction); addresses RFC 5737 and 3849; domains RFC 2606; NIR with town 000, which no department has.
+Ranges: telephone ARCEP's (décision 2018-0881, annexe: 01 99 00, 02 61 91, 03 53 01, 04 65 71, 05 36 49, 06 39 98 for
+works of fiction); addresses RFC 5737 and 3849; domains RFC 2606; NIR with town 000, which no department has.
 """
 
 from __future__ import annotations
@@ -18,15 +18,28 @@ from clapas_data.personal.birth import MONTHS
 from clapas_data.personal.checksums import iban_remainder, luhn_sum, nir_key
 from clapas_data.personal.finding import Kind, digits_of
 
-_FICTION = {"1": "19900", "2": "26191", "3": "35301", "4": "46571", "5": "53649", "6": "63998", "7": "63998", "9": "19900"}
+_FICTION = {
+    "1": "19900", "2": "26191", "3": "35301", "4": "46571", "5": "53649", "6": "63998", "7": "63998", "9": "19900"
+}  # fmt: skip
 """ARCEP's ranges for fiction, by the digit after 0; four digits follow. 07 and 09 have none of their own."""
-_GIVEN = "Alix Andréa Ange Camille Céleste Charlie Claude Dominique Eden Gaby Lou Maé Morgan Noa Sacha Swann Yaël Zoé".split()
+_GIVEN = (
+    "Alix", "Andréa", "Ange", "Camille", "Céleste", "Charlie", "Claude", "Dominique", "Eden", "Gaby", "Lou", "Maé",
+    "Morgan",
+    "Noa", "Sacha", "Swann", "Yaël", "Zoé",
+)  # fmt: skip
+"""Given to women and men alike, mostly: "Mme" and "M." stay before them."""
 _FAMILY = (
-    "Aubertin Belloc Cassagne Delmas Estève Fabrègue Garrigue Hébrard Isnard Jourdan Lacombe Maurel Nogaret Olivier Pagès "
-    "Quérol Rouquette Sabatier Teissier Ursule Valette Azéma Bousquet Combes Durand Escande Ferrand Galtier Lavergne Mazel"
-).split()
-_FLOWERS = "Acacias Bleuets Camélias Genêts Iris Jonquilles Lilas Mimosas Narcisses Orchidées Pervenches Tilleuls".split()
-_TOWNS = "Saint-Exemple Villefeinte Montfictif Bourg-Imaginaire Roquesonge Fontinventée".split()
+    "Aubertin", "Belloc", "Cassagne", "Delmas", "Estève", "Fabrègue", "Garrigue", "Hébrard", "Isnard", "Jourdan",
+    "Lacombe",
+    "Maurel", "Nogaret", "Olivier", "Pagès", "Quérol", "Rouquette", "Sabatier", "Teissier", "Ursule", "Valette",
+    "Azéma",
+    "Bousquet", "Combes", "Durand", "Escande", "Ferrand", "Galtier", "Lavergne", "Mazel",
+)  # fmt: skip
+_FLOWERS = (
+    "Acacias", "Bleuets", "Camélias", "Genêts", "Iris", "Jonquilles", "Lilas", "Mimosas", "Narcisses", "Orchidées",
+    "Pervenches", "Tilleuls",
+)  # fmt: skip
+_TOWNS = ("Saint-Exemple", "Villefeinte", "Montfictif", "Bourg-Imaginaire", "Roquesonge", "Fontinventée")
 
 
 @dataclass
@@ -135,10 +148,12 @@ class Surrogates:
             is_given = len(names) > 1 and place == 0 and not (word.isupper() and not names[-1].isupper())
             is_given |= len(names) > 1 and place == len(names) - 1 and names[0].isupper() and not word.isupper()
             name = self._pick("given" if is_given else "family", word.casefold(), _GIVEN if is_given else _FAMILY)
-            written.append(f"{name[0]}." if word.endswith(".") else name.upper() if word.isupper() and len(word) > 1 else name)
+            written.append(
+                f"{name[0]}." if word.endswith(".") else name.upper() if word.isupper() and len(word) > 1 else name
+            )
         return " ".join(written[:3]) or self._pick("family", value.casefold(), _FAMILY)
 
-    def _pick(self, kind: str, value: str, among: list[str], place: int = 0) -> str:
+    def _pick(self, kind: str, value: str, among: tuple[str, ...], place: int = 0) -> str:
         return among[self._draw(kind, value, len(among), place)]
 
 

@@ -1,7 +1,8 @@
 """Labelled documents to measure the detectors on: YAML files whose texts say what stands where.
 
 `[[phone|06 12 34 56 78]]` is a value to find; `[[!siret|732 829 320 00074]]` one that must not be touched; all else is
-text in which nothing may be found. `name` labels a person's name without a title: told apart, since only a model finds it.
+text in which nothing may be found. `name` labels a person's name without a title: told apart, since only a model finds
+it.
 """
 
 from __future__ import annotations

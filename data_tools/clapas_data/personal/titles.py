@@ -9,7 +9,18 @@ from clapas_data.personal.name import UPPER
 SPACE = "[ \u00a0\u202f]"
 _SECOND = r"(?:[dD]r|DR|[dD]octeure?|DOCTEURE?|[pP]r|PR|[pP]rofesseure?|PROFESSEURE?|Me|ME|[mM]a[îi]tre)"
 _SMALL_WORD_MAY_FOLLOW = "|".join(
-    f"(?<={end} )" for end in (r"[mM]\.", "[mM]me", "lle", "[dDpP]r", r"r\.", "nsieur", "adame", "[lL]e [pP]rofesseur", "[lL]e [dD]octeur")
+    f"(?<={end} )"
+    for end in (
+        r"[mM]\.",
+        "[mM]me",
+        "lle",
+        "[dDpP]r",
+        r"r\.",
+        "nsieur",
+        "adame",
+        "[lL]e [pP]rofesseur",
+        "[lL]e [dD]octeur",
+    )
 )
 """After these "de" begins a name ("M. de Vigny"); after "professeur" it does not ("professeur de Lettres")."""
 _NAME = rf"(?=[{UPPER}]|(?:{_SMALL_WORD_MAY_FOLLOW})(?:d[eu] (?:la |l['’])?|d['’]|van |von |el |ben )[{UPPER}])"
@@ -20,8 +31,10 @@ _AFTER = (
 """What may follow a title before the name: a second title, a line's end (but not a sentence's)."""
 _IN_CAPITALS = rf"(?={SPACE}[A-Z]{{3}})"
 _OF_M = (
-    r"\.M\.", r"\.", r"M\.", r"r\b\.?", r"mes?\b\.?", r"[ae]?lles?\b\.?", r"ME\b\.?", r"LLE\b", r"[eE]\b", r"R\b\.?", r"onsieur\b", r"adame\b",
-    r"ademoiselle\b", r"a[îi]tre\b", r"esdames\b", r"essieurs\b", r"ONSIEUR\b", r"ADAME\b", r"ADEMOISELLE\b", r"A[ÎI]TRE\b",
+    r"\.M\.", r"\.", r"M\.", r"r\b\.?", r"mes?\b\.?", r"[ae]?lles?\b\.?", r"ME\b\.?", r"LLE\b", r"[eE]\b",
+    r"R\b\.?", r"onsieur\b", r"adame\b",
+    r"ademoiselle\b", r"a[îi]tre\b", r"esdames\b", r"essieurs\b", r"ONSIEUR\b", r"ADAME\b", r"ADEMOISELLE\b",
+    r"A[ÎI]TRE\b",
     rf"(?={SPACE}[{UPPER}][a-zà-ÿ])",
 )  # fmt: skip
 """What may follow a capital M: M. Mr Mme Mlle Me Monsieur ..., and M alone before a name."""
@@ -33,10 +46,12 @@ TITLE = re.compile(
 """Begins with one of three capitals, which are looked for fast."""
 OF_SEVERAL = ("MM", "Mmes", "Drs", "Messieurs", "Mesdames")
 LOWER_TITLE = re.compile(
-    rf"(?<![\w\-])(?:monsieur|madame|mademoiselle|docteure?|professeure?|ma[îi]tre|mme\b\.?|mlle\b\.?|mr\b\.?|dr\b\.?){_AFTER}"
+    r"(?<![\w\-])(?:monsieur|madame|mademoiselle|docteure?|professeure?|ma[îi]tre|mme\b\.?|mlle\b\.?|mr\b\.?"
+    rf"|dr\b\.?){_AFTER}"
 )
 _ENDS_BEFORE_NAME = (
-    "onsieur", "madame", "oiselle", "octeure", "octeur", "fesseur", "fesseure", "a[îi]tre", r"\Wmme", r"\Wmlle", r"\W[md]r", r"\W[md]r\.",
+    "onsieur", "madame", "oiselle", "octeure", "octeur", "fesseur", "fesseure", "a[îi]tre", r"\Wmme", r"\Wmlle",
+    r"\W[md]r", r"\W[md]r\.",
     r"\Wnée", "pouse", "veuve",
 )  # fmt: skip
 LOWER_HINT = re.compile(

@@ -26,10 +26,11 @@ _PACKAGES = {"presidio": "presidio-analyzer", "eds-nlp": "edsnlp"}
 class Personal(Step):
     """Replace personal and health data, and count each kind.
 
-    leave: kinds that stay as they are. mode: `placeholder` writes `<TÉLÉPHONE>`; `surrogate` writes an invented value of
-    the same form, the same for the same value within a document.
+    leave: kinds that stay as they are. mode: `placeholder` writes `<TÉLÉPHONE>`; `surrogate` writes an invented value
+    of the same form, the same for the same value within a document.
     key: where the surrogates' key is, `env:NAME` or `file:PATH`; it is written nowhere.
-    names: `titles` finds names after "Mme", "Dr" and in forms; `presidio` and `eds-nlp` those that their model finds too.
+    names: `titles` finds names after "Mme", "Dr" and in forms; `presidio` and `eds-nlp` those that their model finds
+    too.
     names_model: a package's name or a folder, in place of the usual model.
     """
 
@@ -72,7 +73,7 @@ class Personal(Step):
     def left_in(self, contains: tuple[str, ...]) -> list[Kind]:
         """Kinds that this step leaves although a source that contains such data must not have them."""
         kinds = HEALTH_KINDS if "health" in contains else KINDS
-        left = [kind for kind in kinds if kind in self.leave]
+        left: list[Kind] = [kind for kind in kinds if kind in self.leave]
         return left if "health" in contains or len(left) == len(KINDS) else []
 
     def __call__(self, batch: TextBatch) -> Outcome:

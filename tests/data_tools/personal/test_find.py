@@ -63,14 +63,15 @@ LEFT = (
     "NOR : JUSX7700082L, JORF n° 0223, CELEX 32016R0679, ECLI:FR:CCASS:2023:SO00145, pourvoi n° 06-12.345",
     "SIRET 732 829 320 00074, SIREN 732829320, SIRET 01234567800012, TVA FR 44 732829320, FINESS 340780477",
     "12 345 678,00 €, 0,612345678, 1 500 000 F, 45 071 865",
-    "le 12 mars 2024 à 18 h 30, du 01/01/2020 au 31/12/2026, nés avant le 1er janvier 1951, nés au plus tard le 1er mai 1950",
+    "le 12 mars 2024 à 18 h 30, du 01/01/2020 au 31/12/2026",
+    "nés avant le 1er janvier 1951, nés au plus tard le 1er mai 1950, nés : 1er mai 1951 – 30 juin 1956",
     "0 810 25 34 10, le 3919, 0892 70 12 39, +33 8 10 25 34 10",
     "01 02 03 04 05 06 07 08, nomenclature 0101 21 00 00, lot 0612345678, réf. 06.12.34.56.78-B",
     "192.168.1.12, 127.0.0.1, ::1, 192.0.2.10, 255.255.255.0, version 10.4.2.1, chapitre 102.1.2.3, a::b::c, 08:15:42",
     "IPP de 15 %, IPP 40 mg, ISBN 978-2-07-036822-8, EAN 3274080005003, code 1 85 05 78 006 084",
     "M. le préfet, Mme la Présidente, Monsieur le Maire, M. X..., Mme A... B..., maître d'ouvrage, docteur en médecine",
-    "371 avenue du Doyen Gaston Giraud, 34295 Montpellier Cedex 5 ; 3 places, 10 cours de formation, avenue du Docteur Roux",
-    "Guinée Équatoriale, ANNÉE DE SURVENANCE, uploads/2022/07/26062022, 0 3 – 2 – 1 – 0 3 – 2 – 1 – 0 3, nés : 1er mai 1951 – 30 juin 1956",
+    "371 avenue du Doyen Gaston Giraud, 34295 Montpellier Cedex 5 ; 3 places, 10 cours de gym, avenue du Docteur Roux",
+    "Guinée Équatoriale, ANNÉE DE SURVENANCE, uploads/2022/07/26062022, 0 3 – 2 – 1 – 0 3 – 2 – 1 – 0 3",
     "Madame, Monsieur,\nLe dossier est clos. @marielopez34, npm i @angular/core@16.2.1",
 )
 

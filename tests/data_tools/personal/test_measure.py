@@ -27,7 +27,9 @@ def test_the_tuning_set() -> None:
 
 def test_what_counts_as_found_and_right() -> None:
     """Half a value is not found; a finding of another kind covers it; one that takes much more is wrong."""
-    template = Template(id="a", text="Dr [[person|Roux]], [[phone|06 12]] le [[!date|3 mai]], [[name|Ève]] et fin de ligne")
+    template = Template(
+        id="a", text="Dr [[person|Roux]], [[phone|06 12]] le [[!date|3 mai]], [[name|Ève]] et fin de ligne"
+    )
     text, labels = template.read()
     assert text == "Dr Roux, 06 12 le 3 mai, Ève et fin de ligne"
     assert [text[label.start : label.stop] for label in labels] == ["Roux", "06 12", "3 mai", "Ève"]
