@@ -71,7 +71,7 @@ def _card_end(text: str, match: re.Match[str]) -> int:
 
 
 def _has_prefix(digits: str, is_called: bool) -> bool:
-    """Whether prefix and length are those of a scheme that issues cards (ISO/IEC 7812 ranges, as the schemes publish)."""
+    """Whether prefix and length are those of a scheme that issues cards (ISO/IEC 7812 ranges)."""
     first2, first4 = int(digits[:2]), int(digits[:4])
     return {
         13: first2 // 10 == 4,

@@ -43,7 +43,7 @@ def passes_luhn(digits: str) -> bool:
 
 
 def iban_remainder(iban: str) -> int:
-    """An IBAN (upper case, no spaces) modulo 97 after the first four characters went to the end; 1 where it is right."""
+    """An IBAN (upper case, no spaces) modulo 97, its first four characters moved to the end; 1 where it is right."""
     return int("".join(str(int(character, 36)) for character in iban[4:] + iban[:4])) % 97
 
 

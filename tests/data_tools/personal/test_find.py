@@ -98,7 +98,7 @@ def test_kinds_that_are_not_asked_for_are_no_others() -> None:
 
 
 def test_real_guides(guides: list[str]) -> None:
-    """4.6 MB of guides to labour law: what is found are telephone numbers and addresses of offices, and nothing else."""
+    """4.6 MB of guides to labour law: telephone numbers and addresses of offices are found, and nothing else."""
     found = [(finding.kind, text[finding.start : finding.stop]) for text in guides for finding in find(text)]
     phones = {value for kind, value in found if kind == "phone"}
     addresses = {value for kind, value in found if kind == "address"}

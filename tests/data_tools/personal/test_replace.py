@@ -65,7 +65,9 @@ def test_a_letter() -> None:
     )
     replaced = replace(text, find(text))
     assert replaced == (
-        "Mme <PERSONNE>, née le <DATE_DE_NAISSANCE>, NIR <NIR>, habite <ADRESSE>\n(<TÉLÉPHONE>, <COURRIEL>). IPP <NUMÉRO_PATIENT>. IBAN <IBAN>. Article L. 1111-4.\nDr <PERSONNE>, RPPS <RPPS>"
+        "Mme <PERSONNE>, née le <DATE_DE_NAISSANCE>, NIR <NIR>, habite <ADRESSE>\n"
+        "(<TÉLÉPHONE>, <COURRIEL>). IPP <NUMÉRO_PATIENT>. IBAN <IBAN>. Article L. 1111-4.\n"
+        "Dr <PERSONNE>, RPPS <RPPS>"
     )
     assert find(replaced) == []
 

@@ -77,7 +77,7 @@ def test_build_counts_by_source_and_writes_no_key(
         hidden in data for data in contents for hidden in (secret.encode(), b"06 12 34 56 78", b"Claire Martin")
     )
     tokenizer = Tokenizer.from_file(str(test_data / "tokenizer" / "tokenizer.json"))
-    (shard,) = (tmp_path / "out").rglob("*train*.bin")
+    (shard,) = (tmp_path / "out" / "train").glob("*.bin")
     assert "06 39 98" in tokenizer.decode(np.fromfile(shard, np.uint16).tolist())
 
 
