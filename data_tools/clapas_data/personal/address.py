@@ -17,19 +17,23 @@ _WAYS = (
     r"|lot\.?|faubourg|fb?g\.?|sente|sentier|venelle"
     r"|ruelle|villa|esplanade|promenade|mont[ée]e|c[ôo]te|traverse|voie|hameau|domaine|clos|parvis|mail|rond[- ]point"
     r"|chauss[ée]e|descente|lieu[- ]dit|quartier"
-    r"|enclos|grande?[ -]rue|galerie|cour|plan|traboule"
+    r"|enclos|grande?[ -]rue|galerie|cour|plan|traboule|r\.(?=[ \u00a0]d)"
 )
 """Kinds of way, as La Poste lists and people shorten them (norme AFNOR NF Z10-011)."""
 _START = re.compile(
     r"[0-9](?=[ ,\u00a0bBtTqQa-fA-F\n])(?:[ \u00a0]?(?:bis|ter|quater|BIS|TER|QUATER"
     r"|[A-Fa-f](?=[ ,\u00a0])))?,?[ \u00a0\n]{1,2}"
-    r"(?=[rR][uUoOtTéÉeE]|[aA][vVlL]|[bB][oOdDvVlL]|[pPcCiI][lLaArRoOhHiIôÔmM]|[qQsStT][uUaAeEqQrR]"
+    r"(?=[rR][uUoOtTéÉeE]|r\.|[aA][vVlL]|[bB][oOdDvVlL]|[pPcCiI][lLaArRoOhHiIôÔmM]|[qQsStT][uUaAeEqQrR]"
     r"|[lLfF][oOiIaAbBgG]|[vVeE][eEiInNsSoO]|[mM][oOaA]"
     rf"|[dDhH][oOeEaA]|[gG][aArR])(?P<way>(?i:{_WAYS}))(?:[ \u00a0]{{1,2}}|(?=,))"
 )
 """From the number's last digit: that fails soonest. The two letters are looked at first, since few words begin like a
 way."""
 _NUMBER = re.compile(r"(?<![\w.,/])(?<!\d-)(?<!\W\d )(?<!\W\d\d )(?<!\d\d\d )\d{1,4}(?:\s?[-/]\s?\d{1,3})?$")
+_YEAR = re.compile(
+    r"(?:\b(?:en|depuis|an|année|fin|début)|janvier|février|mars|avril|mai|juin|juillet|août|septembre|octobre|novembre"
+    r"|décembre)\s(?:19|20)\d\d$"
+)
 _CODE = re.compile(
     r"(?<![\d\w])(?:F-|FR-)?(?P<code>(?:0[1-9]|[1-8]\d|9[0-8])[ \u00a0]?\d{3})[ \u00a0,–-]{1,3}(?=[^\W\d_])"
 )
@@ -70,7 +74,7 @@ def find_address(text: str) -> Iterator[Finding]:
     done = 0
     for match in _START.finditer(text):
         number = _NUMBER.search(text, max(done, match.start() - 10), match.start() + 1)
-        if number is None:
+        if number is None or (len(number[0]) == 4 and _YEAR.search(text, max(0, number.start() - 14), number.end())):
             continue
         stop = _with_town(text, match.end())
         if stop == 0:

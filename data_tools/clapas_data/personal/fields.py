@@ -13,7 +13,8 @@ from clapas_data.personal.words import ENDS, FUNCTIONS
 _OF = "|".join((
     f"de{SPACE}(?:naissance|famille|jeune fille)", "d['’](?:usage|épouse)", "marital", f"de{SPACE}l['’]enfant",
     "patronymique", "usuels?",
-    "complet", f"(?:du|de la){SPACE}(?:patiente?|salariée?|titulaire)", f"DE{SPACE}NAISSANCE", "D['’]USAGE",
+    "complet",
+        "utilisé", f"(?:du|de la){SPACE}(?:patiente?|salariée?|titulaire)", f"DE{SPACE}NAISSANCE", "D['’]USAGE",
     f"DE{SPACE}FAMILLE",
     "PATIENTE?", "patient",
 ))  # fmt: skip
@@ -22,9 +23,9 @@ _AND = f"{SPACE}?(?:et|ET|,|/|-|&){SPACE}?"
 _GIVEN = r"(?:r[ée]nom(?:s|\(s\))?|R[ÉE]NOM(?:S|\(S\))?)"
 _OTHERS = {
     "A": "ssurée?|llocataire|vocate?|nesthésiste|gent", "B": "énéficiaire|ailleur",
-    "C": "onjointe?|hirurgien(?:ne)?|andidate?|ontact",
+    "C": "oncern(?:ant|e)|onjointe?|hirurgien(?:ne)?|andidate?|ontact",
     "D": "emandeu(?:r|se)|estinataire|éclarante?", "E": "xpéditeur|nfant", "É": "lève|tudiante?|poux|pouse",
-    "I": "nterlocut(?:eur|rice)",
+    "I": "nterlocut(?:eur|rice)|dentité",
     "L": "ocataire", "M": "édecin(?: (?:traitant|référent|prescripteur|adresseur|signataire|responsable))?|ère|ari",
     "O": "pérateur",
     "P": "ère|raticien(?:ne)?|rescripteur|ropriétaire|ersonne à prévenir",

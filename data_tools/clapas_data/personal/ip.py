@@ -15,11 +15,13 @@ from clapas_data.personal.finding import Finding
 _FOUR = re.compile(r"\d(?<![\w.+-]\d)\d{0,2}(?:\.\d{1,3}){3}(?![\w]|\.\d|-\d)")
 _HINT = re.compile(r"\.\d{1,3}\.\d")
 _COLONS = re.compile(r":[0-9a-fA-F]{0,4}:")
+_SIX = re.compile(r"[0-9a-fA-F]{3}|(?::[0-9a-fA-F]+){4}")
+"""What an address has and a time, a ratio or a name in C++ does not: three digits in a row, or five groups."""
 _HEX = "0123456789abcdefABCDEF:."
 _COUNTED = re.compile(
     r"(?:version|\bv|release|firmware|build|logiciel|mise à jour|num[ée]ro|chapitre|article|paragraphe|section|point"
     r"|annexe|alin[ée]a|titre|figure|tableau"
-    r"|rubrique|partie|voir|art\.|§|n°|OID|oid|python|java|kernel|noyau|[A-Za-z]-)s?[ \u00a0:]{0,3}(?:[A-Z]\.?)?$"
+    r"|[A-Za-z]/|rubrique|partie|voir|art\.|§|n°|OID|oid|python|java|kernel|noyau|[A-Za-z]-)s?[ \u00a0:]{0,3}(?:[A-Z]\.?)?$"
     r"|\d\.\d+\.\d+(?:,| et| à| ou)\s$",
     re.IGNORECASE,
 )
@@ -78,5 +80,5 @@ def _sixes(text: str) -> Iterator[Finding]:
             address = address.rstrip(":")
         stop = start + len(address)
         around = text[max(0, start - 1) : start] + text[stop : stop + 1]
-        if len(address) > 4 and not any(map(str.isalnum, around)) and _is_public(address):
+        if _SIX.search(address) and not any(map(str.isalnum, around)) and _is_public(address):
             yield Finding("ip", start, stop)

@@ -18,7 +18,7 @@ _CANDIDATE = re.compile(
     rf"(?:{GAP}(?:\(?(?:cl[ée]|key)?{GAP}:?{GAP})?(?P<key>[0-9O]{GAP}\d)(?![\w]))?"
 )
 _SAYS_NIR = re.compile(
-    r"\bNIR\b|\bNIA\b|\bINSEE\b|s[ée]cu(?:rit[ée]|\b)|s[ée]c\.?\s?soc|\bSS\b|\bS\.S\.|\bNSS\b|immatriculation"
+    r"\bNIR\b|\bNIA\b|\bINSEE\b|s[ée]cu(?:rit[ée]|\b)|s[ée]c\.?\s?soc|\bSS\b|\bS\.S\.|\bNSS\b|immatricul"
     r"|num[ée]ro national|assur[ée]",
     re.IGNORECASE,
 )

@@ -27,8 +27,8 @@ _ACRONYM = re.compile(
 )
 _ACRONYMS = ("IPP", "NIP", "IEP", "NDA", "P.P", "ipp ")
 _NUMBER_OF = re.compile(
-    r"[nNiI](?<!\w\w)(?:\s?[°º]|o\b\.?|um[ée]ros?|UM[ÉE]ROS?|[rb]\b\.?|um\b\.?|dentifiants?|DENTIFIANT|[dD]\b)"
-    rf"\s{{0,2}}(?:d[eu]\s|d['’]|DE\s|DU\s|D['’])?{_THING}"
+    r"[nNiIcC](?<!\w\w)(?:ode|\s?[°º]|o\b\.?|um[ée]ros?|UM[ÉE]ROS?|[rb]\b\.?|um\b\.?|dentifiants?|DENTIFIANT|[dD]\b)"
+    rf"\s{{0,2}}(?:d[eu]\s|d['’](?:identification\s)?|DE\s|DU\s|D['’])?{_THING}"
 )
 _THING_NUMBER = re.compile(rf"{_THING}\s{{0,2}}(?={_NUMBER}|#)")
 _CALLED = re.compile(

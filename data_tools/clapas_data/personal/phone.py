@@ -27,7 +27,7 @@ _NAMED = re.compile(
 )
 _LABEL_REACH = 40
 _OTHER_THINGS = re.compile(
-    r"\b(?:SIRE[NT]|RCS|FINESS|RPPS|ADELI|IPP|NIP|IEP|NDA|NIR|INS|ISBN|ISSN|EAN|GTIN|DOI|PMID|PMCID|CAS|IMEI|TVA|IBAN"
+    r"\b(?:SIRE[NT]|RCS|BCE|LEI|S/N|FINESS|RPPS|ADELI|IPP|NIP|IEP|NDA|NIR|INS|ISBN|ISSN|EAN|GTIN|DOI|PMID|PMCID|CAS|IMEI|TVA|IBAN"
     r"|BIC|RIB|AMM|CIP|UCD|LPP"
     r"|NOR|JORF|CELEX|RNA|EORI|NAF|APE|lots?|r[ée]f(?:[ée]rence)?s?|colis|suivi|factures?|commande|compteur|s[ée]rie"
     r"|cadastr\w+|version|nomenclature|tarifaires?"
@@ -72,6 +72,8 @@ _FRENCH_SHAPES = frozenset(
 )
 """How people group ten digits; a date with an hour (2, 2, 4, 2) is none of them."""
 _OVERSEAS = re.compile(r"0(?:262|263|269|590|594|596|508|639|69[0-7]|976)")
+_RARE_SHAPES = frozenset({(4, 3, 3), (3, 3, 4), (4, 6), (1, 9), (4, 2, 4), (2, 2, 3, 3), (2, 2, 2, 4)})
+"""Those that other numbers have as well: they count where the text speaks of a telephone."""
 _PAIRS = (2, 2, 2, 2, 2)
 _BETWEEN = re.compile(r"[^\dOIl]+")
 _ROW_BEFORE = re.compile(r"(\d+)[ \u00a0\u202f]$")
@@ -114,7 +116,9 @@ def _is_french(text: str, match: re.Match[str]) -> bool:
         is_usual and (len(before[1]) > 3 or shape != _PAIRS)
     ):  # the end of a longer row; but a post code may stand before
         return False
-    if shape != _PAIRS and not _is_even(match[0]):
+    if not is_usual and not _is_even(match[0]):
+        return False
+    if shape in _RARE_SHAPES and not is_asked_for(_SAYS_PHONE, text, start):
         return False
     if is_row_of_ones(groups) and not is_asked_for(_SAYS_PHONE, text, start):
         return False
