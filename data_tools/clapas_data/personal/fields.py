@@ -42,6 +42,7 @@ _FIELD = re.compile(
     "[ \u00a0\t]{0,3}[:=][ \u00a0\t.…_]{0,40}"
     rf"(?P<title>(?:M\.|Mr\.?|Mme|Mlle|Monsieur|Madame|Dr\.?|Docteur|Pr\.?|MME|DR|M\.? et Mme){SPACE})?(?=[^\W\d_])"
 )
+_NEXT_FIELD = re.compile("[ \u00a0]?[:=]")
 _IN_SMALL_LETTERS = re.compile(r"[^\W\d_][^\W\d_'’\-]*(?:['’\- ][^\W\d_]+){0,3}(?=[ \t]*(?:\n|$|[;,|(]))")
 
 
@@ -63,6 +64,8 @@ def _value_end(text: str, field: re.Match[str]) -> int:
     """
     start = field.end()
     stop = name_end(text, start)
+    if stop > start and _NEXT_FIELD.match(text, stop):  # "Nom : Martin Spécialité : ..."
+        stop = start + max(0, text[start:stop].replace("\u00a0", " ").rfind(" "))
     if field["other"]:
         return stop if field["title"] or re.search(SPACE, text[start:stop]) else start
     if stop == start and not field[0].startswith(("Patient", "PATIENT")):

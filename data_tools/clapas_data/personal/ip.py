@@ -21,7 +21,8 @@ _HEX = "0123456789abcdefABCDEF:."
 _COUNTED = re.compile(
     r"(?:version|\bv|release|firmware|build|logiciel|mise à jour|num[ée]ro|chapitre|article|paragraphe|section|point"
     r"|annexe|alin[ée]a|titre|figure|tableau"
-    r"|[A-Za-z]/|rubrique|partie|voir|art\.|§|n°|OID|oid|python|java|kernel|noyau|[A-Za-z]-)s?[ \u00a0:]{0,3}(?:[A-Z]\.?)?$"
+    r"|[A-Za-z]/|rubrique|partie|voir|art\.|§|n°|OID|oid"
+    r"|python|java|kernel|noyau|[A-Za-z]-)s?[ \u00a0:]{0,3}(?:[A-Z]\.?)?$"
     r"|\d\.\d+\.\d+(?:,| et| à| ou)\s$",
     re.IGNORECASE,
 )

@@ -1,7 +1,7 @@
 """Names of persons by a model: Presidio or EDS-NLP, for names without a title.
 
-Both are optional and slow: a model reads every sentence, 0.02 MB/s a core with a small one where all the other detectors
-together read 13. Their models are the user's choice and are loaded by name or path; nothing is downloaded.
+Both are optional and slow: a model reads every sentence, 0.02 MB/s a core with a small one where all other
+detectors together read 13. Their models are the user's choice and are loaded by name or path; nothing is downloaded.
 """
 
 from __future__ import annotations

@@ -22,16 +22,17 @@ FUNCTIONS = frozenset(_FUNCTIONS.split())
 """After a title they are an office, not a name: "Monsieur le Préfet", "Madame la Présidente"."""
 
 _ENDS = """
-    né née tél tel téléphone fax mail e-mail email courriel date objet réf ref référence adresse service nir
-    ins ipp rpps adeli prénom prénoms nom sexe âge age domicilié domiciliée demeurant employé employée
-    agissant représenté représentée assisté assistée janvier février mars avril juin juillet août septembre
-    octobre novembre décembre lundi mardi mercredi jeudi vendredi samedi dimanche ddn signature signé cabinet
-    pôle unité hôpital clinique chu centre cardiologue gynécologue radiologue pédiatre neurologue psychiatre
-    oncologue dermatologue généraliste urologue pneumologue ophtalmologue anesthésiste rhumatologue vu
-    considérant article attendu dossier n° code spécialité médecine chirurgie cardiologie iban siret et ou en
-    au aux à par pour dans sur avec sans qui que dont est a sa son ses ce cette voici voilà suite bonjour
-    merci cordialement mobile portable profession nationalité situation lieu titulaire représentant
-    compte-rendu cr urgences consultation hospitalisation
+    emploi fonction poste entreprise établissement qualification catégorie grade né née tél tel téléphone fax
+    mail e-mail email courriel date objet réf ref référence adresse service nir ins ipp rpps adeli prénom
+    prénoms nom sexe âge age domicilié domiciliée demeurant employé employée agissant représenté représentée
+    assisté assistée janvier février mars avril juin juillet août septembre octobre novembre décembre lundi
+    mardi mercredi jeudi vendredi samedi dimanche ddn signature signé cabinet pôle unité hôpital clinique chu
+    centre cardiologue gynécologue radiologue pédiatre neurologue psychiatre oncologue dermatologue
+    généraliste urologue pneumologue ophtalmologue anesthésiste rhumatologue vu considérant article attendu
+    dossier n° code spécialité médecine chirurgie cardiologie iban siret et ou en au aux à par pour dans sur
+    avec sans qui que dont est a sa son ses ce cette voici voilà suite bonjour merci cordialement mobile
+    portable profession nationalité situation lieu titulaire représentant compte-rendu cr urgences
+    consultation hospitalisation
 """
 ENDS = frozenset(_ENDS.split())
 """A name ends before them."""

@@ -56,6 +56,7 @@ FOUND: dict[str, tuple[Kind, str]] = {
     "le dr. J.-P. Aït-Ahmed": ("person", "J.-P. Aït-Ahmed"),
     "Nom de naissance : KERVELLA": ("person", "KERVELLA"),
     "Prénoms : Jean, Marie": ("person", "Jean, Marie"),
+    "Nom : Martin Spécialisation : cœur": ("person", "Martin"),
 }
 
 LEFT = (
@@ -71,6 +72,7 @@ LEFT = (
     "IPP de 15 %, IPP 40 mg, ISBN 978-2-07-036822-8, EAN 3274080005003, code 1 85 05 78 006 084",
     "M. le préfet, Mme la Présidente, Monsieur le Maire, M. X..., Mme A... B..., maître d'ouvrage, docteur en médecine",
     "371 avenue du Doyen Gaston Giraud, 34295 Montpellier Cedex 5 ; 3 places, 10 cours de gym, avenue du Docteur Roux",
+    "Nom du salarié : Emploi occupé : Semaine n° du ; Nom : Prénom : Adresse :",
     "Guinée Équatoriale, ANNÉE DE SURVENANCE, uploads/2022/07/26062022, 0 3 – 2 – 1 – 0 3 – 2 – 1 – 0 3",
     "Madame, Monsieur,\nLe dossier est clos. @marielopez34, npm i @angular/core@16.2.1",
 )

@@ -60,8 +60,8 @@ def test_a_letter() -> None:
     """Each value gives way to the placeholder of its kind, and looking again finds nothing."""
     text = (
         "Mme Claire Martin, née le 12/03/1961, NIR 2 55 08 14 168 025 38, habite 12 rue Foch,\n34000 Montpellier\n"
-        "(06 12 34 56 78, claire@orange.fr). IPP 0800412345. IBAN FR14 2004 1010 0505 0001 3M02 606. Article L. 1111-4.\n"
-        "Dr Roux, RPPS 10001234567"
+        "(06 12 34 56 78, claire@orange.fr). IPP 0800412345. IBAN FR14 2004 1010 0505 0001 3M02 606."
+        " Article L. 1111-4.\nDr Roux, RPPS 10001234567"
     )
     replaced = replace(text, find(text))
     assert replaced == (
