@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator
 
 from clapas_data.personal.address import find_address
@@ -58,8 +59,15 @@ def without_overlaps(found: list[Finding]) -> list[Finding]:
     """Findings in the text's order; of two that overlap, the one that is earlier in `found` stands."""
     if len(found) < 2:
         return found
-    kept: list[Finding] = []
+    kept: list[Finding] = []  # in the text's order
     for finding in found:
-        if all(finding.stop <= other.start or other.stop <= finding.start for other in kept):
-            kept.append(finding)
-    return sorted(kept, key=lambda finding: finding.start)
+        place = bisect_left(kept, finding.start, key=_start)
+        is_after = place == 0 or kept[place - 1].stop <= finding.start
+        is_before = place == len(kept) or finding.stop <= kept[place].start
+        if is_after and is_before:
+            kept.insert(place, finding)
+    return kept
+
+
+def _start(finding: Finding) -> int:
+    return finding.start

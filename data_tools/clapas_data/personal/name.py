@@ -10,7 +10,7 @@ UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĖĘĚĞĢĪĮİĶŁĻĹĽŃŅŇŐŒŔŘŚ
 LINK = re.compile(rf"(?:, | et |, et |,)(?=[{UPPER}])")
 """Between the names of a list."""
 _TOKEN = re.compile(
-    rf"(?P<initial>(?:[{UPPER}]h?\.[ \u00a0]?[-‐‑]?)+(?=[{UPPER}]))"
+    rf"(?P<initial>(?:[{UPPER}]h?\.[ \u00a0]?[-‐‑]?){{1,4}}(?=[{UPPER}]))"
     rf"|(?:[dDlLO]['’])?[{UPPER}][^\W\d_]*(?:['’‐‑\-][^\W\d_]+)*(?!\w)"
 )
 _PARTICLE = re.compile(

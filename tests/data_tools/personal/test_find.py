@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from clapas_data.personal.checksums import IBAN_LENGTHS, iban_remainder, nir_key, passes_iban, passes_luhn
@@ -108,6 +110,21 @@ def test_real_guides(guides: list[str]) -> None:
     assert {value.replace(" ", "")[:2] for value in phones} <= {"01", "06", "09"}
     assert all("750" in value or "753" in value for value in addresses)
     assert (len(phones), len(addresses)) == (7, 4)
+
+
+HOSTILE = (
+    "1", "1 ", "06 ", "06  ", "1\n", "1.", "a@", "Mme ", "M. A. ", "M. Aa ", "Nom : ", "1 rue A ", "FR76 ", "+1", ":a", "né le ", "naissance : ",
+    "Tél ", "n° dossier ", " at ", "(a) ", "- ", "2 58 11 34 172 045 ", "A-", "MM. Aa, ", "RPPS ", "O6 ", " ",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_no_text_takes_long(piece: str) -> None:
+    """40,000 characters of the same: what is quadratic takes seconds, what is linear a tenth of one."""
+    text = (piece * 40_000)[:40_000] + "1"
+    began = time.process_time()
+    find(text)
+    assert time.process_time() - began < 1.5
 
 
 def test_checks() -> None:
