@@ -88,9 +88,11 @@ def find_ipp(text: str) -> Iterator[Finding]:
             yield from _after(text, label)
     if not (has_any(text, _SIGNS) and has_any(text, _THINGS)):
         return
-    for label in (*_NUMBER_OF.finditer(text), *_THING_NUMBER.finditer(text), *_CALLED.finditer(text)):
+    labels = [*_NUMBER_OF.finditer(text), *_THING_NUMBER.finditer(text), *_CALLED.finditer(text)]
+    speaks_of_care = bool(labels) and _CARE.search(text) is not None
+    for label in labels:
         is_an_offices = "ossier" in label[0].lower() and not re.search(_CARED_FOR, label[0])
-        if not (is_an_offices and not _CARE.search(text)):
+        if speaks_of_care or not is_an_offices:
             yield from _after(text, label)
 
 

@@ -113,8 +113,9 @@ def test_real_guides(guides: list[str]) -> None:
 
 
 HOSTILE = (
-    "1", "1 ", "06 ", "06  ", "1\n", "1.", "a@", "Mme ", "M. A. ", "M. Aa ", "Nom : ", "1 rue A ", "FR76 ", "+1", ":a", "né le ", "naissance : ",
-    "Tél ", "n° dossier ", " at ", "(a) ", "- ", "2 58 11 34 172 045 ", "A-", "MM. Aa, ", "RPPS ", "O6 ", " ",
+    "1", "1 ", "06 ", "06  ", "1\n", "1.", "a@", "Mme ", "M. A. ", "M. Aa ", "Nom : ", "1 rue A ", "FR76 ", "+1", ":a",
+    "né le ", "naissance : ", "Tél ", "n° dossier ", " at ", "(a) ", "- ", "2 58 11 34 172 045 ", "A-",
+    "MM. Aa, ", "RPPS ", "O6 ", " ",
 )  # fmt: skip
 
 
