@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from clapas.recipe.files import atomic_write, new_folder
 from clapas.recipe.hashes import content_hash, file_hash
 from clapas_data.arrow import numbers, strings
 from clapas_data.chunks import sizes_of
-from clapas_data.corpus import Corpus, read_corpus
+from clapas_data.corpus import Corpus, read_corpus, warn_of_licences
 from clapas_data.documents import DOCUMENTS, ROW_GROUP, SCHEMA
 from clapas_data.encode import Engine, TokenizerFolder, choose_engine, encode_documents, open_tokenizer
 from clapas_data.files import locked, make_folder, new_file, remove_partials
@@ -40,6 +40,7 @@ from clapas_data.manifest import (
 from clapas_data.prepare import Batch, Prepared, corpus_key, prepare
 from clapas_data.progress import progress
 from clapas_data.shards import ShardWriter, token_dtype
+from clapas_data.sources import source_facts
 from clapas_data.workers import Workers
 
 BUILDER = 1
@@ -73,13 +74,21 @@ class ShardPlan:
         return sum(batch.bytes for batch in self.batches)
 
 
-def build(corpus: str | Path, out: Path, tokenizer: Path | None = None, workers: int | None = None) -> Manifest:
+def build(
+    corpus: str | Path,
+    out: Path,
+    tokenizer: Path | None = None,
+    workers: int | None = None,
+    overrides: Sequence[str] = (),
+) -> Manifest:
     """Build the folder `out` from a corpus, or finish a build, or find it built.
 
+    overrides: of the corpus file, `sources.web.revision=...`.
     tokenizer: a tokenizer's folder, copied to `out/tokenizer`; the default is the one there. workers: processes, one a
     core by default. Raises UserError for wrong input and where `out` holds another build; OSError for a full disk.
     """
-    read = read_corpus(corpus)
+    read = read_corpus(corpus, overrides)
+    warn_of_licences(read)
     folder = open_tokenizer(tokenizer or out / "tokenizer")
     key = content_hash([BUILDER, corpus_key(read), folder.record.model_dump()])
     make_folder(out)
@@ -322,9 +331,13 @@ def _seal(
 
 def _source_record(corpus: Corpus, name: str) -> SourceRecord:
     source = corpus.sources[name]
-    facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract}
+    facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract, **source_facts(name, source)}
     if source.sha256:
         facts["sha256"] = source.sha256
+    if source.flags:
+        facts["flags"] = list(source.flags)
+    if source.caveats:
+        facts["caveats"] = list(source.caveats)
     return SourceRecord(
         licence=source.licence,
         revision=source.pinned,

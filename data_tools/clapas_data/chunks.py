@@ -24,7 +24,7 @@ from clapas_data.clean import clean
 from clapas_data.deduplicate import HASH_BYTES, text_hash
 from clapas_data.files import new_file
 from clapas_data.pipeline import Passed, Rejected, StepCounts, fewest, run_steps
-from clapas_data.read import RawDocument
+from clapas_data.sources import RawDocument
 from clapas_data.steps.step import Step
 from clapas_data.text.batch import TextBatch
 

@@ -24,12 +24,11 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.typed import Section
 from clapas_data.blocks import cut_short
+from clapas_data.licences import UNKNOWN
 from clapas_data.pipeline import StepCounts
 from clapas_data.shards import DTYPE_CODES, HEADER, IndexHeader, ShardRecord
 
 MANIFEST = "manifest.json"
-UNKNOWN = "unknown"
-"""The licence of shards without a manifest: a release refuses it."""
 
 TokenDtype = Literal["uint8", "int8", "int16", "int32", "int64", "uint16"]
 
@@ -99,22 +98,31 @@ class StepTotals(Section):
 class StepRecord(StepTotals):
     """One step of the build with its counts. seconds: the only part that varies from one build to the next.
 
-    options: as the corpus file gives them. sources: the counts of each source that went through it.
+    options: as the corpus file gives them. changed_options: of the sources that change some, all as they are there.
+    sources: the counts of each source that went through it.
     """
 
     name: str
     seconds: float
     options: dict[str, Any] = Field(default_factory=dict)
+    changed_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     sources: dict[str, StepTotals] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, options: dict[str, Any], by_source: Mapping[str, StepCounts]) -> StepRecord:
+    def of(
+        cls,
+        name: str,
+        options: dict[str, Any],
+        by_source: Mapping[str, StepCounts],
+        changed_options: Mapping[str, dict[str, Any]] | None = None,
+    ) -> StepRecord:
         """The record of a step, from each source's counts."""
         total = StepCounts()
         for counts in by_source.values():
             total.add(counts)
         sources = {source: StepTotals(**_totals(counts)) for source, counts in by_source.items()}
-        return cls(name=name, seconds=round(total.seconds, 3), options=options, sources=sources, **_totals(total))
+        said = {"options": options, "changed_options": dict(changed_options or {})}
+        return cls(name=name, seconds=round(total.seconds, 3), sources=sources, **said, **_totals(total))
 
 
 def _totals(counts: StepCounts) -> dict[str, Any]:
@@ -308,7 +316,7 @@ def _bare_manifest(folder: Path, indexes: list[Path]) -> Manifest:
     shards: list[ShardEntry] = []
     dtypes: dict[str, Path] = {}
     for index in indexes:
-        dtype, record = _bare_record(folder, index)
+        dtype, record = bare_record(folder, index)
         dtypes.setdefault(dtype, index)
         split, slash, _ = record.path.partition("/")
         shards.append(
@@ -329,7 +337,7 @@ def _bare_manifest(folder: Path, indexes: list[Path]) -> Manifest:
     return manifest
 
 
-def _bare_record(folder: Path, index: Path) -> tuple[str, ShardRecord]:
+def bare_record(folder: Path, index: Path) -> tuple[str, ShardRecord]:
     """The dtype and record of a bare shard, from its index alone. Raises UserError where the files disagree."""
     with index.open("rb") as file:
         header = IndexHeader.unpack(file.read(HEADER.size), index)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -26,7 +27,7 @@ from clapas_data.files import locked, remove_partials
 from clapas_data.manifest import StepRecord
 from clapas_data.pipeline import StepCounts
 from clapas_data.progress import progress
-from clapas_data.read import Part, read_part, source_identity, source_parts
+from clapas_data.sources import Part, read_part, source_identity, source_parts
 from clapas_data.steps.step import Step
 from clapas_data.workers import Workers
 
@@ -206,8 +207,11 @@ def _corpus_steps(corpus: Corpus, by_source: dict[str, Counts]) -> Iterator[Step
         if not isinstance(step, Step):
             continue
         own: dict[str, StepCounts] = {}
+        changed: dict[str, dict[str, Any]] = {}
         for name, counts in by_source.items():
-            names = [its.step for its in corpus.steps_of(name)]
-            if step.step in names:
-                own[name] = counts.steps[names.index(step.step)]
-        yield StepRecord.of(step.step, step.model_dump(mode="json", exclude={"step"}), own)
+            steps = {its.step: its for its in corpus.steps_of(name)}
+            if step.step in steps:
+                own[name] = counts.steps[[*steps].index(step.step)]
+                if corpus.sources[name].steps.get(step.step):
+                    changed[name] = steps[step.step].recorded()
+        yield StepRecord.of(step.step, step.recorded(), own, changed)

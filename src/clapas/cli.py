@@ -68,7 +68,8 @@ def _recipes(options: argparse.Namespace) -> None:
 def _data_build(options: argparse.Namespace) -> None:
     from clapas_data.build import build
 
-    build(options.corpus, options.out, tokenizer=options.tokenizer, workers=options.workers)
+    facts = {name: getattr(options, name) for name in ("tokenizer", "workers", "overrides")}
+    build(options.corpus, options.out, **facts)
 
 
 def _data_inspect(options: argparse.Namespace) -> None:
@@ -85,10 +86,32 @@ def _data_verify(options: argparse.Namespace) -> None:
     print(result)
 
 
-def _tokenizer_train(options: argparse.Namespace) -> None:
-    from clapas_data.tokenizer import train
+def _data_perplexity(options: argparse.Namespace) -> None:
+    from clapas_data.perplexity import summary, train_perplexity
 
-    train(options.corpus, vocab_size=options.vocab_size, out=options.out)
+    names = ("source", "out", "calibrate", "order", "workers")
+    print(summary(train_perplexity(options.corpus, **{name: getattr(options, name) for name in names}), options.out))
+
+
+def _tokenizer_train(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.train import train
+
+    chosen = {"split": options.split, "parity": options.parity}
+    train(options.corpus, vocab_size=options.vocab_size, out=options.out, overrides=options.overrides, **chosen)
+
+
+def _tokenizer_compare(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.compare import compare
+    from clapas_data.tokenizer.show import comparison_table
+
+    _print(compare(options.tokenizers, options.corpus, options.text), options.json, comparison_table)
+
+
+def _tokenizer_inspect(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.inspect import inspect
+    from clapas_data.tokenizer.show import inspection_table
+
+    _print(inspect(options.tokenizer, options.corpus, options.model), options.json, inspection_table)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -295,6 +318,7 @@ def _data_verbs(verbs: Any) -> None:
         parts, "build", "turn a corpus into token shards", "clapas data build demo --out data/demo", _data_build
     )
     verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
     verb.add_argument("--out", type=Path, required=True, help="the folder of the shards")
     verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: OUT/tokenizer)")
     verb.add_argument("--workers", type=int, help="processes (default: one a core)")
@@ -303,14 +327,42 @@ def _data_verbs(verbs: Any) -> None:
     _json(verb)
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
+    example = "clapas data perplexity mine.yaml --source wikipedia --out wikipedia.ngrams"
+    verb = _verb(parts, "perplexity", "train the n-gram model that the step reads", example, _data_perplexity)
+    verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("--source", required=True, metavar="NAME", help="the corpus's source that is the reference")
+    verb.add_argument("--out", type=Path, required=True, help="the model's file")
+    does = "the source whose documents say what is head, middle and tail (default: a tenth of the reference)"
+    verb.add_argument("--calibrate", metavar="NAME", help=does)
+    verb.add_argument("--order", type=int, default=3, help="words of the longest n-grams, 2 to 5 (3)")
+    verb.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    tokenizer = _verb(verbs, "tokenizer", "train a tokenizer", "clapas tokenizer train demo --out data/demo/tokenizer")
+    example = "clapas tokenizer train demo --out data/demo/tokenizer"
+    tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)
     parts = tokenizer.add_subparsers(metavar="VERB", required=True)
     example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
     verb = _verb(parts, "train", "train a byte-level BPE on a corpus", example, _tokenizer_train)
     verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
     verb.add_argument("--vocab-size", type=int, required=True, help="ids in all, special ones included")
     verb.add_argument("--out", type=Path, required=True, help="the tokenizer's folder")
+    does = "digits in groups of three (llama3, the default) or one by one (qwen2)"
+    verb.add_argument("--split", choices=("llama3", "qwen2"), default="llama3", help=does)
+    does = "weigh languages so that the same sentences cost about the same in each: FOLDER's LANGUAGE.txt, or our own"
+    verb.add_argument("--parity", type=Path, nargs="?", const=True, default=False, metavar="FOLDER", help=does)
+    example = "clapas tokenizer compare data/demo/tokenizer tekken --corpus demo"
+    verb = _verb(parts, "compare", "measure tokenizers on the same texts", example, _tokenizer_compare)
+    does = "a folder with tokenizer.json, such a file, a tekken.json, or tekken (of mistral-common)"
+    verb.add_argument("tokenizers", nargs="+", metavar="TOKENIZER", help=does)
+    verb.add_argument("--corpus", help="also on the text that this corpus holds out, by source")
+    verb.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help="also on these text files")
+    _json(verb)
+    example = "clapas tokenizer inspect data/demo/tokenizer --corpus demo"
+    verb = _verb(parts, "inspect", "find tokens that are unused, unreachable or odd", example, _tokenizer_inspect)
+    verb.add_argument("tokenizer", metavar="TOKENIZER", help="a folder with tokenizer.json, or as compare takes it")
+    verb.add_argument("--corpus", help="the training text of this corpus: which tokens it never or hardly has")
+    verb.add_argument("--model", type=Path, help="a Hugging Face folder: which tokens' embeddings look untrained")
+    _json(verb)
 
 
 def _run_verbs(verbs: Any) -> None:
