@@ -27,7 +27,7 @@ class Personal(Step):
     """Replace personal and health data, and count each kind.
 
     leave: kinds that stay as they are.
-    mode: `placeholder` writes `<TÉLÉPHONE>`; `surrogate` an invented value of the same form, the same for the same value
+    mode: `placeholder` writes `<TÉLÉPHONE>`; `surrogate` an invented value of the same form, the same for one value
     within a document.
     key: where the surrogates' key is, `env:NAME` or `file:PATH`; it is written nowhere.
     names: `titles` finds names after "Mme", "Dr" and in forms; `presidio` and `eds-nlp` those that their model finds
