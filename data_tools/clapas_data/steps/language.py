@@ -138,7 +138,7 @@ def _read(texts: Sequence[str], keep: Collection[str]) -> Languages:
     """What languages texts are in: at a glance, and looked at again where that leaves doubt."""
     found = languages([_places(text, GLANCE) for text in texts], keep)
     doubtful = np.flatnonzero((found.kept < SURE) & (found.kept > 1 - SURE))
-    again = languages([_places(texts[place], LOOK) for place in doubtful.tolist()], keep)
+    again = languages([_places(texts[int(place)], LOOK) for place in doubtful], keep)
     found.kept[doubtful], found.probability[doubtful] = again.kept, again.probability
     for place, name in zip(doubtful.tolist(), again.likeliest, strict=True):
         found.likeliest[place] = name
