@@ -35,7 +35,7 @@ from clapas_data.corpus import read_corpus
 from clapas_data.deduplicate.finish import steps
 from clapas_data.deduplicate.plan import Place, Plan
 from clapas_data.deduplicate.stages import stages_of
-from clapas_data.read import RawDocument, read_part, source_parts
+from clapas_data.sources import RawDocument, read_part, source_parts
 from clapas_data.stages import Stage
 from clapas_data.steps.deduplicate import Near
 from clapas_data.workers import Workers

@@ -33,7 +33,7 @@ import orjson
 
 from clapas_data.corpus import read_corpus
 from clapas_data.prepare import prepare
-from clapas_data.tokenizer import train
+from clapas_data.tokenizer.train import train
 from clapas_data.workers import Workers
 
 PEER = """

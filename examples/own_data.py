@@ -10,7 +10,7 @@ from pathlib import Path
 
 import clapas
 from clapas_data.build import build
-from clapas_data.tokenizer import train as train_tokenizer
+from clapas_data.tokenizer.train import train as train_tokenizer
 
 
 def documents() -> Iterator[str]:

@@ -1,146 +1,240 @@
-"""Which documents are trained on, which are held out, and which are left out: exact duplicates and near-copies of the
-held-out text.
+"""Which documents are trained on, which are held out, and which are left out: duplicates, and near-copies of held-out
+text.
 
-A document's choice is one byte. Held-out documents come first in deduplication, so that their text is in no training.
+A document's choice is one byte, in the corpus's order. Held-out documents come first in deduplication, so that their
+text is in no training.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import orjson
+import pyarrow as pa
 
+from clapas.recipe.errors import UserError
+from clapas.recipe.files import atomic_write
 from clapas_data.arrow import mask
-from clapas_data.chunks import Chunk, read_batch, sizes_of
+from clapas_data.chunks import Counts, counts_of
 from clapas_data.codes import CONTAMINATED, HELD_OUT, TRAIN
-from clapas_data.corpus import Corpus
-from clapas_data.decontaminate import ngram_index, shared_fraction
+from clapas_data.corpus import Corpus, Decontaminate
+from clapas_data.decontaminate import marks_of, ngram_index, shared_fraction
+from clapas_data.deduplicate.arrays import Arrays
 from clapas_data.deduplicate.finish import CODES_FILE, steps
-from clapas_data.deduplicate.plan import Place, Plan
-from clapas_data.deduplicate.stages import stages_of
+from clapas_data.deduplicate.plan import read_plan
+from clapas_data.deduplicate.stages import planned_stages
+from clapas_data.files import new_file
+from clapas_data.lines import without_lines
 from clapas_data.manifest import StepRecord
-from clapas_data.progress import progress
-from clapas_data.workers import Workers
+from clapas_data.pipeline import StepCounts
+from clapas_data.sorted_file import open_sorted, write_sorted
+from clapas_data.stages import OneTask, Stage
+from clapas_data.steps.step import Step
+from clapas_data.work import CHOICE, INDEX, STEPS, Work
+
+GRAMS = "heldout.u64"
 
 
-@dataclass
-class Documents:
-    """All documents of a corpus without their text, in the corpus's order.
+def choosing_stages(work: Work, corpus: Corpus) -> list[Stage]:
+    """What follows reading: documents compared with each other and with the held-out ones, and the choice."""
+    stages = planned_stages(work.folder, corpus)
+    if decontaminates(corpus) is not None:
+        stages += [HeldOutGrams(work), Close(work)]
+    return [*stages, Choose(work)]
 
-    batches: (chunk, place of the batch in it, first document, end) for each record batch.
+
+def decontaminates(corpus: Corpus) -> Decontaminate | None:
+    """The rule by which training documents close to held-out ones are left out; None where there is nothing to do."""
+    return corpus.decontaminate if corpus.held_out else None
+
+
+def _rule(work: Work) -> Decontaminate:
+    assert work.corpus.decontaminate is not None
+    return work.corpus.decontaminate
+
+
+def _codes(work: Work) -> np.ndarray:
+    """What deduplication made of each document: uint8[documents], memory-mapped."""
+    return read_plan(work.folder).array(CODES_FILE, np.uint8)
+
+
+@dataclass(frozen=True)
+class HeldOutGrams(OneTask):
+    """The n-grams of the held-out text, sorted, in a file that all processes of a node share.
+
+    8 bytes each.
     """
 
-    batches: list[tuple[Chunk, int, int, int]]
-    sizes: np.ndarray
+    name = "held-out"
+    work: Work
+
+    def done(self, task: int) -> bool:
+        return (self.work.folder / GRAMS).exists()
+
+    def run(self, task: int) -> None:
+        words = _rule(self.work).words
+        with new_file(self.work.folder / GRAMS) as partial:
+            write_sorted(partial, (ngram_index(texts, words) for texts in self._texts()))
+
+    def _texts(self) -> Iterator[list[str]]:
+        first, codes = self.work.first, _codes(self.work)
+        for chunk in self.work.chunks:
+            own = codes[first[chunk.number] : first[chunk.number + 1]] == HELD_OUT
+            if own.any():
+                yield from (batch.to_pylist() for _, batch in _chosen_texts(self.work, chunk.number, own))
 
 
-def choose(
-    corpus: Corpus, chunks: dict[str, list[Chunk]], workers: Workers, folder: Path
-) -> tuple[np.ndarray, list[StepRecord]]:
-    """A choice for each document, uint8, and the steps' counts. Raises UserError where `held_out` finds nothing."""
-    documents = _survey(chunks)
-    plan = _plan(corpus, chunks, folder)
-    seconds: dict[str, float] = {}
-    for stage in stages_of(plan):
-        began = time.monotonic()
-        for _ in workers.map(stage.run, stage.missing()):
-            pass
-        seconds[stage.name] = time.monotonic() - began
-    codes = np.array(plan.array(CODES_FILE, np.uint8))
-    found = steps(plan, seconds)
+@dataclass(frozen=True)
+class Close(Stage):
+    """A chunk's training documents that share too much with the held-out ones: their places in the chunk."""
 
-    def step(name: str, work: Callable[[], None], *before: int) -> None:
-        began, kept = time.monotonic(), np.isin(codes, before)
-        work()
-        after = codes == TRAIN
-        ends = (int(kept.sum()), int(after.sum()), int(documents.sizes[kept].sum()), int(documents.sizes[after].sum()))
-        seconds = round(time.monotonic() - began, 3)
-        found.append(_step(name, *ends, seconds))
+    name = "decontaminate"
+    work: Work
 
-    if corpus.held_out:
-        step("hold out", lambda: None, TRAIN, HELD_OUT)
-        if corpus.decontaminate is not None:
-            step("decontaminate", lambda: _decontaminate(corpus, documents, codes, workers), TRAIN)
-    return codes, found
+    def tasks(self) -> int:
+        return len(self.work.chunks)
 
+    def done(self, task: int) -> bool:
+        return _close_path(self.work, task).exists()
 
-def _plan(corpus: Corpus, chunks: dict[str, list[Chunk]], folder: Path) -> Plan:
-    places, first = [], 0
-    for name, own in chunks.items():
-        for chunk in own:
-            places.append(Place(chunk.path, name, first, chunk.counts.kept, chunk.counts.bytes_cleaned))
-            first += chunk.counts.kept
-    return Plan.of(corpus, folder, tuple(places))
+    def run(self, task: int) -> None:
+        began, rule, first = time.monotonic(), _rule(self.work), self.work.first
+        training = _codes(self.work)[first[task] : first[task + 1]] == TRAIN
+        index, marks = _load_index(self.work.folder / GRAMS)
+        found: list[int] = []
+        if training.any():
+            for places, texts in _chosen_texts(self.work, task, training):
+                shared = shared_fraction(texts.to_pylist(), rule.words, index, marks)
+                found += places[shared >= rule.threshold].tolist()
+        path = _close_path(self.work, task)
+        path.parent.mkdir(exist_ok=True)
+        atomic_write(path, orjson.dumps({"places": found, "seconds": round(time.monotonic() - began, 3)}))
+
+    def size(self, task: int) -> int:
+        return self.work.chunks[task].path.stat().st_size
 
 
-def _step(
-    name: str, documents_in: int, documents_out: int, bytes_in: int, bytes_out: int, seconds: float
-) -> StepRecord:
-    return StepRecord(
-        name=name,
-        documents_in=documents_in,
-        documents_out=documents_out,
-        bytes_in=bytes_in,
-        bytes_out=bytes_out,
-        seconds=seconds,
-    )
+def _close_path(work: Work, chunk: int) -> Path:
+    return work.folder / "close" / f"{chunk:06}.json"
 
 
-def _survey(chunks: dict[str, list[Chunk]]) -> Documents:
-    """Read every document's size."""
-    places: list[tuple[Chunk, int, int, int]] = []
-    sizes = [np.zeros(0, np.int64)]
-    first = 0
-    for own in chunks.values():
-        for chunk in own:
-            for place, batch in enumerate(chunk.batches(text=False)):
-                places.append((chunk, place, first, first + len(batch)))
-                first += len(batch)
-                sizes.append(sizes_of(batch))
-    return Documents(places, np.concatenate(sizes))
-
-
-def _decontaminate(corpus: Corpus, documents: Documents, codes: np.ndarray, workers: Workers) -> None:
-    """Mark training documents that share too much with the held-out ones."""
-    rule = corpus.decontaminate
-    assert rule is not None
-    index = ngram_index(_texts(documents, codes, HELD_OUT), rule.words)
-    jobs = [place for place in documents.batches if (codes[place[2] : place[3]] == TRAIN).any()]
-    handle, name = tempfile.mkstemp(suffix=".npy", prefix="clapas-held-out-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, index)
-        tasks = ((str(chunk.path), place, codes[a:b] == TRAIN, rule.words, name) for chunk, place, a, b in jobs)
-        with progress("decontaminate", len(jobs), "batch", "batches") as advance:
-            for (_, _, start, stop), shared in zip(jobs, workers.map(_shared, tasks), strict=True):
-                own = codes[start:stop]
-                training = np.flatnonzero(own == TRAIN)
-                own[training[shared >= rule.threshold]] = CONTAMINATED
-                advance(1)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _shared(task: tuple[str, int, np.ndarray, int, str]) -> np.ndarray:
-    """One batch's training documents: the fraction of each one's n-grams that the held-out text has."""
-    path, place, training, words, index = task
-    texts = read_batch(path, place).column("text").filter(mask(training)).to_pylist()
-    return shared_fraction(texts, words, _load_index(index))
+def _chosen_texts(work: Work, chunk: int, wanted: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Array]]:
+    """(places in the chunk, texts) of the wanted documents, bool[documents], a batch at a time."""
+    start, first = 0, int(work.first[chunk])
+    for batch in work.chunk(chunk).batches("text"):
+        own = wanted[start : start + len(batch)]
+        if own.any():
+            places = start + np.flatnonzero(own)
+            yield places, without_lines(work, batch.filter(mask(own)), first + places).column("text")
+        start += len(batch)
 
 
 @lru_cache(maxsize=1)
-def _load_index(path: str) -> np.ndarray:
-    return np.load(path)
+def _load_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    index = open_sorted(path)
+    return index, marks_of(index)
 
 
-def _texts(documents: Documents, codes: np.ndarray, code: int) -> Iterator[str]:
-    for chunk, place, start, stop in documents.batches:
-        wanted = codes[start:stop] == code
-        if wanted.any():
-            yield from read_batch(str(chunk.path), place).column("text").filter(mask(wanted)).to_pylist()
+@dataclass(frozen=True)
+class Choose(OneTask):
+    """All choices in one file, and the counts of the steps. Raises UserError where no document is left to train on."""
+
+    name = "choose"
+    work: Work
+
+    def done(self, task: int) -> bool:
+        return (self.work.folder / STEPS).exists()
+
+    def run(self, task: int) -> None:
+        corpus, found = self.work.corpus, _Tally()
+        with new_file(self.work.folder / CHOICE) as partial, partial.open("wb") as file:
+            for codes, sizes in self._chunks(found):
+                found.add(codes, sizes)
+                file.write(codes.tobytes())
+        records = [*reading_steps(self.work), *steps(read_plan(self.work.folder), self.work.seconds())]
+        if corpus.held_out:
+            records.append(found.record("hold out", (TRAIN, HELD_OUT, CONTAMINATED), (TRAIN, CONTAMINATED), 0.0))
+            if decontaminates(corpus) is not None:
+                records.append(found.record("decontaminate", (TRAIN, CONTAMINATED), (TRAIN,), found.seconds))
+        if not found.documents[TRAIN]:
+            counts = ", ".join(f"{step.name} left {step.documents_out}" for step in records)
+            raise UserError(f"corpus {corpus.name}: no document is left to train on", found=counts)
+        atomic_write(self.work.folder / STEPS, orjson.dumps([step.model_dump() for step in records]))
+
+    def _chunks(self, found: _Tally) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each chunk the choices and the sizes, in UTF-8 bytes, of its documents."""
+        plan, codes, number = read_plan(self.work.folder), _codes(self.work), 0
+        for group, places in enumerate(plan.groups):
+            with Arrays(plan.path("line-sizes" if plan.lines else "exact-keys", group)) as arrays:
+                sizes = arrays.read("bytes")
+            for place in places:
+                own = np.array(codes[place.first : place.first + place.documents])
+                if decontaminates(self.work.corpus) is not None:
+                    close = orjson.loads(_close_path(self.work, number).read_bytes())
+                    own[close["places"]] = CONTAMINATED
+                    found.seconds += close["seconds"]
+                start = place.first - int(plan.starts[group])
+                yield own, sizes[start : start + place.documents]
+                number += 1
+
+
+class _Tally:
+    """Documents and UTF-8 bytes of each choice."""
+
+    def __init__(self) -> None:
+        self.documents = np.zeros(256, np.int64)
+        self.bytes = np.zeros(256, np.int64)
+        self.seconds = 0.0
+
+    def add(self, codes: np.ndarray, sizes: np.ndarray) -> None:
+        self.documents += np.bincount(codes, minlength=256)
+        self.bytes += np.bincount(codes, sizes, minlength=256).astype(np.int64)
+
+    def record(self, name: str, before: tuple[int, ...], after: tuple[int, ...], seconds: float) -> StepRecord:
+        """A step that took in the documents of some choices and gave out those of others."""
+        return StepRecord(
+            name=name,
+            documents_in=int(self.documents[list(before)].sum()),
+            documents_out=int(self.documents[list(after)].sum()),
+            bytes_in=int(self.bytes[list(before)].sum()),
+            bytes_out=int(self.bytes[list(after)].sum()),
+            seconds=round(seconds, 3),
+        )
+
+
+def reading_steps(work: Work) -> list[StepRecord]:
+    """Extraction, cleaning and the corpus's own steps. Reading, extraction and cleaning are one pass, whose seconds (of
+    all processes together) stand with the first."""
+    values = orjson.loads((work.folder / INDEX).read_bytes())
+    by_source = {name: counts_of(counts) for name, counts in values.items()}
+    total = Counts()
+    for counts in by_source.values():
+        total.add_reading(counts)
+    ends = {
+        "extract": (total.read, total.extracted, total.bytes_read, total.bytes_extracted),
+        "clean": (total.extracted, total.cleaned, total.bytes_extracted, total.bytes_cleaned),
+    }
+    keys = ("documents_in", "documents_out", "bytes_in", "bytes_out")
+    seconds = {"extract": round(total.seconds, 3), "clean": 0.0}
+    records = [
+        StepRecord(name=name, seconds=seconds[name], **dict(zip(keys, values, strict=True)))
+        for name, values in ends.items()
+    ]
+    return [*records, *_corpus_steps(work.corpus, by_source)]
+
+
+def _corpus_steps(corpus: Corpus, by_source: dict[str, Counts]) -> Iterator[StepRecord]:
+    for step in corpus.steps:
+        if not isinstance(step, Step):
+            continue
+        own: dict[str, StepCounts] = {}
+        for name, counts in by_source.items():
+            names = [its.step for its in corpus.steps_of(name)]
+            if step.step in names:
+                own[name] = counts.steps[names.index(step.step)]
+        yield StepRecord.of(step.step, step.model_dump(mode="json", exclude={"step"}), own)

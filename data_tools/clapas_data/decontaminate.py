@@ -7,30 +7,16 @@ of letters, digits and `_`; a document shorter than n words counts as one n-gram
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-_WORD = re.compile(r"\w+")
-_MOST_WORDS = 2_000_000
-"""Distinct words whose hashes a process keeps: about 250 MB."""
+from clapas_data.text.batch import TextBatch
+from clapas_data.text.spans import Spans, mixed
+
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd (Knuth, TAOCP 3, 6.4)
-
-
-class _WordHashes(dict[str, int]):
-    """Word -> 64-bit hash, the same in every process; computed once a word."""
-
-    def __missing__(self, word: str) -> int:
-        if len(self) >= _MOST_WORDS:
-            self.clear()
-        value = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
-        self[word] = value
-        return value
-
-
-_word_hashes = _WordHashes()
+MOST_MARKS = 2**24
+"""Bytes that a process keeps to tell n-grams apart."""
 
 
 def ngram_index(texts: Iterable[str], words: int) -> np.ndarray:
@@ -39,35 +25,46 @@ def ngram_index(texts: Iterable[str], words: int) -> np.ndarray:
     return np.unique(np.concatenate(grams)) if grams else np.zeros(0, np.uint64)
 
 
-def shared_fraction(texts: Sequence[str], words: int, index: np.ndarray) -> np.ndarray:
-    """For each text, the fraction of its n-grams that the index holds: float64[texts]; 0 for a text without words."""
+def marks_of(index: np.ndarray) -> np.ndarray:
+    """Which low bits the n-grams of an index have, as bool[power of two]: tells most others apart without a search."""
+    size = min(MOST_MARKS, max(2**12, 1 << (16 * len(index)).bit_length()))
+    marks = np.zeros(size, bool)
+    for start in range(0, len(index), 2**20):
+        marks[index[start : start + 2**20] & np.uint64(size - 1)] = True
+    return marks
+
+
+def shared_fraction(texts: Sequence[str], words: int, index: np.ndarray, marks: np.ndarray | None = None) -> np.ndarray:
+    """For each text, the fraction of its n-grams that the index holds: float64[texts]; 0 for a text without words.
+
+    marks: `marks_of(index)`, where several batches are compared with it.
+    """
     grams, owners = _ngrams(texts, words)
     if not len(index) or not len(grams):
         return np.zeros(len(texts))
-    places = np.minimum(np.searchsorted(index, grams), len(index) - 1)
+    marks = marks_of(index) if marks is None else marks
+    likely = np.flatnonzero(marks[grams & np.uint64(len(marks) - 1)])
+    places = np.minimum(np.searchsorted(index, grams[likely]), len(index) - 1)
     total = np.bincount(owners, minlength=len(texts))
-    shared = np.bincount(owners[index[places] == grams], minlength=len(texts))
+    shared = np.bincount(owners[likely[index[places] == grams[likely]]], minlength=len(texts))
     return shared / np.maximum(total, 1)
 
 
 def _ngrams(texts: Sequence[str], words: int) -> tuple[np.ndarray, np.ndarray]:
     """All n-grams' hashes, uint64, and the text that each belongs to."""
-    found: list[str] = []
-    lengths = np.zeros(len(texts), np.int64)
-    for place, text in enumerate(texts):
-        own = _WORD.findall(text.lower())
-        if 0 < len(own) < words:
-            own += [""] * (words - len(own))
-        found += own
-        lengths[place] = len(own)
-    if len(found) < words:
-        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    hashes = np.fromiter(map(_word_hashes.__getitem__, found), np.uint64, len(found))
-    owners = np.repeat(np.arange(len(texts)), lengths)
-    count = len(found) - words + 1
-    grams = np.zeros(count, np.uint64)
-    for step in range(words):  # a polynomial in _MIX, modulo 2^64: the order of the words counts
-        grams = grams * _MIX + hashes[step : step + count]
-    grams ^= grams >> np.uint64(32)
-    whole = owners[:count] == owners[words - 1 :]
-    return grams[whole], owners[:count][whole]
+    spans = TextBatch(texts, ids=[""] * len(texts)).words
+    grams, first = spans.ngrams(words)
+    short = np.flatnonzero((spans.counts > 0) & (spans.counts < words))
+    if not len(short):
+        return grams, spans.owners[first]
+    return np.concatenate([grams, _whole(spans, short)]), np.concatenate([spans.owners[first], short])
+
+
+def _whole(spans: Spans, texts: np.ndarray) -> np.ndarray:
+    """A hash of all words of each of some texts: uint64[texts]."""
+    hashes = np.zeros(len(texts), np.uint64)
+    starts, counts = spans.bounds[texts], spans.counts[texts]
+    for place in range(int(counts.max())):
+        has = counts > place
+        hashes[has] = hashes[has] * _MIX + spans.hashes[starts[has] + place]
+    return mixed(hashes + counts.astype(np.uint64))

@@ -31,7 +31,20 @@ SCHEMA = pa.schema(
         pa.field("bytes", pa.int64(), nullable=False),  # UTF-8 bytes of its text
     ]
 )
-"""The columns that every table has; a build may add others (scores) after these."""
+"""The columns that every table has; a build may add others after these."""
+ORIGIN = (
+    pa.field("file", pa.string()),  # that it was read from, as `held_out` matches it
+    pa.field("place", pa.int64()),  # where it begins in that file: a byte, or a row
+    pa.field("url", pa.string()),  # of its page; empty where the source knows none
+    pa.field("hash", pa.binary(16)),  # BLAKE2b of its text
+)
+"""Columns of a build of ours: a document's place in its source. The steps' scores (float32) stand after them, null
+where the document's source has no such step."""
+
+
+def schema_with(scores: Iterable[str]) -> pa.Schema:
+    """The columns of a build's table. scores: the names of their columns."""
+    return pa.schema([*SCHEMA, *ORIGIN, *(pa.field(name, pa.float32()) for name in scores)])
 
 
 def find_documents(path: Path, wanted: Mapping[str, Iterable[int]]) -> dict[tuple[str, int], dict[str, Any]]:

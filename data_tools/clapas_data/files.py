@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clapas.recipe.errors import UserError
-from clapas.recipe.files import sync_file, sync_folder
+from clapas.recipe.files import partial_of, sync_file, sync_folder
 from clapas.recipe.locks import take_lock
 
 LOCK = ".lock"
+PARTIAL = re.compile(r"\.partial-(?:(?P<host>.+)-)?(?P<pid>\d+)(?:-\w{8})?$")
+"""As `clapas.recipe.files.partial_of` names them; `atomic_write` adds eight letters."""
+FOREIGN_SECONDS = 86_400
+"""After which a partial file of another machine is taken for abandoned: no task works for a day."""
 
 
 def make_folder(path: Path, way_out: str = "choose another place") -> None:
@@ -28,7 +34,7 @@ def make_folder(path: Path, way_out: str = "choose another place") -> None:
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A file that appears whole at the end of the block: write to the path yielded. Removed on an error."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    partial = partial_of(path)
     try:
         yield partial
         sync_file(partial)
@@ -40,12 +46,37 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove the files and folders that killed processes left half written here. The caller holds the lock."""
+    """Remove the files and folders that killed processes left half written here.
+
+    Those of processes that are alive stay, and those of other machines for a day: nobody can tell.
+    """
     for path in folder.glob(".*.partial-*"):
+        if _may_be_written(path):
+            continue
         if path.is_dir():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _may_be_written(partial: Path) -> bool:
+    """Whether the process that makes a partial file may still be at it; this process is not."""
+    match = PARTIAL.search(partial.name)
+    if match is None:
+        return False
+    if match["host"] not in (None, os.uname().nodename):
+        with suppress(FileNotFoundError):
+            return time.time() - partial.stat().st_mtime < FOREIGN_SECONDS
+        return False
+    if int(match["pid"]) == os.getpid():
+        return False
+    try:
+        os.kill(int(match["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's, alive
+        pass
+    return True
 
 
 @contextmanager

@@ -49,11 +49,18 @@ def inspect_table(content: dict[str, Any]) -> str:
         lines[0] += f"  vocabulary {tokenizer['vocab_size']}, tokenizer {tokenizer['hash'][:16]}"
     keys = ("split", "source", "documents", "tokens", "bytes", "bytes_per_token", "licence")
     heads = ("split", "source", "documents", "tokens", "bytes", "bytes/token", "licence")
-    lines += ["", *_table(heads, [[_cell(row[key]) for key in keys] for row in content["sources"]])]
+    lines += ["", *table(heads, [[_cell(row[key]) for key in keys] for row in content["sources"]])]
     if content["steps"]:
         keys = ("name", "documents_in", "documents_out", "bytes_in", "bytes_out", "seconds")
         heads = ("step", "documents in", "out", "bytes in", "out", "seconds")
-        lines += ["", *_table(heads, [[_cell(row[key]) for key in keys] for row in content["steps"]])]
+        lines += ["", *table(heads, [[_cell(row[key]) for key in keys] for row in content["steps"]])]
+        reasons = [
+            [step["name"], reason, _cell(count), f"{count / max(1, step['documents_in']):.2%}"]
+            for step in content["steps"]
+            for reason, count in sorted(step["reasons"].items(), key=lambda pair: -pair[1])
+        ]
+        if reasons:
+            lines += ["", *table(("step", "reason", "dropped", "of those that came"), reasons)]
     return "\n".join(lines)
 
 
@@ -63,7 +70,7 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _table(heads: tuple[str, ...], rows: list[list[str]]) -> list[str]:
+def table(heads: tuple[str, ...], rows: list[list[str]]) -> list[str]:
     """Columns as wide as their widest cell; those of numbers to the right."""
     columns = list(zip(heads, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]

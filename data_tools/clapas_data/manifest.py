@@ -11,7 +11,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,12 +24,11 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.typed import Section
 from clapas_data.blocks import cut_short
+from clapas_data.licences import UNKNOWN
 from clapas_data.pipeline import StepCounts
 from clapas_data.shards import DTYPE_CODES, HEADER, IndexHeader, ShardRecord
 
 MANIFEST = "manifest.json"
-UNKNOWN = "unknown"
-"""The licence of shards without a manifest: a release refuses it."""
 
 TokenDtype = Literal["uint8", "int8", "int16", "int32", "int64", "uint16"]
 
@@ -118,9 +117,7 @@ class StepRecord(StepTotals):
 
 
 def _totals(counts: StepCounts) -> dict[str, Any]:
-    values = asdict(counts)
-    del values["seconds"]
-    return values
+    return {name: value for name, value in counts.values().items() if name != "seconds"}
 
 
 class FileRecord(Section):
@@ -310,7 +307,7 @@ def _bare_manifest(folder: Path, indexes: list[Path]) -> Manifest:
     shards: list[ShardEntry] = []
     dtypes: dict[str, Path] = {}
     for index in indexes:
-        dtype, record = _bare_record(folder, index)
+        dtype, record = bare_record(folder, index)
         dtypes.setdefault(dtype, index)
         split, slash, _ = record.path.partition("/")
         shards.append(
@@ -331,7 +328,7 @@ def _bare_manifest(folder: Path, indexes: list[Path]) -> Manifest:
     return manifest
 
 
-def _bare_record(folder: Path, index: Path) -> tuple[str, ShardRecord]:
+def bare_record(folder: Path, index: Path) -> tuple[str, ShardRecord]:
     """The dtype and record of a bare shard, from its index alone. Raises UserError where the files disagree."""
     with index.open("rb") as file:
         header = IndexHeader.unpack(file.read(HEADER.size), index)

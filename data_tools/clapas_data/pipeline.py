@@ -20,8 +20,8 @@ from clapas_data.text.batch import TextBatch
 from clapas_data.text.hash import text_hash
 
 EMPTY = "empty"
-SAMPLES = 8
-"""Documents of each reason that a chunk keeps to look at."""
+SAMPLES = 200
+"""Documents of each source and reason that are kept to look at, of a chunk and of a corpus."""
 EXCERPT = 2_000
 """Characters of a sample."""
 FEW_DEAD = 0.75
@@ -48,6 +48,11 @@ class StepCounts:
     def read(cls, values: dict[str, Any]) -> StepCounts:
         """Counts as JSON keeps them."""
         return cls(**{**values, "reasons": Counter(values["reasons"]), "counts": Counter(values["counts"])})
+
+    def values(self) -> dict[str, Any]:
+        """Counts as JSON keeps them: `dataclasses.asdict` makes nonsense of a Counter."""
+        found = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {**found, "reasons": dict(self.reasons), "counts": dict(self.counts)}
 
     def add(self, other: StepCounts) -> None:
         """Add another's counts to these."""

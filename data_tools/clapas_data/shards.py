@@ -26,7 +26,7 @@ from typing import BinaryIO
 import numpy as np
 
 from clapas.recipe.errors import UserError
-from clapas.recipe.files import sync_folder
+from clapas.recipe.files import partial_of, sync_folder
 from clapas_data.blocks import CHECKSUM_DTYPE, BlockChecksums, CheckedFile, block_count, cut_short
 
 HEADER = struct.Struct("<9sQBQQ")
@@ -229,7 +229,7 @@ class ShardWriter:
         return b"".join([header, lengths.astype("<i4").tobytes(), pointers.astype("<i8").tobytes(), marks.tobytes()])
 
     def _partial(self, ending: str) -> Path:
-        return self.prefix.with_name(f".{self.prefix.name}.{ending}.partial-{os.getpid()}")
+        return partial_of(self.prefix.with_name(f"{self.prefix.name}.{ending}"))
 
 
 class TokenShard:

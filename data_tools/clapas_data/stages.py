@@ -9,7 +9,6 @@ to know which tasks are not done yet.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -35,16 +34,16 @@ class Stage(ABC):
         """Do a task. Raises UserError for wrong input."""
 
     def size(self, task: int) -> int:
-        """About how long a task takes beside others, in any unit: large ones are begun first."""
+        """Bytes that a task reads, about: large ones are begun first. 0: not known."""
         return 0
 
     def missing(self) -> list[int]:
         """The tasks that are not done, the largest first."""
         return sorted((task for task in range(self.tasks()) if not self.done(task)), key=lambda task: -self.size(task))
 
-    def is_done(self) -> bool:
-        """Whether all tasks are done; asked only when all stages before are."""
-        return all(self.done(task) for task in range(self.tasks()))
+    def share(self, element: int, elements: int) -> list[int]:
+        """Those tasks not done that are one element's of so many: every so-many-th."""
+        return [task for task in range(element, self.tasks(), elements) if not self.done(task)]
 
 
 class OneTask(Stage):
@@ -53,11 +52,3 @@ class OneTask(Stage):
     def tasks(self) -> int:
         """One."""
         return 1
-
-
-def run_stride(stage: Stage, first: int, step: int) -> Sequence[int]:
-    """Do the tasks `first`, `first + step` … that are not done. Returns those that it did."""
-    mine = [task for task in range(first, stage.tasks(), step) if not stage.done(task)]
-    for task in mine:
-        stage.run(task)
-    return mine

@@ -4,33 +4,37 @@ It lies in the cache, named by a hash of all that decides the text and the choic
 `data build` share it. Prepared text lies beside it, a folder a source, and is shared by all corpora with that source.
 
     plan.json           the corpus as read, its sources' folders and how many parts each has (prepare.py)
-    survey/NNNNNN.npy   of each document of a chunk what the choice among documents needs, without its text
     first.npy           the number of each chunk's first document, counted through the corpus
-    counts.json         what reading and the corpus's steps took in and gave out, by source
-    choice.bin          one byte a document: choose.py; choice.json, written after it, has the steps' counts
+    index.json          what reading and the corpus's steps took in and gave out, by source
+    choice.bin          one byte a document (choose.py); steps.json, written after it, has the steps' counts
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
+from clapas.recipe.files import atomic_write
 from clapas_data.chunks import Chunk, find_chunk
 from clapas_data.corpus import Corpus
-from clapas_data.read import Part
+from clapas_data.manifest import StepRecord
+from clapas_data.sources import Part
 
 PLAN = "plan.json"
 PARTS = "parts.json"
-
-SURVEY = np.dtype([("hash", "<u8", 2), ("bytes", "<i8"), ("batch", "<u4"), ("held", "?")])
-"""Of a document: the hash of its text, its UTF-8 bytes, its record batch within the chunk, whether `held_out` takes it:
-29 bytes."""
+FIRST = "first.npy"
+INDEX = "index.json"
+CHOICE = "choice.bin"
+STEPS = "steps.json"
+SECONDS = "seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +72,47 @@ class Work:
         place = self.chunks[number]
         return replace(_read_parts(place.path.parent)[place.part], source=self.corpus.sources[place.source])
 
+    @property
+    def folders(self) -> list[Path]:
+        """This folder and those of its sources, sorted."""
+        return sorted({self.folder, *(place.path.parent for place in self.chunks)})
+
+    def note_seconds(self, stage: str, seconds: float) -> None:
+        """Keep how long a process worked on a stage, for `seconds`."""
+        folder = self.folder / SECONDS
+        folder.mkdir(exist_ok=True)
+        name = f"{stage}-{os.uname().nodename}-{os.getpid()}-{time.time_ns()}"
+        (folder / name).write_text(f"{seconds:.3f}")
+
+    def seconds(self) -> dict[str, float]:
+        """How long each stage took so far, of all processes together."""
+        found: dict[str, float] = {}
+        for path in (self.folder / SECONDS).glob("*-*-*-*"):
+            stage = path.name.rsplit("-", 3)[0]
+            found[stage] = found.get(stage, 0.0) + float(path.read_text() or 0)
+        return found
+
     def chunk(self, number: int) -> Chunk:
-        """A chunk: its text as the steps of one document left it, or as a stage after them edited it."""
-        path = self.text_path(number)
-        found = find_chunk(self.chunks[number].path)
-        if found is None:
+        """A chunk, once it has been made."""
+        path = self.chunks[number].path
+        if (found := find_chunk(path)) is None:
             raise FileNotFoundError(path)
-        return found if path == found.path else replace(found, path=path)
+        return found
 
-    def text_path(self, number: int) -> Path:
-        """The `.arrow` with a chunk's text: of this corpus's own where a stage edited it."""
-        edited = self.folder / "edited" / f"{number:06}.arrow"
-        return edited if edited.exists() else self.chunks[number].path
-
-    def survey_path(self, number: int) -> Path:
-        """Where a chunk's survey is."""
-        return self.folder / "survey" / f"{number:06}.npy"
-
-    def survey(self, number: int) -> np.ndarray:
-        """A chunk's documents without their text: SURVEY[documents], memory-mapped."""
-        return np.load(self.survey_path(number), mmap_mode="r")
-
-    @cached_property
+    @property
     def first(self) -> np.ndarray:
-        """The number of each chunk's first document, and the end: int64[chunks + 1]."""
-        return np.load(self.folder / "first.npy")
+        """The number of each chunk's first document, and the end: int64[chunks + 1]; there when `index` is done."""
+        return np.load(self.folder / FIRST)
 
     def choice(self) -> np.ndarray:
         """The choice of each document: uint8[documents], memory-mapped."""
-        path = self.folder / "choice.bin"
+        path = self.folder / CHOICE
         return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+
+    @property
+    def steps(self) -> list[StepRecord]:
+        """What all steps took in and gave out; there when `choose` is done."""
+        return [StepRecord(**step) for step in orjson.loads((self.folder / STEPS).read_bytes())]
 
     def of_source(self, source: str) -> Iterator[ChunkPlace]:
         """The chunks of a source, in order."""
@@ -125,7 +140,10 @@ def _read_plan(folder: Path) -> _Plan:
 def _read_parts(folder: Path) -> list[Part]:
     """The parts of a source, without the source."""
     values = orjson.loads((folder / PARTS).read_bytes())
-    return [Part(None, **{**part, "paths": tuple(part["paths"])}) for part in values]  # pyright: ignore[reportArgumentType] - `Work.part` puts it in
+    parts = (
+        {name: tuple(value) if isinstance(value, list) else value for name, value in part.items()} for part in values
+    )
+    return [Part(None, **part) for part in parts]  # pyright: ignore[reportArgumentType] - `Work.part` puts it in
 
 
 def parts_json(parts: list[Part]) -> bytes:
@@ -134,8 +152,9 @@ def parts_json(parts: list[Part]) -> bytes:
     return orjson.dumps([{name: getattr(part, name) for name in names} for part in parts])
 
 
-def plan_json(corpus: Corpus, sources: dict[str, dict[str, Any]]) -> bytes:
-    """A corpus as its work folder keeps it. sources: name -> folder (relative to the work folder) and parts."""
-    values = corpus.model_dump(mode="json", exclude_none=True)
+def write_plan(folder: Path, corpus: Corpus, sources: dict[str, dict[str, Any]]) -> None:
+    """Write what a work folder begins with. sources: name -> folder (relative to the work folder) and parts."""
+    values = corpus.model_dump(mode="json")
     values["steps"] = [{step.pop("step"): step} for step in values["steps"]]  # as a corpus file says it
-    return orjson.dumps({"corpus": values, "sources": sources})
+    atomic_write(folder / PLAN, orjson.dumps({"corpus": values, "sources": sources}))
+    _read_plan.cache_clear()

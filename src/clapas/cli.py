@@ -66,15 +66,31 @@ def _recipes(options: argparse.Namespace) -> None:
 
 
 def _data_build(options: argparse.Namespace) -> None:
+    if options.slurm is not None:
+        from clapas.launch.data_command import slurm_build
+
+        slurm_build(options)
+        return
     from clapas_data.build import build
 
-    build(options.corpus, options.out, tokenizer=options.tokenizer, workers=options.workers)
+    facts = {name: getattr(options, name) for name in ("tokenizer", "workers", "overrides")}
+    build(options.corpus, options.out, **facts)
 
 
 def _data_inspect(options: argparse.Namespace) -> None:
     from clapas_data.inspect import inspect, inspect_table
+    from clapas_data.rejected import rejected, rejected_table
 
+    if options.rejected is not None:
+        _print(rejected(options.folder, options.rejected, options.source), options.json, rejected_table)
+        return
     _print(inspect(options.folder), options.json, inspect_table)
+
+
+def _data_status(options: argparse.Namespace) -> None:
+    from clapas.launch.data_status import data_status, data_status_table
+
+    _print(data_status(options.folder), options.json, data_status_table)
 
 
 def _data_verify(options: argparse.Namespace) -> None:
@@ -86,9 +102,24 @@ def _data_verify(options: argparse.Namespace) -> None:
 
 
 def _tokenizer_train(options: argparse.Namespace) -> None:
-    from clapas_data.tokenizer import train
+    from clapas_data.tokenizer.train import train
 
-    train(options.corpus, vocab_size=options.vocab_size, out=options.out)
+    chosen = {"split": options.split, "parity": options.parity}
+    train(options.corpus, vocab_size=options.vocab_size, out=options.out, overrides=options.overrides, **chosen)
+
+
+def _tokenizer_compare(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.compare import compare
+    from clapas_data.tokenizer.show import comparison_table
+
+    _print(compare(options.tokenizers, options.corpus, options.text), options.json, comparison_table)
+
+
+def _tokenizer_inspect(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.inspect import inspect
+    from clapas_data.tokenizer.show import inspection_table
+
+    _print(inspect(options.tokenizer, options.corpus, options.model), options.json, inspection_table)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -295,22 +326,65 @@ def _data_verbs(verbs: Any) -> None:
         parts, "build", "turn a corpus into token shards", "clapas data build demo --out data/demo", _data_build
     )
     verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
     verb.add_argument("--out", type=Path, required=True, help="the folder of the shards")
     verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: OUT/tokenizer)")
     verb.add_argument("--workers", type=int, help="processes (default: one a core)")
+    _slurm_options(verb)
+    example = "clapas data status data/demo"
+    verb = _verb(parts, "status", "show how far a build is, and what failed", example, _data_status)
+    verb.add_argument("folder", type=Path)
+    _json(verb)
     verb = _verb(parts, "inspect", "show what is in a folder of shards", "clapas data inspect data/demo", _data_inspect)
     verb.add_argument("folder", type=Path)
+    does = "show what the steps dropped, with samples: of all steps, of a step, or for one of its reasons"
+    verb.add_argument("--rejected", nargs="?", const="", metavar="STEP[.REASON]", help=does)
+    verb.add_argument("--source", help="with --rejected: of this source alone")
     _json(verb)
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
 
-    tokenizer = _verb(verbs, "tokenizer", "train a tokenizer", "clapas tokenizer train demo --out data/demo/tokenizer")
+    example = "clapas tokenizer train demo --out data/demo/tokenizer"
+    tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)
     parts = tokenizer.add_subparsers(metavar="VERB", required=True)
     example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
     verb = _verb(parts, "train", "train a byte-level BPE on a corpus", example, _tokenizer_train)
     verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
     verb.add_argument("--vocab-size", type=int, required=True, help="ids in all, special ones included")
     verb.add_argument("--out", type=Path, required=True, help="the tokenizer's folder")
+    does = "digits in groups of three (llama3, the default) or one by one (qwen2)"
+    verb.add_argument("--split", choices=("llama3", "qwen2"), default="llama3", help=does)
+    does = "weigh languages so that the same sentences cost about the same in each: FOLDER's LANGUAGE.txt, or our own"
+    verb.add_argument("--parity", type=Path, nargs="?", const=True, default=False, metavar="FOLDER", help=does)
+    example = "clapas tokenizer compare data/demo/tokenizer tekken --corpus demo"
+    verb = _verb(parts, "compare", "measure tokenizers on the same texts", example, _tokenizer_compare)
+    does = "a folder with tokenizer.json, such a file, a tekken.json, or tekken (of mistral-common)"
+    verb.add_argument("tokenizers", nargs="+", metavar="TOKENIZER", help=does)
+    verb.add_argument("--corpus", help="also on the text that this corpus holds out, by source")
+    verb.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help="also on these text files")
+    _json(verb)
+    example = "clapas tokenizer inspect data/demo/tokenizer --corpus demo"
+    verb = _verb(parts, "inspect", "find tokens that are unused, unreachable or odd", example, _tokenizer_inspect)
+    verb.add_argument("tokenizer", metavar="TOKENIZER", help="a folder with tokenizer.json, or as compare takes it")
+    verb.add_argument("--corpus", help="the training text of this corpus: which tokens it never or hardly has")
+    verb.add_argument("--model", type=Path, help="a Hugging Face folder: which tokens' embeddings look untrained")
+    _json(verb)
+
+
+def _slurm_options(verb: Any) -> None:
+    verb.add_argument("--slurm", metavar="SITE", help="as job arrays on a site: its file, or the name of a shipped one")
+    verb.add_argument("--tasks", type=int, default=100, metavar="N", help="with --slurm: elements of an array (100)")
+    does = "with --slurm: a kind of node, as the site's file calls it (default: its own for data)"
+    verb.add_argument("--partition", metavar="KIND", help=does)
+    verb.add_argument("--account", help="with --slurm: who is charged (default: $SBATCH_ACCOUNT)")
+    verb.add_argument("--qos", help="with --slurm: default: the first of the site's that takes the jobs")
+    verb.add_argument("--time", metavar="HH:MM:SS", help="with --slurm: wall time of an element (default: the QoS's)")
+    does = "with --slurm: use facts of the site that nobody has read at its own pages"
+    verb.add_argument("--accept-unverified", action="store_true", help=does)
+    verb.add_argument(
+        "--dry-run", action="store_true", help="with --slurm: print the batch scripts, and submit nothing"
+    )
 
 
 def _run_verbs(verbs: Any) -> None:

@@ -11,8 +11,8 @@ import pytest
 from clapas_data.cache import cache_folder
 from clapas_data.clean import clean
 from clapas_data.corpus import read_corpus
-from clapas_data.fetch import fetch_npm
-from clapas_data.read import read_part, source_parts
+from clapas_data.sources import read_part, source_parts
+from clapas_data.sources.npm import fetch_npm
 
 Corpus = Callable[..., Path]
 

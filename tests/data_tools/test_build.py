@@ -23,7 +23,7 @@ from clapas_data.build import build
 from clapas_data.inspect import inspect, inspect_table
 from clapas_data.manifest import Manifest, open_manifest
 from clapas_data.shards import TokenShard
-from clapas_data.tokenizer import train
+from clapas_data.tokenizer.train import train
 from clapas_data.verify import verify
 
 Corpus = Callable[..., Path]

@@ -17,6 +17,14 @@ CASES = {
     "fin  \n\n\n\n\nsuite\t\n": "fin\n\nsuite",
     "« L'œuvre\u00a0»\u202f! 👩\u200d🔬": "« L'œuvre\u00a0»\u202f! 👩\u200d🔬",
     " \n\t ": "",
+    "un \u202efdp.exe\u202c et \u202ddeux\u202c": "un fdp.exe et deux",
+    "le mot \u2067שלום\u2069 et \u200fسلام\u200e": "le mot \u2067שלום\u2069 et \u200fسلام\u200e",
+    "می\u200cخواهم क्\u200dष": "می\u200cخواهم क्\u200dष",
+    "a\U000e0069\U000e0067b": "ab",
+    "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f oc": (
+        "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f oc"
+    ),
+    "z\u200b\u2060\ufeff\u2063éro": "zéro",
 }
 
 

@@ -67,10 +67,10 @@ def test_what_is_left_and_why_the_rest_is_not() -> None:
 
 def test_the_cut_into_batches_changes_nothing() -> None:
     """What is left, its scores, and the samples of what is not are those of one batch."""
-    texts = [f"mot {'autre ' * (place % 3)}{place}" for place in range(200)]
+    texts = [f"mot {'autre ' * (place % 3)}{place}" for place in range(700)]
     whole = run_steps([Short(least=3)], batch_of(*texts))
     batch = batch_of(*texts)
-    sevenths = [batch.only(np.arange(200) // 7 == number) for number in range(29)]
+    sevenths = [batch.only(np.arange(700) // 7 == number) for number in range(100)]
     parts = [run_steps([Short(least=3)], part) for part in sevenths]
     assert [text for part in parts for text in part.texts] == whole.texts
     assert np.concatenate([part.scores["words"] for part in parts]).tolist() == whole.scores["words"].tolist()

@@ -39,7 +39,7 @@ class ExactKeys(GroupStage):
         for place in plan.groups[task]:
             chunk = find_chunk(place.path)
             assert chunk is not None, place.path
-            for batch in chunk.batches(text=False):
+            for batch in chunk.batches():
                 held, counts = held_out(plan.held_out, place.source, batch)
                 matched += counts
                 parts.append((hashes_of(batch), sizes_of(batch), _ranks(plan, batch, held)))

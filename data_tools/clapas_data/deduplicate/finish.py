@@ -111,7 +111,7 @@ def _sample(plan: Plan, chunk: int, document: int, jaccard: float) -> Rejected:
 
 
 def _id(chunk: Chunk, row: int) -> str:
-    for batch in chunk.batches(text=False):
+    for batch in chunk.batches():
         if row < len(batch):
             return batch.column("id")[row].as_py()
         row -= len(batch)

@@ -64,12 +64,12 @@ def chosen_texts(place: Place, chosen: np.ndarray) -> Iterator[tuple[np.ndarray,
     chunk = find_chunk(place.path)
     assert chunk is not None, place.path
     first = 0
-    for number, batch in enumerate(chunk.batches(text=False)):
+    for number, batch in enumerate(chunk.batches()):
         own = chosen[first : first + len(batch)]
         if own.any():
             yield (
                 np.flatnonzero(own) + first,
-                read_batch(str(place.path), number).column("text").filter(mask(own)).to_pylist(),
+                read_batch(place.path, number, "text").column("text").filter(mask(own)).to_pylist(),
             )
         first += len(batch)
 

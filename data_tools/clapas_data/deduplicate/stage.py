@@ -17,6 +17,8 @@ from clapas_data.files import new_file
 from clapas_data.stages import OneTask, Stage
 
 CODES = EMPTIED + 1
+KEY_BYTES = 64
+"""Of a document, in a stage of buckets."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class BucketStage(_Planned, Stage):
     def done(self, task: int) -> bool:
         """Whether its file is there."""
         return self.plan.path(self.file, task).exists()
+
+    def size(self, task: int) -> int:
+        """Bytes of its keys, about."""
+        return KEY_BYTES * self.plan.documents // self.tasks()
 
 
 @dataclass(frozen=True)

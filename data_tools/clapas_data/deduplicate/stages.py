@@ -7,6 +7,9 @@ other. What grows with the corpus: 5 bytes a document in the join stages, and 10
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from clapas_data.corpus import Corpus
 from clapas_data.deduplicate.exact import ExactJoin, ExactKeys, ExactMatch
 from clapas_data.deduplicate.finish import Finish
 from clapas_data.deduplicate.join import NearJoin
@@ -24,5 +27,14 @@ LINES = (LineKeys, LineMatch, LineJoin, LineMeasure, LineCodes)
 def stages_of(plan: Plan) -> list[Stage]:
     """The stages that a plan asks for. Keeps the plan in its folder, where their tasks read it."""
     plan.write()
+    return _stages(plan.folder, plan)
+
+
+def planned_stages(folder: Path, corpus: Corpus) -> list[Stage]:
+    """The stages that a corpus asks for, in a work folder where the plan is not yet."""
+    return _stages(folder, Plan.of(corpus, folder, ()))
+
+
+def _stages(folder: Path, plan: Plan) -> list[Stage]:
     kinds = (*EXACT, *(NEAR if plan.near else ()), *(LINES if plan.lines else ()), Finish)
-    return [kind(plan.folder) for kind in kinds]
+    return [kind(folder) for kind in kinds]

@@ -37,12 +37,12 @@ def render(job: Job, recipe: Recipe, launch: Path, folder: Path, python: str) ->
     values = {
         "title": f"{recipe.name}{many} on {job.site.title}: {job.nodes} x {job.partition.gpus_per_node} ranks",
         "doubtful": "".join(_doubtful(job)),
-        "directives": "\n".join(_lined_up(directives(job, launch, folder))),
+        "directives": "\n".join(lined_up(directives(job, launch, folder))),
         "launch": shlex.quote(str(launch)),
         "python": shlex.quote(python),
         "recipes": _recipes(job),
         "job": _own_number(job),
-        "site": "\n".join(_site(job)),
+        "site": "\n".join(site_lines(job)),
         "threads": _threads(job, recipe),
         "binding": "" if job.partition.hint else " --cpu-bind=cores",
         "last_resort": LAST_RESORT.format(seconds=job.lead_seconds - job.lead_seconds // 4)
@@ -91,12 +91,12 @@ def directives(job: Job, launch: Path, folder: Path) -> Iterator[tuple[str, str]
     if job.points > 1:
         yield f"--array=0-{job.points - 1}", "one run each"
     yield "--requeue" if job.may_requeue else "--no-requeue", "after a node has failed" if job.may_requeue else ""
-    yield f"--chdir={_quoted(str(folder))}", ""
+    yield f"--chdir={quoted(str(folder))}", ""
     yield "--open-mode=append", "a requeued job goes on in the same log"
-    yield f"--output={_quoted(f'{launch}/'.replace('%', '%%') + f'job-{log}.log')}", ""
+    yield f"--output={quoted(f'{launch}/'.replace('%', '%%') + f'job-{log}.log')}", ""
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """A path as sbatch reads it in a directive. Raises UserError where no quotes would help."""
     if bad := UNQUOTABLE.search(path):
         wanted = "a folder without double quotes, backslashes and line ends in its name"
@@ -104,7 +104,7 @@ def _quoted(path: str) -> str:
     return path if PLAIN.fullmatch(path) else f'"{path}"'
 
 
-def _lined_up(options: Iterator[tuple[str, str]]) -> Iterator[str]:
+def lined_up(options: Iterator[tuple[str, str]]) -> Iterator[str]:
     for option, why in options:
         line = f"#SBATCH {option}"
         yield f"{line:{COMMENT_COLUMN}} # {why}" if why else line
@@ -130,8 +130,8 @@ def _own_number(job: Job) -> str:
     return "job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID # this task alone"
 
 
-def _site(job: Job) -> Iterator[str]:
-    """Modules and environment."""
+def site_lines(job: Job) -> Iterator[str]:
+    """Modules and environment, as the site asks for them."""
     environment = job.site.environment
     if job.partition.modules:
         yield "module purge"

@@ -30,6 +30,9 @@ REFUSALS = {
 """What is in Slurm's words -> where to look. In this order: its words on accounts name partitions too."""
 REASON = re.compile(r"Reason=.*\[\w+@(\S+)\]")
 """Why a node is out of use, by whom and since when."""
+LARGEST_ARRAY = re.compile(r"^MaxArraySize\s*=\s*(\d+)", re.MULTILINE)
+DEFAULT_LARGEST_ARRAY = 1001
+"""Slurm's own, where it does not say (slurm.conf(5), MaxArraySize)."""
 AFTERMATH_SECONDS = 600
 """A node that crashed may be up again, or drained, some minutes after its job was queued again."""
 FAILED = ("DOWN", "DRAIN", "FAIL", "NOT_RESPONDING", "REBOOT")
@@ -47,13 +50,13 @@ class QueuedJob:
     left: str
 
 
-def submit(script: Path) -> str:
+def submit(script: Path, *options: str) -> str:
     """Hand a script to sbatch; the job's id. Raises UserError with Slurm's own words where it refuses.
 
     Variables SBATCH_… would beat the script's own lines: sbatch does not see them.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SBATCH_")}
-    result = _run("sbatch", "--parsable", str(script), environment=environment)
+    result = _run("sbatch", "--parsable", *options, str(script), environment=environment)
     if result.returncode == 0:
         return result.stdout.strip().partition(";")[0]
     words = " ".join(line.removeprefix("sbatch: error: ") for line in result.stderr.splitlines() if "error" in line)
@@ -84,6 +87,12 @@ def cancel(jobs: Iterable[str]) -> None:
 def tell_to_stop(job: str) -> None:
     """Send USR1 to a running job's batch script, as Slurm does before the time limit."""
     _run("scancel", "--batch", "--signal=USR1", job)
+
+
+def largest_array() -> int:
+    """How many elements a job array may have, numbered from 0."""
+    found = LARGEST_ARRAY.search(_run("scontrol", "show", "config").stdout)
+    return int(found[1]) if found else DEFAULT_LARGEST_ARRAY
 
 
 def failed_since(nodes: Iterable[str], began: float, ended: float | None = None) -> list[str]:

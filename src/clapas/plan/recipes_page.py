@@ -26,7 +26,7 @@ which rules tokens, learning rates and batches were chosen, stands in
 [`recipes/corpora/french.yaml`](../recipes/corpora/french.yaml).
 
 ```
-# after the downloads that the corpus file names
+# on a node with internet: the data sets are read from the Hub
 clapas tokenizer train french --vocab-size 65536 --out data/french/tokenizer
 clapas data build french --out data/french --workers 32
 clapas plan pretrain/french-1b --site jean-zay --nodes 4    # the layout below, and why not others

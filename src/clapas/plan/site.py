@@ -137,7 +137,8 @@ class Energy(Fact):
 class Site(TypedFile):
     """A machine that takes jobs.
 
-    name: as in `--site`. title: as people say it. default_partition: the one meant where none is named.
+    name: as in `--site`. title: as people say it. default_partition: the one meant where none is named;
+    data_partition: where data are built, best one without accelerators.
     group_writable: whether a run's folder is for the whole group. requeue: whether jobs may requeue themselves.
     """
 
@@ -146,6 +147,7 @@ class Site(TypedFile):
     account: Account
     partitions: dict[str, Partition]
     default_partition: str | None = None
+    data_partition: str | None = None
     directories: Directories = Directories()
     container: Container | None = None
     environment: Environment
@@ -154,10 +156,12 @@ class Site(TypedFile):
     requeue: bool = True
 
     @model_validator(mode="after")
-    def _default_exists(self) -> Site:
-        if self.default_partition is not None and self.default_partition not in self.partitions:
-            known = ", ".join(self.partitions) or "none"
-            raise ValueError(f"default_partition: found {self.default_partition!r}; the site's partitions are: {known}")
+    def _defaults_exist(self) -> Site:
+        for key in ("default_partition", "data_partition"):
+            name = getattr(self, key)
+            if name is not None and name not in self.partitions:
+                known = ", ".join(self.partitions) or "none"
+                raise ValueError(f"{key}: found {name!r}; the site's partitions are: {known}")
         return self
 
     def partition(self, name: str | None = None) -> Partition:

@@ -13,7 +13,7 @@ from pathlib import Path
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a file by a temporary one in the same folder, fsync and rename. Leaves nothing behind on an error."""
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.partial-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{partial_of(path).name}-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -29,12 +29,12 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears whole at the end: built beside it as `.NAME.partial-PID`, renamed, or removed on an error.
+    """A folder that appears whole at the end: built beside it (`partial_of`), renamed, or removed on an error.
 
     Raises FileExistsError at the end where `path` has meanwhile become a non-empty folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".{path.name}.partial-{os.getpid()}"
+    partial = partial_of(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -47,6 +47,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     sync_folder(path.parent)
+
+
+def partial_of(path: Path) -> Path:
+    """Where a file or folder is made before it is whole: `.NAME.partial-HOST-PID` beside it, so that another process
+    can tell whether its maker is still at it."""
+    return path.with_name(f".{path.name}.partial-{os.uname().nodename}-{os.getpid()}")
 
 
 def sync_file(path: Path) -> None:

@@ -20,7 +20,7 @@ from clapas_data.deduplicate.finish import CODES_FILE, DUPLICATES, steps
 from clapas_data.deduplicate.lines import LineFilter
 from clapas_data.deduplicate.plan import Place, Plan
 from clapas_data.deduplicate.stages import stages_of
-from clapas_data.read import RawDocument
+from clapas_data.sources import RawDocument
 from clapas_data.stages import Stage
 from clapas_data.steps.deduplicate import Lines, Near
 

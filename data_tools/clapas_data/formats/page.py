@@ -1,0 +1,62 @@
+"""The main text of a web page, without menus, sidebars and comments: trafilatura, told to favour precision.
+
+A page in which it finds no main text gives none: it is counted as read and dropped. Falling back on all text of the
+page would bring back just those that are only menus. Scripts and styles never are text.
+"""
+
+from __future__ import annotations
+
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, lookup
+from collections.abc import Iterator
+
+from clapas_data.formats.document import Document
+from clapas_data.formats.optional import needs
+
+_CHARSET = re.compile(rb"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.I)
+META_BYTES = 2048
+"""Where a page may declare its encoding: HTML says the first 1,024 bytes, browsers look a little further."""
+
+
+def read_page(data: bytes, name: str) -> Iterator[Document]:
+    """A saved page as one document, in the encoding that it declares."""
+    yield Document("", page_text(decode_page(data)))
+
+
+def page_text(html: str, url: str = "") -> str:
+    """The main text of a page: a line a paragraph, heading, list item or table row; empty where there is none."""
+    with needs("trafilatura"):
+        from trafilatura import extract
+
+    if not html.strip():
+        return ""
+    return extract(html, url=url or None, favor_precision=True, include_comments=False, include_tables=True) or ""
+
+
+def decode_page(data: bytes, content_type: str = "") -> str:
+    """A page's characters: UTF-8 where it is that, else as its server or the page declares, else as Windows-1252.
+
+    That is the web's own default for what declares nothing. Bytes that the encoding does not have become U+FFFD.
+    """
+    for mark, encoding in ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16")):
+        if data.startswith(mark):
+            return data.decode(encoding, "replace")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        pass
+    for place in (content_type.encode("ascii", "replace"), data[:META_BYTES]):
+        found = _CHARSET.search(place)
+        if found and (encoding := _known(found[1].decode("ascii"))):
+            return data.decode(encoding, "replace")
+    return data.decode("cp1252", "replace")
+
+
+def _known(encoding: str) -> str | None:
+    """A text encoding's name in Python; None for what is none. HTML takes Latin-1 to mean Windows-1252."""
+    try:
+        name = lookup(encoding).name
+        b"a".decode(name)
+    except (LookupError, ValueError):
+        return None
+    return "cp1252" if name == "iso8859-1" else name

