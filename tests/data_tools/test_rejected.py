@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from tests.data_tools.test_build import documents
 
 from clapas_data.build import build
 from clapas_data.manifest import open_manifest
 from clapas_data.text.hash import text_hash
 from clapas_data.verify import verify
-from tests.data_tools.test_build import documents
 
 Corpus = Callable[..., Path]
 LOST = "L'\ufffdt\ufffd de la d\ufffdcision n\ufffd {}"

@@ -12,7 +12,6 @@ from random import Random
 
 import numpy as np
 import pyarrow.parquet as pq
-from clapas_data.sources import RawDocument
 
 from clapas_data.chunks import write_chunk
 from clapas_data.codes import TRAIN
@@ -21,6 +20,7 @@ from clapas_data.deduplicate.finish import CODES_FILE, DUPLICATES, steps
 from clapas_data.deduplicate.lines import LineFilter
 from clapas_data.deduplicate.plan import Place, Plan
 from clapas_data.deduplicate.stages import stages_of
+from clapas_data.sources import RawDocument
 from clapas_data.stages import Stage
 from clapas_data.steps.deduplicate import Lines, Near
 
