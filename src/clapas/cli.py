@@ -71,8 +71,10 @@ def _data_build(options: argparse.Namespace) -> None:
 
         slurm_build(options)
         return
+    from clapas.launch.data_command import refuse_options_of_slurm
     from clapas_data.build import build
 
+    refuse_options_of_slurm(options)
     facts = {name: getattr(options, name) for name in ("tokenizer", "workers", "overrides")}
     build(options.corpus, options.out, **facts)
 
@@ -81,8 +83,8 @@ def _data_inspect(options: argparse.Namespace) -> None:
     from clapas_data.inspect import inspect, inspect_table
     from clapas_data.rejected import rejected, rejected_table
 
-    if options.rejected is not None:
-        _print(rejected(options.folder, options.rejected, options.source), options.json, rejected_table)
+    if options.rejected is not None or options.source is not None:
+        _print(rejected(options.folder, options.rejected or "", options.source), options.json, rejected_table)
         return
     _print(inspect(options.folder), options.json, inspect_table)
 
@@ -368,7 +370,7 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("folder", type=Path)
     does = "show what the steps dropped, with samples: of all steps, of a step, or for one of its reasons"
     verb.add_argument("--rejected", nargs="?", const="", metavar="STEP[.REASON]", help=does)
-    verb.add_argument("--source", help="with --rejected: of this source alone")
+    verb.add_argument("--source", help="what was dropped of this source alone")
     _json(verb)
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
@@ -404,7 +406,7 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("--ignore-missing", action="store_true", help="pass over names of no document")
     _json(verb)
 
-    example = "clapas tokenizer train demo --out data/demo/tokenizer"
+    example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
     tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)
     parts = tokenizer.add_subparsers(metavar="VERB", required=True)
     example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
@@ -434,7 +436,7 @@ def _data_verbs(verbs: Any) -> None:
 
 def _slurm_options(verb: Any) -> None:
     verb.add_argument("--slurm", metavar="SITE", help="as job arrays on a site: its file, or the name of a shipped one")
-    verb.add_argument("--tasks", type=int, default=100, metavar="N", help="with --slurm: elements of an array (100)")
+    verb.add_argument("--tasks", type=int, metavar="N", help="with --slurm: elements of an array (100)")
     does = "with --slurm: a kind of node, as the site's file calls it (default: its own for data)"
     verb.add_argument("--partition", metavar="KIND", help=does)
     verb.add_argument("--account", help="with --slurm: who is charged (default: $SBATCH_ACCOUNT)")
@@ -467,8 +469,8 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("--calibrate", type=Path, metavar="RUN", help="correct speeds by what this run measured")
     _json(verb)
     verb = _verb(verbs, "audit", "show the documents that a step read", "clapas audit runs/demo --step 100", _audit)
-    verb.add_argument("run", type=Path)
-    verb.add_argument("--step", type=int, required=True)
+    verb.add_argument("run", type=Path, help="a run's folder")
+    verb.add_argument("--step", type=int, required=True, help="which step, from 1")
     _json(verb)
 
 

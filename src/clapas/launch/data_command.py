@@ -10,11 +10,24 @@ from clapas.launch.data_array import Wanted, dry_run, submit_build
 from clapas.launch.job import Choices
 from clapas.recipe.errors import UserError
 
+TASKS = 100
+"""Elements of an array where nobody said."""
+OF_SLURM = ("tasks", "partition", "account", "qos", "time", "accept_unverified", "dry_run")
+"""Options that mean nothing without `--slurm`."""
+
+
+def refuse_options_of_slurm(options: argparse.Namespace) -> None:
+    """Raise UserError where a build on this machine was given one: who says `--dry-run` wants nothing built."""
+    given = [f"--{name.replace('_', '-')}" for name in OF_SLURM if getattr(options, name) not in (None, False)]
+    if given:
+        raise UserError("only for --slurm", where=", ".join(given), way_out="add --slurm SITE, or leave them out")
+
 
 def slurm_build(options: argparse.Namespace) -> None:
     """Submit, and print the jobs' ids; or print the scripts."""
-    if options.tasks < 1:
-        raise UserError("not a count", where="--tasks", found=options.tasks, wanted="at least 1")
+    tasks = TASKS if options.tasks is None else options.tasks
+    if tasks < 1:
+        raise UserError("not a count", where="--tasks", found=tasks, wanted="at least 1")
     if options.workers is not None:
         raise UserError("--workers is for this machine", where="--slurm", way_out="--tasks N: elements of an array")
     choices = Choices(
@@ -25,7 +38,7 @@ def slurm_build(options: argparse.Namespace) -> None:
         wall=options.time,
         accept_unverified=options.accept_unverified or options.dry_run,  # the scripts name what is not verified
     )
-    wanted = Wanted(options.corpus, options.out, options.tokenizer, options.overrides, options.tasks)
+    wanted = Wanted(options.corpus, options.out, options.tokenizer, options.overrides, tasks)
     if options.dry_run:
         print(dry_run(wanted, options.slurm, choices), end="")
         return
