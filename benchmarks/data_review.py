@@ -67,9 +67,9 @@ def page(rows: list[dict[str, Any]], corpus: str) -> str:
     lines = [
         "# A corpus read by eye",
         "",
-        f"Documents of `recipes/corpora/{corpus}.yaml` as its steps kept or dropped them, chosen by the lowest hash of the",
-        "text (dropped ones: each rule in turn) and read one by one by language models, a verdict each. *Right*: a kept",
-        "document is French that a model may learn from, a dropped one is not worth keeping. Made by",
+        f"Documents of `recipes/corpora/{corpus}.yaml` as its steps kept or dropped them, those with the lowest hashes of",
+        "their texts (dropped ones: each rule in turn), read one by one by language models, a verdict each. *Right*: a",
+        "kept document is French that a model may learn from, a dropped one is not worth keeping. Made by",
         "`benchmarks/data_review.py`. Each rule in turn is no random draw: rare rules weigh as much as common ones, and",
         "the share of wrong drops *of all documents* is far lower than that of this page.",
         "",
@@ -88,7 +88,7 @@ def page(rows: list[dict[str, Any]], corpus: str) -> str:
             rules[row["rule"]][row["verdict"]] += 1
     lines += ["", "| rule | right | doubtful | wrong |", "|---|---|---|---|"]
     lines += [f"| {rule} | {c['right']} | {c['doubtful']} | {c['wrong']} |" for rule, c in sorted(rules.items())]
-    for (source, choice), _ in Counter((row["source"], row["choice"]) for row in rows).items():
+    for source, choice in dict.fromkeys((row["source"], row["choice"]) for row in rows):
         lines += ["", f"## {source}, {choice}", "", "| hash | quotation | rule | verdict |", "|---|---|---|---|"]
         own = [row for row in rows if (row["source"], row["choice"]) == (source, choice)]
         lines += [f"| `{row['hash'][:12]}` | {_quoted(row['text'])} | {_rule(row)} | {_verdict(row)} |" for row in own]
