@@ -12,7 +12,7 @@ from clapas_data.deduplicate.arrays import KEY_BITS, Arrays, bucket_slices, buck
 
 
 def test_buckets_hold_all_keys_once(tmp_path: Path) -> None:
-    """Each key with its document is in the bucket of its first bits, in order, however many buckets; any tool reads it."""
+    """Each key with its document is in the bucket of its first bits, in order; any tool reads the file."""
     key = np.random.default_rng(0).integers(0, 2**64, 5000, dtype=np.uint64)
     key[:3] = [0, 2**64 - 1, 1 << 63]
     path = tmp_path / "keys.safetensors"
