@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -233,8 +234,11 @@ def _corpus_steps(corpus: Corpus, by_source: dict[str, Counts]) -> Iterator[Step
         if not isinstance(step, Step):
             continue
         own: dict[str, StepCounts] = {}
+        changed: dict[str, dict[str, Any]] = {}
         for name, counts in by_source.items():
-            names = [its.step for its in corpus.steps_of(name)]
-            if step.step in names:
-                own[name] = counts.steps[names.index(step.step)]
-        yield StepRecord.of(step.step, step.model_dump(mode="json", exclude={"step"}), own)
+            steps = {its.step: its for its in corpus.steps_of(name)}
+            if step.step in steps:
+                own[name] = counts.steps[[*steps].index(step.step)]
+                if corpus.sources[name].steps.get(step.step):
+                    changed[name] = steps[step.step].recorded()
+        yield StepRecord.of(step.step, step.recorded(), own, changed)

@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.shipped import find_shipped, shipped_names
 from clapas.recipe.typed import Section, read_typed
 from clapas_data.licences import UNKNOWN, licence_flags
-from clapas_data.steps import StepEntry
+from clapas_data.steps import STEPS, StepEntry, nearest, refuse_unknown_options
 from clapas_data.steps.deduplicate import ORDER, Near
 from clapas_data.steps.step import Across, Step
 
@@ -39,6 +39,16 @@ Extractor = Literal[
 ROW_EXTRACTORS = ("plain", "html", "page")
 """What a row's field may hold; the others read whole files."""
 Caveat = Literal["non-commercial", "no-derivatives", "share-alike", "mixed-licences", "unknown-licence", "gated", "ocr"]
+
+
+def _options_or_false(value: Any) -> Any:
+    if value is not False and not isinstance(value, dict):
+        raise ValueError(f"found {value!r}; wanted the options that change, {{threshold: 0.5}}, or false: without it")
+    return value
+
+
+Change = Annotated[Any, BeforeValidator(_options_or_false)]
+"""What a source changes of a step: dict[str, Any] of its options, or False."""
 
 _SHIPPED = "corpora/"
 _TABLE = re.compile(r"\.(?:parquet|jsonl|ndjson)(?:\.gz|\.zst)?$")
@@ -98,7 +108,7 @@ class Source(Section):
     domain: str | None = None
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")] | None = None
     contains: tuple[Literal["personal", "health"], ...] = ()
-    steps: dict[str, dict[str, Any] | Literal[False]] = Field(default_factory=dict)
+    steps: dict[str, Change] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -216,6 +226,13 @@ class Corpus(Section):
     held_out: tuple[HeldOut, ...] = ()
     decontaminate: Decontaminate | None = Decontaminate()
 
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _steps_are_a_list(cls, steps: Any) -> Any:
+        if not isinstance(steps, list | tuple):
+            raise ValueError(f"found {steps!r}; wanted a list, in the order of the work: `[repair, opt_out: {{...}}]`")
+        return steps
+
     @model_validator(mode="after")
     def _all_are_weighed_or_none(self) -> Corpus:
         without = [name for name, source in self.sources.items() if source.weight is None]
@@ -259,8 +276,12 @@ class Corpus(Section):
         changes = self.sources[name].steps
         own = {step.step: step for step in self.steps if isinstance(step, Step)}
         if unknown := [step for step in changes if step not in own]:
-            known = ", ".join(own) or "no such step"
-            raise ValueError(f"sources.{name}.steps: found {unknown[0]!r}; the steps of this corpus are: {known}")
+            key = f"sources.{name}.steps.{unknown[0]}"
+            if unknown[0] in [step.step for step in self.across]:
+                raise ValueError(f"{key}: compares documents with each other; a source cannot change it")
+            if unknown[0] in STEPS:
+                raise ValueError(f"{key}: not among the `steps` of this corpus; list it there, or leave it out here")
+            raise ValueError(f"{key}: no such step; {nearest(unknown[0], own)}")
         changed = ((own[step], changes.get(step, {})) for step in own)
         return tuple(_changed(step, change, name) for step, change in changed if isinstance(change, dict))
 
@@ -281,17 +302,19 @@ def _changed(step: Step, change: dict[str, Any], source: str) -> Step:
     """A step with some options changed. Raises ValueError that names the option which it does not have."""
     if not change:
         return step
-    if "step" in change:
-        raise ValueError(f"sources.{source}.steps.{step.step}: found `step`; wanted options of the step")
+    try:
+        refuse_unknown_options(step.step, change)
+    except ValueError as error:
+        raise ValueError(f"sources.{source}.steps.{error}") from None
     try:
         return type(step).model_validate({**step.model_dump(), **change})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        option = ".".join(str(part) for part in first["loc"])
-        options = ", ".join(name for name in type(step).model_fields if name != "step")
-        raise ValueError(
-            f"sources.{source}.steps.{step.step}.{option}: {first['msg']}, found {first['input']!r}; options: {options}"
-        ) from None
+        key = ".".join(["sources", source, "steps", step.step, *map(str, first["loc"])])
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["type"].startswith("value_error"):
+            message = f"found {first['input']!r}; {message[0].lower()}{message[1:]}"
+        raise ValueError(f"{key}: {message}") from None
 
 
 def read_corpus(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Corpus:
@@ -302,10 +325,20 @@ def read_corpus(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Corp
     path = _find(name_or_path)
     corpus = read_typed(path, Corpus, overrides)
     base = path.absolute().parent
-    sources = {name: source.under(base) for name, source in corpus.sources.items()}
+    sources = {
+        name: source.under(base).model_copy(update={"steps": _changes_under(base, corpus, name)})
+        for name, source in corpus.sources.items()
+    }
     _refuse_unpinned(path, sources)
     steps = tuple(step.under(base) if isinstance(step, Step) else step for step in corpus.steps)
     return corpus.model_copy(update={"sources": sources, "steps": steps})
+
+
+def _changes_under(base: Path, corpus: Corpus, name: str) -> dict[str, Change]:
+    """What a source changes of the steps, with paths made absolute."""
+    own = {step.step: step.under(base).model_dump(mode="json") for step in corpus.steps_of(name)}
+    changes = corpus.sources[name].steps.items()
+    return {step: {option: own[step][option] for option in change} if change else change for step, change in changes}
 
 
 def warn_of_licences(corpus: Corpus) -> None:

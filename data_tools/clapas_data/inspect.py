@@ -14,21 +14,24 @@ def inspect(folder: Path) -> dict[str, Any]:
     rows = []
     for split in manifest.splits:
         for source in dict.fromkeys(shard.source for shard in manifest.shards if shard.split == split):
-            shards = [shard for shard in manifest.shards if (shard.split, shard.source) == (split, source)]
-            tokens = sum(shard.tokens for shard in shards)
-            sizes = [shard.text_bytes for shard in shards if shard.text_bytes is not None]
-            size = sum(sizes) if len(sizes) == len(shards) else None
+            places = [p for p, shard in enumerate(manifest.shards) if (shard.split, shard.source) == (split, source)]
+            left = [manifest.left(place) for place in places]
+            tokens = sum(counts.tokens for counts in left)
+            known = all(manifest.shards[place].text_bytes is not None for place in places)
+            size = sum(counts.bytes for counts in left) if known else None
             rows.append(
                 {
                     "split": split,
                     "source": source,
-                    "shards": len(shards),
-                    "documents": sum(shard.documents for shard in shards),
+                    "shards": len(places),
+                    "documents": sum(counts.documents for counts in left),
                     "tokens": tokens,
                     "bytes": size,
                     "bytes_per_token": None if size is None else round(size / max(1, tokens), 3),
                     "licence": manifest.sources[source].licence,
                     "revision": manifest.sources[source].revision,
+                    "domain": manifest.sources[source].domain,
+                    "language": manifest.sources[source].language,
                 }
             )
     return {
@@ -38,6 +41,7 @@ def inspect(folder: Path) -> dict[str, Any]:
         "tokenizer": None if manifest.tokenizer is None else manifest.tokenizer.model_dump(),
         "sources": rows,
         "steps": [step.model_dump() for step in manifest.steps],
+        "removals": [] if manifest.removed is None else [r.model_dump() for r in manifest.removed.removals],
     }
 
 
@@ -61,6 +65,12 @@ def inspect_table(content: dict[str, Any]) -> str:
         ]
         if reasons:
             lines += ["", *table(("step", "reason", "dropped", "of those that came"), reasons)]
+    if content["removals"]:
+        keys = heads = ("date", "documents", "tokens", "bytes", "reason")
+        rows = [
+            [_cell(row[key]) if key != "reason" else row[key] or "–" for key in keys] for row in content["removals"]
+        ]
+        lines += ["", "removed since, and not counted above:", *table(heads, rows)]
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from clapas.recipe.typed import Section
 from clapas_data.blocks import cut_short
 from clapas_data.licences import UNKNOWN
 from clapas_data.pipeline import StepCounts
+from clapas_data.removed import Counts, Holes, Removed, read_mask
 from clapas_data.shards import DTYPE_CODES, HEADER, IndexHeader, ShardRecord
 
 MANIFEST = "manifest.json"
@@ -78,6 +79,8 @@ class SourceRecord(Section):
     date: str | None = None
     url: str | None = None
     weight: float | None = None
+    domain: str | None = None
+    language: str | None = None
 
 
 class StepTotals(Section):
@@ -98,22 +101,31 @@ class StepTotals(Section):
 class StepRecord(StepTotals):
     """One step of the build with its counts. seconds: the only part that varies from one build to the next.
 
-    options: as the corpus file gives them. sources: the counts of each source that went through it.
+    options: as the corpus file gives them. changed_options: of the sources that change some, all as they are there.
+    sources: the counts of each source that went through it.
     """
 
     name: str
     seconds: float
     options: dict[str, Any] = Field(default_factory=dict)
+    changed_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     sources: dict[str, StepTotals] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, options: dict[str, Any], by_source: Mapping[str, StepCounts]) -> StepRecord:
+    def of(
+        cls,
+        name: str,
+        options: dict[str, Any],
+        by_source: Mapping[str, StepCounts],
+        changed_options: Mapping[str, dict[str, Any]] | None = None,
+    ) -> StepRecord:
         """The record of a step, from each source's counts."""
         total = StepCounts()
         for counts in by_source.values():
             total.add(counts)
         sources = {source: StepTotals(**_totals(counts)) for source, counts in by_source.items()}
-        return cls(name=name, seconds=round(total.seconds, 3), options=options, sources=sources, **_totals(total))
+        said = {"options": options, "changed_options": dict(changed_options or {})}
+        return cls(name=name, seconds=round(total.seconds, 3), sources=sources, **said, **_totals(total))
 
 
 def _totals(counts: StepCounts) -> dict[str, Any]:
@@ -131,6 +143,7 @@ class Manifest(Section):
     """What a folder of token shards holds.
 
     version: of this format. dtype: of the tokens. shards: in reading order. files: path -> size and hash of the rest.
+    removed: the documents that the shards hold and nobody may read, see `removed.py`; None for a corpus as built.
     """
 
     version: Literal[1] = 1
@@ -141,6 +154,7 @@ class Manifest(Section):
     steps: tuple[StepRecord, ...] = ()
     files: dict[str, FileRecord] = Field(default_factory=dict)
     shards: tuple[ShardEntry, ...]
+    removed: Removed | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -167,7 +181,32 @@ class Manifest(Section):
             for s in self.shards
         ]
         tokenizer = None if self.tokenizer is None else self.tokenizer.hash
-        return hashlib.sha256(orjson.dumps(["clapas-manifest-1", self.dtype, tokenizer, shards])).hexdigest()
+        content = ["clapas-manifest-1", self.dtype, tokenizer, shards]
+        if self.removed is not None:
+            content.append(self.removed.hash)
+        return hashlib.sha256(orjson.dumps(content)).hexdigest()
+
+    @property
+    def revision(self) -> int:
+        """1 as built; each removal of documents adds one."""
+        return 1 if self.removed is None else self.removed.revision
+
+    @cached_property
+    def holes(self) -> dict[str, Holes]:
+        """Shard -> the tokens of it that nobody may read. Raises UserError where the mask was altered."""
+        if self.removed is None:
+            return {}
+        return read_mask(self.folder, self.removed, self.files[self.removed.file].sha256)
+
+    def left(self, place: int) -> Counts:
+        """What is left of a shard; of unknown bytes none."""
+        shard = self.shards[place]
+        gone = Counts() if self.removed is None else self.removed.shards.get(shard.path, Counts())
+        return Counts(
+            documents=shard.documents - gone.documents,
+            tokens=shard.tokens - gone.tokens,
+            bytes=(shard.text_bytes or 0) - gone.bytes,
+        )
 
     @property
     def splits(self) -> list[str]:
@@ -182,14 +221,15 @@ class Manifest(Section):
         return found
 
     def tokens(self, split: str) -> int:
-        """Tokens of a split, EOS included."""
-        return sum(self.shards[place].tokens for place in self.of_split(split))
+        """Tokens of a split that may be read, EOS included."""
+        return sum(self.left(place).tokens for place in self.of_split(split))
 
     def text_bytes(self, split: str) -> int | None:
-        """UTF-8 bytes of a split's text, EOS excluded; None where any shard does not know."""
-        sizes = [self.shards[place].text_bytes for place in self.of_split(split)]
-        known = [size for size in sizes if size is not None]
-        return sum(known) if len(known) == len(sizes) else None
+        """UTF-8 bytes of a split's text that may be read, EOS excluded; None where any shard does not know."""
+        places = self.of_split(split)
+        if any(self.shards[place].text_bytes is None for place in places):
+            return None
+        return sum(self.left(place).bytes for place in places)
 
     def mixture(self, split: str) -> dict[str, float] | None:
         """Source -> weight of a split's, as the corpus file weighs them; None where it does not."""
@@ -221,11 +261,25 @@ def open_manifest(folder: Path) -> Manifest:
     raise UserError(what, where=folder, way_out="build one: `clapas data build CORPUS.yaml --out FOLDER`")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def revision_name(revision: int) -> str:
+    """What a manifest that is no longer the newest is called."""
+    return f"manifest-{revision:04}.json"
+
+
+def read_revisions(manifest: Manifest) -> Iterator[Manifest]:
+    """The manifest, then those before it, newest first: as removals of documents left them behind."""
+    yield manifest
+    for revision in range(manifest.revision - 1, 0, -1):
+        yield read_manifest(manifest.folder, revision_name(revision))
+
+
+def read_manifest(folder: Path, name: str = MANIFEST) -> Manifest:
     """The manifest of a folder, its files unchecked. Raises UserError where it is not a sound manifest."""
-    path = folder / MANIFEST
+    path = folder / name
     try:
         values = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError("no such manifest", where=path, way_out="bring it back, or build the corpus again") from None
     except orjson.JSONDecodeError as error:
         raise UserError(f"not JSON: {error}", where=path, way_out="build the corpus again") from None
     recorded = values.pop("hash", None) if isinstance(values, dict) else None
@@ -289,6 +343,8 @@ def _check_consistency(manifest: Manifest, path: Path, recorded: str | None) -> 
             raise UserError(f"shard {shard.path}: source {shard.source!r} is not described", where=path)
         if shard.path.startswith("/") or ".." in Path(shard.path).parts:
             raise UserError("a shard outside the folder", where=path, found=shard.path)
+    if manifest.removed is not None and manifest.removed.file not in manifest.files:
+        raise UserError("the mask of its removed documents is not listed", where=path, found=manifest.removed.file)
     if recorded is not None and recorded != manifest.hash:
         raise UserError(
             "its shards are not those it was sealed with", where=path, found=manifest.hash, wanted=recorded,

@@ -113,5 +113,7 @@ def source_record(corpus: Corpus, name: str) -> SourceRecord:
         date=source.date,
         url=source.url,
         weight=source.weight,
+        domain=source.domain,
+        language=source.language,
         **facts,
     )

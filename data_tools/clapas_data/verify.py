@@ -18,7 +18,8 @@ import numpy as np
 
 from clapas.recipe.errors import UserError
 from clapas_data.blocks import BLOCK_BYTES, CHECKSUM_DTYPE, block_count
-from clapas_data.manifest import MANIFEST, Manifest, open_manifest, read_manifest
+from clapas_data.manifest import MANIFEST, Manifest, open_manifest, read_manifest, revision_name
+from clapas_data.removed import mask_hash, mask_table
 from clapas_data.shards import shard_files
 
 SHOWN = 10
@@ -100,8 +101,32 @@ def verify(folder: Path, progress: Callable[[int, int], None] | None = None) -> 
             done += file.size
             if progress is not None:
                 progress(done, total)
+    damage += _wrong_revisions(manifest, {file.path for file in damage})
     unchecked = tuple(shard.path for shard in manifest.shards if shard.is_bare)
     return Verification(len(expected), total, unchecked, tuple(damage))
+
+
+def _wrong_revisions(manifest: Manifest, damaged: set[Path]) -> Iterator[Damage]:
+    """What is wrong with masks of removed documents, whose files are sound, and with the manifests of before."""
+    for number in range(manifest.revision if manifest.removed else 0, 0, -1):
+        path = manifest.folder / (MANIFEST if number == manifest.revision else revision_name(number))
+        try:
+            revision = read_manifest(manifest.folder, path.name)
+        except UserError as error:
+            yield Damage(path, "not the manifest that was kept", error.what, f"revision {number}")
+            continue
+        removed = revision.removed
+        if removed is None or (mask := revision.folder / removed.file) in damaged:
+            continue
+        try:
+            table = mask_table(revision.folder, removed, revision.files[removed.file].sha256)
+        except (UserError, OSError) as error:
+            yield Damage(mask, "altered or missing", str(error).splitlines()[0], f"the mask of revision {number}")
+            continue
+        found = mask_hash(*(table[name].to_pylist() for name in ("shard", "offset", "tokens")))
+        counts = sum(shard.documents for shard in removed.shards.values())
+        if found != removed.hash or counts != table.num_rows:
+            yield Damage(mask, "not what its manifest says", f"{table.num_rows} documents", f"{counts} documents")
 
 
 def _expected_files(manifest: Manifest) -> Iterator[_Expected]:

@@ -101,6 +101,32 @@ def _data_verify(options: argparse.Namespace) -> None:
     print(result)
 
 
+def _data_perplexity(options: argparse.Namespace) -> None:
+    from clapas_data.perplexity import summary, train_perplexity
+
+    names = ("source", "out", "calibrate", "order", "workers")
+    print(summary(train_perplexity(options.corpus, **{name: getattr(options, name) for name in names}), options.out))
+
+
+def _data_mix(options: argparse.Namespace) -> None:
+    from clapas.report.mix import mix_command
+
+    print(mix_command(options.recipe, options.overrides, as_json=options.json, plot=options.plot))
+
+
+def _data_trace(options: argparse.Namespace) -> None:
+    from clapas_data.trace import trace, trace_table
+
+    _print(trace(options.data, options.document, full=options.full), options.json, trace_table)
+
+
+def _data_remove(options: argparse.Namespace) -> None:
+    from clapas.loader.removal import removal_table, remove_documents
+
+    chosen = {"reason": options.reason, "runs": options.runs, "ignore_missing": options.ignore_missing}
+    _print(remove_documents(options.folder, options.ids, **chosen), options.json, removal_table)
+
+
 def _tokenizer_train(options: argparse.Namespace) -> None:
     from clapas_data.tokenizer.train import train
 
@@ -319,7 +345,10 @@ def _data_verbs(verbs: Any) -> None:
     _json(verb)
 
     data = _verb(
-        verbs, "data", "build token shards, look into them, check them", "clapas data build demo --out data/demo"
+        verbs,
+        "data",
+        "build token shards, look into them, mix them, take out of them",
+        "clapas data build demo --out data/demo",
     )
     parts = data.add_subparsers(metavar="VERB", required=True)
     verb = _verb(
@@ -343,6 +372,37 @@ def _data_verbs(verbs: Any) -> None:
     _json(verb)
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
+    example = "clapas data perplexity mine.yaml --source wikipedia --out wikipedia.ngrams"
+    verb = _verb(parts, "perplexity", "train the n-gram model that the step reads", example, _data_perplexity)
+    verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("--source", required=True, metavar="NAME", help="the corpus's source that is the reference")
+    verb.add_argument("--out", type=Path, required=True, help="the model's file")
+    does = "the source whose documents say what is head, middle and tail (default: a tenth of the reference)"
+    verb.add_argument("--calibrate", metavar="NAME", help=does)
+    verb.add_argument("--order", type=int, default=3, help="words of the longest n-grams, 2 to 5 (3)")
+    verb.add_argument("--workers", type=int, help="processes (default: one a core)")
+    example = "clapas data mix pretrain/french-1b data.max_epochs=4"
+    verb = _verb(parts, "mix", "show what a recipe reads of each source, or what a folder holds", example, _data_mix)
+    verb.add_argument("recipe", help="a recipe, the name of a shipped one, or a folder of shards")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    does = "draw it too: in the terminal, or into a file (.svg, .png, .pdf)"
+    verb.add_argument("--plot", nargs="?", type=Path, const=Path("-"), metavar="FILE", help=does)
+    _json(verb)
+    example = "clapas data trace legi:LEGIARTI000018764571 --data data/demo"
+    verb = _verb(parts, "trace", "show where a document comes from and what was done to it", example, _data_trace)
+    verb.add_argument("document", metavar="DOC", help="an id, source:id, URL, text hash or shard#document")
+    verb.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the folder of the shards")
+    verb.add_argument("--full", action="store_true", help="show all of the text")
+    _json(verb)
+    example = "clapas data remove data/demo --ids requests.csv --reason 'right to erasure' --runs runs"
+    verb = _verb(parts, "remove", "leave documents out from now on; tell which steps read them", example, _data_remove)
+    verb.add_argument("folder", type=Path)
+    does = "a document a line (as for `trace`); .jsonl and .csv with a key id, url, hash or document"
+    verb.add_argument("--ids", type=Path, required=True, metavar="FILE", help=does)
+    verb.add_argument("--reason", metavar="TEXT", help="kept in the manifest")
+    verb.add_argument("--runs", type=Path, nargs="+", metavar="DIR", help="runs, or folders of runs (default: runs)")
+    verb.add_argument("--ignore-missing", action="store_true", help="pass over names of no document")
+    _json(verb)
 
     example = "clapas tokenizer train demo --out data/demo/tokenizer"
     tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)

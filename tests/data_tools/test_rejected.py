@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from tests.data_tools.test_build import documents
 
 from clapas_data.build import build
 from clapas_data.manifest import open_manifest
+from clapas_data.text.hash import text_hash
 from clapas_data.verify import verify
 
 Corpus = Callable[..., Path]
@@ -48,3 +50,24 @@ def test_kept_and_rejected_documents_are_told(
     assert "replacement_characters" in clapas("data", "inspect", out, cwd=tmp_path).stdout
     wrong = clapas("data", "inspect", out, "--rejected", "gopher", cwd=tmp_path)
     assert (wrong.returncode, "repair.replacement_characters" in wrong.stderr) == (2, True)
+
+
+def test_repeated_lines_and_near_copies_are_in_no_shard(
+    tmp_path: Path, jsonl_corpus: Corpus, test_data: Path, guides: list[str]
+) -> None:
+    """What the steps across documents take out is in neither tokens nor sizes, and the near copy is shown."""
+    footer = "Retrouvez toutes nos publications sur le site du ministère chargé du travail."
+    near = guides[3].replace("travail", "labeur", 1)
+    path = jsonl_corpus(a=[f"{text}\n{footer}" for text in guides[:3]], b=[guides[3], f"{near} Fin."])
+    steps = [{"deduplicate.near": {"keep": "first"}}, {"deduplicate.lines": {"most": 1}}]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "steps": steps}))
+    manifest = build(path, tmp_path / "out", tokenizer=test_data / "tokenizer", workers=1)
+    kept = documents(manifest, "train")
+    assert len(kept) == 4
+    assert [text.count(footer) for text in kept] == [1, 0, 0, 0]
+    assert kept[3].splitlines()[0] == guides[3].splitlines()[0]
+    rows = pq.read_table(tmp_path / "out" / "documents.parquet").to_pylist()
+    assert [(row["bytes"], row["hash"]) for row in rows] == [(len(t.encode()), text_hash(t.encode())) for t in kept]
+    assert manifest.text_bytes("train") == sum(len(text.encode()) for text in kept)
+    (sample,) = pq.read_table(tmp_path / "out" / "rejected.parquet").to_pylist()
+    assert (sample["step"], sample["id"]) == ("deduplicate.near", "b/1")

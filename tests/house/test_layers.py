@@ -95,6 +95,7 @@ def test_kernels_know_only_torch_and_triton() -> None:
         "import clapas.launch.doctor.doctor",
         "import clapas.ledger.ledger, clapas.plan.plan, clapas.plan.show, clapas.model.hf_config",
         "import clapas_data.build, clapas_data.tokenizer.train, clapas_data.inspect",
+        "import clapas.report.mix, clapas.loader.removal, clapas_data.trace",
         "import clapas.launch.command, clapas.launch.status, clapas.launch.attempt",
     ],
 )

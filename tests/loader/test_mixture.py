@@ -34,6 +34,7 @@ def test_any_index_is_answered_directly(shares: list[int], start: int) -> None:
     for index in range(start, start + 50):
         source, before = mixture(index)
         assert before == drawn[source]
+        assert mixture.index_of(source, before) == index
         drawn[source] += 1
     assert drawn == {source: mixture.drawn(source, start + 50) for source in mixture.sources}
 

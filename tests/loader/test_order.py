@@ -24,6 +24,7 @@ def test_every_sample_comes_exactly_once(size: int, key: int) -> None:
     """A bijection of `range(size)`, also just above and below squares."""
     permutation = Permutation(size, key)
     assert sorted(map(permutation, range(size))) == list(range(size))
+    assert all(permutation.place_of(permutation(place)) == place for place in range(0, size, 1 + size // 100))
 
 
 @given(size=st.integers(2**20, 2**60), key=keys, data=st.data())
@@ -33,6 +34,7 @@ def test_huge_epochs_stay_in_range_and_do_not_collide(size: int, key: int, data:
     first, second = data.draw(st.lists(st.integers(0, size - 1), min_size=2, max_size=2, unique=True))
     assert 0 <= permutation(first) < size
     assert permutation(first) != permutation(second)
+    assert permutation.place_of(permutation(first)) == first
 
 
 @pytest.mark.parametrize("size", [3, 4, 5, 6])

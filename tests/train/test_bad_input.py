@@ -188,10 +188,10 @@ def test_a_folder_of_another_run(train: Any, tmp_path: Path) -> None:
     common = ("data.path=" + str(tmp_path / "data"), "run_dir=" + str(tmp_path / "run"), *SMALL)
     same = read_recipe("test", common)
     plan = DataPlan.of_recipe(same)
-    refuse_other_run(same, plan.hash)  # what `clapas launch` asks before it submits
+    refuse_other_run(same, plan)  # what `clapas launch` asks before it submits
     for other, message in (("optimizer.lr=1e-5", "holds another run"), ("train.steps=9", "cannot change its length")):
         with pytest.raises(UserError, match=message):
-            refuse_other_run(read_recipe("test", [*common, other]), plan.hash)
+            refuse_other_run(read_recipe("test", [*common, other]), plan)
     assert committed_checkpoints(tmp_path / "run/checkpoints") == before
 
 

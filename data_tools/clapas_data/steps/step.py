@@ -61,6 +61,10 @@ class Step(Section):
         """What decides its results: its options, its version; a step that reads files adds their hashes."""
         return {"version": self.version, **self.model_dump(mode="json")}
 
+    def recorded(self) -> dict[str, Any]:
+        """The options as a manifest records them: files by their hashes, so that it names no machine's folders."""
+        return {option: value for option, value in self.identity().items() if option != "step"}
+
 
 class Across(Section):
     """A step that compares documents with each other. It is no function of a batch: see `choose.py`.

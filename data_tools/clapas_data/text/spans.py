@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd (Knuth, TAOCP 3, 6.4)
-_INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))
+from clapas_data.text.glyphs import lower
+
+BASE = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd (Knuth, TAOCP 3, 6.4)
+_INVERSE = np.uint64(pow(int(BASE), -1, 2**64))
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # splitmix64 (Steele et al., 2014)
 
 
@@ -27,7 +29,7 @@ def powers(count: int) -> tuple[np.ndarray, np.ndarray]:
     global _POWERS
     if len(_POWERS[0]) < count:
         size = 1 << (count - 1).bit_length()
-        _POWERS = (_powers_of(_BASE, size), _powers_of(_INVERSE, size))
+        _POWERS = (_powers_of(BASE, size), _powers_of(_INVERSE, size))
     return _POWERS[0][:count], _POWERS[1][:count]
 
 
@@ -37,7 +39,7 @@ def _powers_of(base: np.uint64, count: int) -> np.ndarray:
     return np.multiply.accumulate(table)
 
 
-_POWERS = (_powers_of(_BASE, 1), _powers_of(_INVERSE, 1))
+_POWERS = (_powers_of(BASE, 1), _powers_of(_INVERSE, 1))
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,18 @@ class Spans:
         """The document of each piece: int64[pieces]."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
+    @cached_property
+    def reach(self) -> np.ndarray:
+        """Characters of all pieces before each, one more a piece for what parts them: int64[pieces + 1]."""
+        reach = np.zeros(len(self.lengths) + 1, np.int64)
+        np.cumsum(self.lengths + 1, out=reach[1:])
+        return reach
+
+    @cached_property
+    def characters(self) -> np.ndarray:
+        """Characters of each document's pieces, one more a piece for what parts them: int64[documents]."""
+        return self.reach[self.bounds[1:]] - self.reach[self.bounds[:-1]]
+
     def total(self, values: np.ndarray) -> np.ndarray:
         """The sum over each document of a value a piece: [documents], int64 for bools and integers, else float64."""
         return sums(values, self.bounds)
@@ -75,10 +89,20 @@ class Spans:
             return np.zeros(0, np.uint64), np.zeros(0, np.int64)
         runs = np.zeros(count, np.uint64)
         for step in range(size):  # a polynomial in the base, modulo 2^64: the order of the pieces counts
-            runs *= _BASE
+            runs *= BASE
             runs += self.hashes[step : step + count]
         whole = np.flatnonzero(self.owners[:count] == self.owners[size - 1 :])
         return mixed(runs[whole]), whole
+
+    def ngrams_at(self, size: int, firsts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `ngrams`, of those runs alone that begin at some pieces, int64[n]."""
+        ends = self.bounds[np.searchsorted(self.bounds, firsts, side="right")]
+        firsts = firsts[firsts + size <= ends]
+        runs = np.zeros(len(firsts), np.uint64)
+        for step in range(size):
+            runs *= BASE
+            runs += self.hashes[firsts + step]
+        return mixed(runs), firsts
 
 
 def sums(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
@@ -90,14 +114,20 @@ def sums(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return total[bounds[1:]] - total[bounds[:-1]]
 
 
-def running_hashes(codes: np.ndarray) -> np.ndarray:
-    """Running sums from which the hash of any piece of a text follows. codes: uint32[characters].
+@lru_cache(maxsize=1)
+def scattered() -> np.ndarray:
+    """The 64-bit number that each code point's lower-case form adds to a hash: uint64[LAST + 1]."""
+    return mixed(lower().astype(np.uint64) + BASE)
+
+
+def running_hashes(known: np.ndarray) -> np.ndarray:
+    """Running sums from which the hash of any piece of a text follows. known: code points up to glyphs.LAST.
 
     Character c_i adds scattered(c_i) B^i, modulo 2^64. Returns uint64[characters + 1].
     """
-    terms = mixed(codes.astype(np.uint64) + _BASE)
-    terms *= powers(max(1, len(codes)))[0][: len(codes)]
-    running = np.zeros(len(codes) + 1, np.uint64)
+    terms = scattered().take(known)
+    terms *= powers(max(1, len(known)))[0][: len(known)]
+    running = np.zeros(len(known) + 1, np.uint64)
     np.cumsum(terms, out=running[1:])
     return running
 

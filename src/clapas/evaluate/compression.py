@@ -58,7 +58,9 @@ def split_text(manifest: Manifest, split: str) -> bytes:
         shard = TokenShard(manifest.folder, manifest.shards[place])
         tokens = shard.read(0, shard.record.tokens)
         starts = [*shard.document_starts(0, shard.record.tokens).tolist(), shard.record.tokens]
-        documents = [tokens[low : high - 1].tolist() for low, high in pairwise(starts)]
+        holes = manifest.holes.get(manifest.shards[place].path)
+        left = [(low, high) for low, high in pairwise(starts) if holes is None or any(holes.rest(low, high))]
+        documents = [tokens[low : high - 1].tolist() for low, high in left]
         pieces += tokenizer.decode_batch(documents, skip_special_tokens=False)
     return "\n".join(pieces).encode()
 

@@ -55,7 +55,7 @@ def launch(recipes: Sequence[Recipe], site_name: str, choices: Choices, home: Pa
     site = read_site(site_name)
     job = derive(recipes, site, choices)
     for recipe in recipes:
-        refuse_other_run(recipe, preflight(recipe, job.ranks).hash)
+        refuse_other_run(recipe, preflight(recipe, job.ranks))
     with _alone(home):
         _refuse_second(home)
         made = Launch(next_folder(home))

@@ -1,7 +1,8 @@
 """What a step read: the documents behind any step of any run, asked afterwards.
 
 Nothing was logged for this while training: the order is a function, so the step's samples are computed again, and
-`documents.parquet` says where their documents came from. A corpus that is not the one of the run is refused.
+`documents.parquet` says where their documents came from. Where documents were removed since, the run's own revision of
+the corpus answers; a corpus that is not the one of the run is refused.
 """
 
 from __future__ import annotations
@@ -10,18 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clapas.ledger.ledger import read_ledger
-from clapas.loader.drawn import Window
 from clapas.loader.plan import DataPlan
+from clapas.loader.readers import left_out, plan_that_ran, recorded_identity
 from clapas.loader.shard_pool import ShardPool
 from clapas.loader.stream import Span
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
 from clapas_data.documents import DOCUMENTS, find_documents
+from clapas_data.manifest import open_manifest
 from clapas_data.shards import TokenShard
-
-HASH_COMMENT = "# identity: "
-"""How a run's recipe.yaml says which run it is."""
 
 
 def audit(run: Path, step: int) -> list[dict[str, Any]]:
@@ -39,23 +37,16 @@ def audit(run: Path, step: int) -> list[dict[str, Any]]:
     recipe = read_recipe(path)
     if not 1 <= step <= recipe.total_steps:
         raise UserError("no such step", where=run, found=step, wanted=f"from 1 to {recipe.total_steps}")
-    plan = DataPlan.of_recipe(recipe)
-    recorded = _recorded_identity(path)
-    if recorded is not None and recorded != recipe.identity_hash(plan.hash):
+    recorded = recorded_identity(path)
+    plan = plan_that_ran(recipe, recorded, open_manifest(recipe.data.path))
+    if plan is None:
         raise UserError(
             "this corpus is not the one that the run read",
             where=recipe.data.path,
-            wanted=f"the data of run {run} ({path}, identity {recorded[:16]}…)",
+            wanted=f"the data of run {run} ({path}, identity {str(recorded)[:16]}…)",
             way_out="bring back the data folder as it was when the run trained",
         )
-    return documents_of_step(plan.leaving_out(_left_out(run)), step)
-
-
-def _left_out(run: Path) -> list[Window]:
-    """What the run has left out, as its last segment began."""
-    events = read_ledger(run) if (run / "ledger.jsonl").is_file() else []
-    starts = [event for event in events if event["event"] == "segment_start"]
-    return [(first, last) for first, last in starts[-1].get("left_out", [])] if starts else []
+    return documents_of_step(plan.leaving_out(left_out(run)), step)
 
 
 def documents_of_step(plan: DataPlan, step: int) -> list[dict[str, Any]]:
@@ -113,11 +104,3 @@ def audit_table(rows: list[dict[str, Any]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "\n".join(line.rstrip() for line in padded)
-
-
-def _recorded_identity(recipe: Path) -> str | None:
-    """The identity hash in the header of a run's recipe, or None where it has none."""
-    for line in recipe.read_text(encoding="utf-8").splitlines():
-        if line.startswith(HASH_COMMENT):
-            return line.removeprefix(HASH_COMMENT).strip()
-    return None

@@ -99,7 +99,7 @@ def pad_token(manifest: Manifest) -> int:
 def read_sample(pool: ShardPool, spans: Sequence[Span], with_starts: bool = False, source: int = 0) -> Sample:
     """Read a sample. Raises UserError where a block that holds any of it was altered."""
     pieces = [pool[span.shard].read(span.start, span.stop) for span in spans]
-    tokens = np.concatenate(pieces).astype(np.int64)
+    tokens = np.concatenate(pieces).astype(np.int64) if pieces else np.zeros(0, np.int64)
     if not with_starts:
         return Sample(tokens, source=source)
     starts = np.zeros(len(tokens), dtype=bool)
@@ -117,7 +117,8 @@ def collate(samples: Sequence[Sample], sequence_length: int, pad: int) -> Batch:
     for row, target, sample in zip(rows, targets, samples, strict=True):
         count = len(sample.tokens)
         row[:count] = sample.tokens
-        target[sample.context : count - 1] = sample.tokens[sample.context + 1 :]
+        if count:  # none is left of a sample whose documents were all removed
+            target[sample.context : count - 1] = sample.tokens[sample.context + 1 :]
     positions = document_ids = None
     if samples[0].starts is not None:
         starts = _padded_starts(samples, sequence_length)

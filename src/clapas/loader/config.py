@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from clapas.recipe.typed import Section
 
@@ -20,6 +20,11 @@ class DataConfig(Section):
     mixture: source -> weight, any positive numbers; their proportions hold exactly at every moment of the run, and each
         source begins anew when it is used up. Without one, the corpus file's weights; without those, all sources are
         one stream, each as large as it is.
+    temperature: instead of a mixture, each source weighs as its tokens ^ (1 / temperature): 1 as large as it is, more
+        for more even shares (0.3 as an exponent is 3.33).
+    token_budgets: source -> tokens that it gives over the run; the others share what is left. With `stages`, theirs.
+    max_epochs: how often a source may be read in the whole run; what it may not give, the others give by their weights.
+    max_epochs_by_source: the same for sources by name, which comes first.
     document_mask: a token sees its own document only, positions begin anew with each document, and the first token of a
         document is not predicted (nothing of its own comes before it).
     """
@@ -33,9 +38,27 @@ class DataConfig(Section):
         "folder": "path",
         "data_path": "path",
         "reset_attention_mask": "document_mask",
+        "alpha": "temperature",
+        "epochs": "max_epochs",
+        "budgets": "token_budgets",
     }
 
     path: Path
     sequence_length: PositiveInt
     mixture: Annotated[dict[str, Weight], Field(min_length=1)] | None = None
+    temperature: PositiveFloat | None = None
+    token_budgets: Annotated[dict[str, PositiveInt], Field(min_length=1)] | None = None
+    max_epochs: PositiveFloat | None = None
+    max_epochs_by_source: Annotated[dict[str, PositiveFloat], Field(min_length=1)] | None = None
     document_mask: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind_of_weights(self) -> DataConfig:
+        refuse_both(self.mixture, self.temperature)
+        return self
+
+
+def refuse_both(mixture: object, temperature: object) -> None:
+    """Raise ValueError where weights are given and also made of the tokens."""
+    if mixture is not None and temperature is not None:
+        raise ValueError("mixture and temperature: both given; a temperature makes the weights: set the other to null")

@@ -43,6 +43,11 @@ class Drawn:
         interval = self._phases.interval(step)
         return range(interval.start + shift, interval.stop + shift)
 
+    def step_of(self, index: int) -> int:
+        """The step that draws a sample; where that was left out, the one that drew it in vain."""
+        phase = self.phases[bisect_right(self.phases, index, key=lambda phase: phase.first_sample) - 1]
+        return phase.first_step + (index - phase.first_sample) // phase.global_batch_size
+
     def after(self, step: int) -> int:
         """The samples drawn when a step is done (0: before the first)."""
         return self.interval(step).stop if step else 0

@@ -45,6 +45,7 @@ class Mixture:
         self.sources = list(self.shares)
         self._pattern = array("H", chairmen(list(self.shares.values())))
         self._before = array("H", [0] * self.period)
+        self._places: dict[str, array[int]] = {}
         counts = [0] * len(self.sources)
         for place, source in enumerate(self._pattern):
             self._before[place] = counts[source]
@@ -55,6 +56,14 @@ class Mixture:
         periods, place = divmod(index, self.period)
         source = self.sources[self._pattern[place]]
         return source, periods * self.shares[source] + self._before[place]
+
+    def index_of(self, source: str, count: int) -> int:
+        """The sample of the run that is a source's own sample number `count`, from 0: the inverse."""
+        periods, rest = divmod(count, self.shares[source])
+        if source not in self._places:
+            number = self.sources.index(source)
+            self._places[source] = array("H", (place for place, turn in enumerate(self._pattern) if turn == number))
+        return periods * self.period + self._places[source][rest]
 
     def drawn(self, source: str, index: int) -> int:
         """How many of the run's first `index` samples come from a source."""

@@ -61,6 +61,15 @@ class Permutation:
             index = self._encipher(index)
         return index
 
+    def place_of(self, sample: int) -> int:
+        """The place at which a sample comes: the inverse. Raises IndexError outside `range(size)`."""
+        if not 0 <= sample < self.size:
+            raise IndexError(f"sample {sample} of {self.size}")
+        place = self._decipher(sample)
+        while place >= self.size:
+            place = self._decipher(place)
+        return place
+
     def _encipher(self, index: int) -> int:
         """One pass of the cipher over the whole rectangle: each round shifts one coordinate by a hash of the other."""
         rows, columns = self._sides
@@ -69,6 +78,16 @@ class Permutation:
         for row_key, column_key in zip(keys, keys, strict=True):
             row = (row + _mix((column + row_key) & WORD)) % rows
             column = (column + _mix((row + column_key) & WORD)) % columns
+        return row * columns + column
+
+    def _decipher(self, index: int) -> int:
+        """What `_encipher` made `index` of: its rounds, backwards."""
+        rows, columns = self._sides
+        row, column = divmod(index, columns)
+        keys = reversed(self._round_keys)
+        for column_key, row_key in zip(keys, keys, strict=True):
+            column = (column - _mix((row + column_key) & WORD)) % columns
+            row = (row - _mix((column + row_key) & WORD)) % rows
         return row * columns + column
 
 

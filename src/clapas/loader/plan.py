@@ -12,7 +12,7 @@ its own, begun at its beginning and gone on with where the length comes back. Kn
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 from clapas.loader.drawn import Drawn, Window
 from clapas.loader.mixture import Mixture
 from clapas.loader.order import ORDER_VERSION, Permutation, epoch_key
+from clapas.loader.shares import resolve
 from clapas.loader.stream import Span, Stream
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.phases import Phase, Phases
-from clapas_data.manifest import Manifest, open_manifest
+from clapas_data.manifest import MANIFEST, Manifest, open_manifest
 
 if TYPE_CHECKING:
     from clapas.recipe.recipe import Recipe
@@ -66,6 +67,7 @@ class DataPlan:
     """What every sample index of a run reads.
 
     manifest: the corpus. phases: the batch, sequence length and mixture of each step. seed: the run's.
+    shares: how the mixtures came about, where rules decided them (see `loader.shares`); by stage.
     document_mask: whether a token sees its own document only. split: the documents to read.
     left_out: windows of steps whose samples were drawn in vain (see `loader.drawn`): their data are not read again.
     stretches: the parts of the order, one where neither mixture nor sequence length change.
@@ -83,9 +85,10 @@ class DataPlan:
         split: str = "train",
         left_out: Sequence[Window] = (),
     ) -> None:
-        self.manifest, self.phases, self.seed = manifest, phases, seed
+        self.manifest, self.seed = manifest, seed
+        self.phases, self.shares = resolve(manifest, split, phases)
         self.document_mask, self.split, self.left_out = document_mask, split, tuple(left_out)
-        self.drawn = Drawn(phases, left_out)
+        self.drawn = Drawn(self.phases, left_out)
         self.stretches = _stretches(manifest, split, self.drawn.phases)
         self.sources = list(dict.fromkeys(manifest.shards[place].source for place in manifest.of_split(split)))
         self._source_ids = {name: number for number, name in enumerate(self.sources)}
@@ -102,7 +105,7 @@ class DataPlan:
         """The same plan, with these windows left out and no others."""
         if tuple(windows) == self.left_out:
             return self
-        return DataPlan(
+        plan = DataPlan(
             self.manifest,
             self.phases,
             seed=self.seed,
@@ -110,6 +113,8 @@ class DataPlan:
             split=self.split,
             left_out=windows,
         )
+        plan.shares = self.shares
+        return plan
 
     @property
     def hash(self) -> str:
@@ -157,16 +162,57 @@ class DataPlan:
         return self.stretches[bisect_right(self._first_samples, index) - 1]
 
     def spans(self, index: int) -> list[Span]:
-        """Where a sample's tokens lie: its sequence length + 1 of them, less only for the last sample of a stream."""
+        """Where a sample's tokens lie: its sequence length + 1 of them, less only for the last sample of a stream.
+
+        Removed documents are cut out of it: it is shorter for them, or empty, and no other sample moves. What follows
+        a hole is predicted from what stands before it; at the beginning of a sample nothing does.
+        """
         stretch = self.stretch(index)
         name, draw = stretch.draw(index)
         samples, length = stretch.samples[name], stretch.sequence_length
         epoch, place = divmod(draw, samples)
         start = self._permutation(self.seed, self._order_name(name, length), samples, epoch)(place) * length
-        return stretch.streams[name].spans(start, start + length + 1)
+        spans = stretch.streams[name].spans(start, start + length + 1)
+        return spans if self.manifest.removed is None else list(without_removed(self.manifest, spans))
+
+    def samples_with(self, span: Span, end: int) -> list[int]:
+        """The samples of the run, of its first `end`, that hold any token of a part of a shard: `spans`' inverse.
+
+        As long as it takes to find one sample, for each epoch and each sample of an epoch that holds any of it.
+        """
+        name = self.manifest.shards[span.shard].source
+        found: list[int] = []
+        borders = [*self._first_samples[1:], None]
+        for stretch, border in zip(self.stretches, borders, strict=True):
+            stop = end if border is None else min(end, border)
+            stream = name if stretch.mixture else ALL_SOURCES
+            if stop > stretch.first_sample and stream in stretch.streams:
+                found += self._samples_of_stretch(stretch, stream, span, stop)
+        return sorted(found)
+
+    def _samples_of_stretch(self, stretch: Stretch, name: str, span: Span, stop: int) -> Iterator[int]:
+        """The same within a stretch, up to the sample `stop` of the run."""
+        start = stretch.streams[name].place_of(span.shard, span.start)
+        if start is None:
+            return
+        samples, length = stretch.samples[name], stretch.sequence_length
+        last = start + span.stop - span.start - 1
+        cells = range(max(0, start - 1) // length, min(last // length, samples - 1) + 1)
+        begin, end = stretch.drawn[name], stretch.drawn_until(stop)[name]
+        for epoch in range(begin // samples, -(-end // samples)):
+            order = self._permutation(self.seed, self._order_name(name, length), samples, epoch)
+            for cell in cells:
+                draw = epoch * samples + order.place_of(cell)
+                if begin <= draw < end:
+                    count = draw - begin
+                    yield stretch.first_sample + (
+                        stretch.mixture.index_of(name, count) if stretch.mixture is not None else count
+                    )
 
     def source_id(self, spans: list[Span]) -> int:
-        """The place in `sources` of the source that a sample's first token is from."""
+        """The place in `sources` of the source that a sample's first token is from; 0 where all of it was removed."""
+        if not spans:
+            return 0
         return self._source_ids[self.manifest.shards[spans[0].shard].source]
 
     def epochs(self, steps: int) -> dict[str, float]:
@@ -178,6 +224,16 @@ class DataPlan:
     def _order_name(self, name: str, length: int) -> str:
         """What a stream's order is called: the run's first sequence length needs no distinction."""
         return name if length == self.stretches[0].sequence_length else f"{name}\0{length}"
+
+
+def without_removed(manifest: Manifest, spans: Iterable[Span]) -> Iterator[Span]:
+    """What may be read of some spans."""
+    for span in spans:
+        holes = manifest.holes.get(manifest.shards[span.shard].path)
+        if holes is None:
+            yield span
+        else:
+            yield from (Span(span.shard, start, stop) for start, stop in holes.rest(span.start, span.stop))
 
 
 def _epoch_permutation(seed: int, order: str, samples: int, epoch: int) -> Permutation:
@@ -216,7 +272,7 @@ def _streams(manifest: Manifest, split: str, mixture: Mixture | None, key: str) 
     """One stream for each source of the mixture, or one of all sources in the manifest's order."""
     places = manifest.of_split(split)
     if mixture is None:
-        return {ALL_SOURCES: Stream.of(ALL_SOURCES, places, [manifest.shards[place].tokens for place in places])}
+        return {ALL_SOURCES: _stream(manifest, ALL_SOURCES, places, key)}
     by_source: dict[str, list[int]] = {}
     for place in places:
         by_source.setdefault(manifest.shards[place].source, []).append(place)
@@ -227,7 +283,18 @@ def _streams(manifest: Manifest, split: str, mixture: Mixture | None, key: str) 
             found=", ".join(unknown),
             wanted=", ".join(by_source),
         )
-    return {
-        name: Stream.of(name, by_source[name], [manifest.shards[place].tokens for place in by_source[name]])
-        for name in mixture.sources
-    }
+    return {name: _stream(manifest, name, by_source[name], key) for name in mixture.sources}
+
+
+def _stream(manifest: Manifest, name: str, places: list[int], key: str) -> Stream:
+    """The stream of some shards, with what was removed of them. Raises UserError where that is all of it."""
+    stream = Stream.of(name, places, [manifest.shards[place].tokens for place in places])
+    if stream.tokens and not sum(manifest.left(place).tokens for place in places):
+        raise UserError(
+            f"all documents of {f'source {name!r}' if name else 'these data'} were removed",
+            where=manifest.folder / MANIFEST,
+            found=f"{stream.tokens:,} tokens, none of which may be read",
+            wanted="a source of which something is left",
+            way_out=f"take it out of {key}, or build the corpus without it",
+        )
+    return stream

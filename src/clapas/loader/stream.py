@@ -3,13 +3,13 @@
 Sample i predicts the tokens `i L + 1 .. i L + L` of the stream from those before each, L being the sequence length:
 it reads L + 1 tokens, of which the last is the next sample's first. So every token but the stream's first is
 predicted exactly once an epoch; only the last sample may be shorter. Documents are cut where the grid falls and none
-is dropped.
+is dropped. Documents that were removed later leave holes, and the grid where it was (see `DataPlan.spans`).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
@@ -29,19 +29,26 @@ class Span(NamedTuple):
 class Stream:
     """Shards laid end to end.
 
-    name: of the source, or "" for all sources together. shards: places in the manifest.
-    ends: for each, the stream's tokens up to its end.
+    name: of the source, or "" for all sources together. shards: places in the manifest, rising.
+    ends: for each, the stream's tokens up to its end. firsts: for each, the token of the shard that it begins with.
     """
 
     name: str
     shards: tuple[int, ...]
     ends: tuple[int, ...]
+    firsts: tuple[int, ...]
 
     @classmethod
     def of(cls, name: str, shards: Sequence[int], tokens: Sequence[int]) -> Stream:
         """A stream of shards with these numbers of tokens; shards without any are left out."""
-        full = [(shard, count) for shard, count in zip(shards, tokens, strict=True) if count]
-        return cls(name, tuple(shard for shard, _ in full), tuple(accumulate(count for _, count in full)))
+        return cls.of_spans(name, [Span(shard, 0, count) for shard, count in zip(shards, tokens, strict=True)])
+
+    @classmethod
+    def of_spans(cls, name: str, spans: Iterable[Span]) -> Stream:
+        """A stream of parts of shards; empty ones are left out."""
+        full = [span for span in spans if span.stop > span.start]
+        ends = tuple(accumulate(span.stop - span.start for span in full))
+        return cls(name, tuple(span.shard for span in full), ends, tuple(span.start for span in full))
 
     @property
     def tokens(self) -> int:
@@ -63,6 +70,15 @@ class Stream:
             )
         return -(-(self.tokens - 1) // sequence_length)
 
+    def place_of(self, shard: int, token: int) -> int | None:
+        """Where a token of a shard stands in the stream; None where the stream does not hold it."""
+        for place in range(bisect_left(self.shards, shard), bisect_right(self.shards, shard)):
+            begin = self.ends[place - 1] if place else 0
+            at = begin + token - self.firsts[place]
+            if begin <= at < self.ends[place]:
+                return at
+        return None
+
     def spans(self, start: int, stop: int) -> list[Span]:
         """Where tokens `[start, stop)` of the stream lie; less where it ends before."""
         stop = min(stop, self.tokens)
@@ -71,6 +87,7 @@ class Stream:
         while start < stop:
             begin = self.ends[place - 1] if place else 0
             end = min(stop, self.ends[place])
-            found.append(Span(self.shards[place], start - begin, end - begin))
+            shift = self.firsts[place] - begin
+            found.append(Span(self.shards[place], start + shift, end + shift))
             start, place = end, place + 1
         return found

@@ -1,9 +1,9 @@
 """Held-out text as windows in which every token is predicted exactly once, for bits per byte.
 
 A window of S positions moves on by `stride`: each but the first predicts only its last `stride` tokens and sees at
-least S - stride tokens before any of them. The windows run over the split as it lies, across documents, whatever mask
-the run trains with, and EOS stands before its first token: so no token goes unpredicted, and dividing by the bytes of
-the whole text is honest.
+least S - stride tokens before any of them. The windows run over the split as it lies (without what was removed of it),
+across documents, whatever mask the run trains with, and EOS stands before its first token: so no token goes
+unpredicted, and dividing by the bytes of the whole text is honest.
 
     bits per byte = summed cross entropy of all targets / ln 2 / text_bytes
 """
@@ -15,8 +15,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from clapas.loader.batch import Batch, Sample, collate, pad_token, read_sample
+from clapas.loader.plan import without_removed
 from clapas.loader.shard_pool import ShardPool
-from clapas.loader.stream import Stream
+from clapas.loader.stream import Span, Stream
 from clapas.recipe.errors import UserError
 from clapas_data.manifest import Manifest
 
@@ -50,7 +51,8 @@ class Windows:
         self.manifest, self.sequence_length, self.stride = manifest, sequence_length, stride
         self.batch_size, self.rank, self.world = batch_size, rank, world
         places = manifest.of_split(split)
-        self._stream = Stream.of(split, places, [manifest.shards[place].tokens for place in places])
+        shards = [Span(place, 0, manifest.shards[place].tokens) for place in places]
+        self._stream = Stream.of_spans(split, without_removed(manifest, shards))
         self.sources = list(dict.fromkeys(manifest.shards[place].source for place in places))
         self._lead_in = [] if manifest.tokenizer is None else [manifest.tokenizer.eos]
         self.text_bytes = manifest.text_bytes(split)

@@ -9,11 +9,25 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clapas.recipe.recipe import Recipe
+    from clapas.recipe.recipe import Recipe, StageConfig  # it alone knows of the layers above
+
+
+@dataclass(frozen=True, slots=True)
+class MixtureRules:
+    """What decides a stage's mixture beside weights: `loader.shares` makes shares of it, on the data.
+
+    temperature: weights are tokens ^ (1 / temperature). token_budgets: source -> tokens of the stage.
+    max_epochs, max_epochs_by_source: how often any source, and those named, may have been read when the stage ends.
+    """
+
+    temperature: float | None = None
+    token_budgets: Mapping[str, int] = field(default_factory=dict)
+    max_epochs: float | None = None
+    max_epochs_by_source: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +38,7 @@ class Phase:
     first_sample, first_token: the samples and tokens that the run has read before it.
     global_batch_size: samples of `sequence_length` tokens in one step, over all ranks.
     micro_batch_size: samples that one rank holds at once; None: its whole share of the global batch.
-    mixture: source -> weight, or None where all sources are one stream.
+    mixture: source -> weight, or None where all sources are one stream. rules: what else decides it; None for nothing.
     """
 
     stage: int
@@ -35,6 +49,7 @@ class Phase:
     micro_batch_size: int | None
     sequence_length: int
     mixture: Mapping[str, float] | None = None
+    rules: MixtureRules | None = None
 
     @property
     def tokens_per_step(self) -> int:
@@ -112,14 +127,27 @@ def phases_of(recipe: Recipe) -> Phases:
                 wanted = steps_left
             steps = wanted if until is None else min(wanted, until - step)
             micro = stage.micro_batch_size or recipe.train.micro_batch_size
-            mixture = stage.mixture or recipe.data.mixture
-            found.append(Phase(number, step + 1, sample, token, batch, micro, length, mixture))
+            mixture, rules = _mixture(recipe, stage)
+            found.append(Phase(number, step + 1, sample, token, batch, micro, length, mixture, rules))
             step, sample, token = step + steps, sample + steps * batch, token + steps * batch * length
             if steps == wanted:
                 break
             steps_left = None if steps_left is None else steps_left - steps
             tokens_left = None if tokens_left is None else tokens_left - steps * batch * length
     return Phases(tuple(found), step)
+
+
+def _mixture(recipe: Recipe, stage: StageConfig) -> tuple[Mapping[str, float] | None, MixtureRules | None]:
+    """The weights and the rules of a stage; its own mixture or temperature takes the place of both of the recipe's."""
+    data = recipe.data
+    own = stage if stage.mixture or stage.temperature else data
+    rules = MixtureRules(
+        own.temperature,
+        stage.token_budgets or data.token_budgets or {},
+        stage.max_epochs or data.max_epochs,
+        stage.max_epochs_by_source or data.max_epochs_by_source or {},
+    )
+    return own.mixture, None if rules == MixtureRules() else rules
 
 
 def _batches(recipe: Recipe, own: int | None, after: int) -> Iterator[tuple[int | None, int]]:

@@ -87,6 +87,8 @@ class Recipe(TypedFile):
         if self.stages is not None and given:
             key = f"train.{given[0]}"
             raise ValueError(f"{key}: found it beside stages, which say how long the run is: leave it out ({key}=null)")
+        if self.stages is not None and self.data.token_budgets is not None:
+            raise ValueError("data.token_budgets: found it beside stages, each of which may have its own: say it there")
         positions = self.model.max_position_embeddings
         for number, stage in enumerate(self.stages or ()):
             length = stage.sequence_length or self.data.sequence_length
@@ -168,7 +170,7 @@ class Recipe(TypedFile):
         if self.train.batch_ramp is not None:
             changes["batch_ramp"] = {str(step): batch for step, batch in self.train.batch_ramp.items()}
         if self.stages is not None:
-            changes["stages"] = [s.model_dump(mode="json", exclude={"name", "micro_batch_size"}) for s in self.stages]
+            changes["stages"] = [stage.identity() for stage in self.stages]
         if self.train.freeze:
             changes["freeze"] = list(self.train.freeze)
         if self.train.z_loss:

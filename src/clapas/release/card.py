@@ -39,8 +39,13 @@ def power_of_ten(value: float) -> str:
     return f"{mantissa.replace('.', ',')} × 10^{int(exponent)}"
 
 
-def model_card(recipe: Recipe, manifest: Manifest, totals: Totals, licence: str, hosts: int) -> str:
-    """The card's Markdown with its YAML metadata. licence: SPDX identifier of the weights."""
+def model_card(
+    recipe: Recipe, manifest: Manifest, totals: Totals, licence: str, hosts: int, newest: Manifest | None = None
+) -> str:
+    """The card's Markdown with its YAML metadata. licence: SPDX identifier of the weights.
+
+    manifest: of the data as the run read them. newest: of the same data now, where documents may have been removed.
+    """
     metadata = {
         "language": ["fr"],
         "license": licence.lower(),
@@ -55,6 +60,7 @@ def model_card(recipe: Recipe, manifest: Manifest, totals: Totals, licence: str,
         _introduction(recipe, totals),
         _use(recipe),
         _data(manifest),
+        *_removed(manifest, newest or manifest, totals),
         _training(recipe, totals, hosts),
         _evaluation(totals),
         _limits(),
@@ -92,9 +98,9 @@ def _use(recipe: Recipe) -> str:
 def _data(manifest: Manifest) -> str:
     rows = []
     for name, source in manifest.sources.items():
-        shards = [shard for shard in manifest.shards if shard.source == name]
-        train = [shard for shard in shards if shard.split == "train"]
-        documents, tokens = sum(shard.documents for shard in train), sum(shard.tokens for shard in train)
+        places = [p for p, s in enumerate(manifest.shards) if (s.source, s.split) == (name, "train")]
+        train = [manifest.left(place) for place in places]
+        documents, tokens = sum(left.documents for left in train), sum(left.tokens for left in train)
         rows.append(
             f"| {name} | {source.url or '–'} | {source.revision or '–'} | {source.licence} | {number(documents)} | "
             f"{number(tokens)} |"
@@ -105,6 +111,20 @@ def _data(manifest: Manifest) -> str:
         "| source | origine | révision | licence | documents | unités |\n|---|---|---|---|---|---|\n"
         f"{table}\n\nEmpreinte du corpus (SHA-256) : `{manifest.hash}`.\n"
     )
+
+
+def _removed(manifest: Manifest, newest: Manifest, totals: Totals) -> list[str]:
+    """Which documents of the corpus were removed, and whether the model may have read them."""
+    told: list[str] = []
+    removals = [] if newest.removed is None else newest.removed.removals
+    since = sum(removal.documents for removal in removals if removal.revision > manifest.revision)
+    before = sum(removal.documents for removal in removals if removal.revision <= manifest.revision)
+    if since:
+        told.append(f"{number(since)} documents en ont été retirés depuis cet entraînement, qui a pu les lire.\n")
+    if before:
+        branch = " ; il part d'un modèle qui a pu les lire" if totals.branch else ""
+        told.append(f"{number(before)} documents en avaient été retirés avant cet entraînement{branch}.\n")
+    return told
 
 
 def _training(recipe: Recipe, totals: Totals, hosts: int) -> str:

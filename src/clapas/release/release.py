@@ -14,6 +14,7 @@ import orjson
 
 from clapas.checkpoint.reader import open_checkpoint
 from clapas.ledger.ledger import read_ledger, sum_ledger
+from clapas.loader.readers import data_that_ran
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
 from clapas.release.card import model_card
@@ -34,7 +35,8 @@ def release(run: Path, out: Path, licence: str) -> dict[str, Any]:
     refuse_to_replace(out)
     text = licence_text(licence)
     recipe = read_run_recipe(run)
-    manifest = open_manifest(recipe.data.path)
+    newest = open_manifest(recipe.data.path)
+    manifest = data_that_ran(run, recipe, newest)
     check_sources(manifest)
     reader = open_checkpoint(run)
     if reader.step != recipe.total_steps:
@@ -44,7 +46,7 @@ def release(run: Path, out: Path, licence: str) -> dict[str, Any]:
     with new_folder(out) as folder:
         export(reader.folder, folder, dtype="bf16")
         shutil.copyfile(text, folder / "LICENSE")
-        card = model_card(recipe, manifest, totals, licence, hosts=_hosts(run))
+        card = model_card(recipe, manifest, totals, licence, hosts=_hosts(run), newest=newest)
         (folder / "README.md").write_text(card, encoding="utf-8")
         write_sums(folder)
         parameters = check_loads(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clapas.ledger.ledger import Totals, read_json_lines, read_ledger, sum_ledger
+from clapas.loader.readers import data_that_ran
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.recipe import Recipe
@@ -64,7 +65,7 @@ def render(run: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
         f"{recipe.precision}; last segment: {html.escape(ended)}</p>"
         f"<div class=facts>{_facts(rows, totals, recipe)}</div>"
         f"<h2>Curves</h2><div class=plots>{plots}</div>"
-        f"{_data(recipe)}{_segments(events)}"
+        f"{_data(run, recipe)}{_segments(events)}"
         f"<h2>Recipe</h2><pre>{html.escape((run / 'recipe.yaml').read_text())}</pre></main></html>"
     )
 
@@ -96,9 +97,9 @@ def _energy(totals: Totals) -> str:
     return f"{joules / JOULES_IN_KWH:,.3g} kWh, {joules / max(1, totals.tokens_computed):.3g} J a token"
 
 
-def _data(recipe: Recipe) -> str:
+def _data(run: Path, recipe: Recipe) -> str:
     try:
-        manifest = open_manifest(recipe.data.path)
+        manifest = data_that_ran(run, recipe, open_manifest(recipe.data.path))
     except UserError as error:
         return f"<h2>Data</h2><p>{html.escape(error.what)}: {html.escape(str(recipe.data.path))}</p>"
     lines = "".join(
@@ -114,9 +115,10 @@ def _data(recipe: Recipe) -> str:
 def _by_source(manifest: Manifest) -> dict[tuple[str, str], tuple[int, int]]:
     """(source, split) -> (documents, tokens)."""
     sums: dict[tuple[str, str], tuple[int, int]] = {}
-    for shard in manifest.shards:
+    for place, shard in enumerate(manifest.shards):
         documents, tokens = sums.get((shard.source, shard.split), (0, 0))
-        sums[shard.source, shard.split] = documents + shard.documents, tokens + shard.tokens
+        left = manifest.left(place)
+        sums[shard.source, shard.split] = documents + left.documents, tokens + left.tokens
     return sums
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from clapas.loader.config import Weight
+from clapas.loader.config import Weight, refuse_both
 from clapas.recipe.typed import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -194,6 +194,10 @@ class StageConfig(Section):
     steps or tokens: its length, in optimizer steps or in training tokens (rounded up to a step).
     mixture, sequence_length: as in `data`. A source goes on where the stages before left it, so that nothing is read
         twice before all of it was read; each sequence length has an order of its own, which begins at its beginning.
+    temperature, token_budgets: as in `data`, the budgets over this stage. A mixture or a temperature of its own takes
+        the place of the recipe's, whichever it has.
+    max_epochs, max_epochs_by_source: as in `data`, from the run's beginning to this stage's end: a lower cap leaves
+        something for the stages that follow.
     global_batch_size, micro_batch_size: as in `train`; a batch of its own is not ramped.
     schedule, lr: as in `schedule` and `optimizer`. With either, the schedule runs over this stage's steps alone,
         warm-up included; without, the recipe's own schedule goes on: it runs over all such stages together.
@@ -212,6 +216,10 @@ class StageConfig(Section):
     steps: PositiveInt | None = None
     tokens: PositiveInt | None = None
     mixture: Annotated[dict[str, Weight], Field(min_length=1)] | None = None
+    temperature: PositiveFloat | None = None
+    token_budgets: Annotated[dict[str, PositiveInt], Field(min_length=1)] | None = None
+    max_epochs: PositiveFloat | None = None
+    max_epochs_by_source: Annotated[dict[str, PositiveFloat], Field(min_length=1)] | None = None
     sequence_length: PositiveInt | None = None
     global_batch_size: PositiveInt | None = None
     micro_batch_size: PositiveInt | None = None
@@ -223,7 +231,17 @@ class StageConfig(Section):
         if (self.steps is None) == (self.tokens is None):
             given = "neither" if self.steps is None else "both"
             raise ValueError(f"steps and tokens: {given} given; give one of the two")
+        refuse_both(self.mixture, self.temperature)
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """What of it makes the run this run; keys that came later are told only where they are given."""
+        values = self.model_dump(mode="json", exclude={"name", "micro_batch_size"})
+        return {key: values[key] for key in values if key not in LATER_KEYS or values[key] is not None}
+
+
+LATER_KEYS = ("temperature", "token_budgets", "max_epochs", "max_epochs_by_source")
+"""Of a stage: without them it has the identity that it had before they existed."""
 
 
 class BranchConfig(Section):

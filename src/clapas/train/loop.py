@@ -91,6 +91,7 @@ def _loop(run: Run, objective: Objective, stop: StopRequest) -> CheckpointReader
             with run.clock("communication"):
                 targets, asked = run.ranks.sum_all([local_targets, float(stop.requested)])
             run.stopping = bool(asked)
+            targets = max(targets, 1.0)  # a step all of whose documents were removed learns nothing
             step = _train_step(run, objective, micro_batches, targets)
             if step.fault is not None and (checkpoint := respond(run, step)) is not None:
                 return checkpoint

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from clapas.checkpoint.committed import committed_checkpoints, step_of
+from clapas.loader.plan import DataPlan
+from clapas.loader.readers import plan_that_ran
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.learning_rate import same_past
 from clapas.train.run_folder import read_run_recipe
+from clapas_data.manifest import Manifest
 
 IDENTITY = re.compile(r"^# identity: (\w+)$", re.MULTILINE)
 """In the head of RUN/recipe.yaml, see `RunFolder.begin_segment`."""
 
 
-def refuse_other_run(recipe: Recipe, data_hash: str) -> None:
+def refuse_other_run(recipe: Recipe, plan: DataPlan) -> None:
     """Raise UserError where the recipe's folder holds another run, as far as its recipe.yaml tells.
 
-    data_hash: of the recipe's data plan. The last word is `train.start`'s, which reads the checkpoint itself: it alone
+    plan: of the recipe's data. The last word is `train.start`'s, which reads the checkpoint itself: it alone
     knows whether the data of a run with other steps are the same, and where a branch comes from.
     """
     steps = [step_of(folder) for folder in committed_checkpoints(recipe.folder / "checkpoints")]
@@ -25,7 +29,9 @@ def refuse_other_run(recipe: Recipe, data_hash: str) -> None:
         return
     old, step = read_run_recipe(recipe.folder), max(steps)
     written = IDENTITY.search((recipe.folder / "recipe.yaml").read_text(encoding="utf-8"))
-    is_same = written is not None and written[1] == recipe.identity_hash(data_hash)
+    is_same = written is not None and written[1] == recipe.identity_hash(plan.hash)
+    if not is_same and written is not None and lost_documents(old, written[1], plan.manifest):
+        raise documents_removed(recipe, plan.manifest, committed_checkpoints(recipe.folder / "checkpoints")[-1], step)
     has_same_past = same_past(old, recipe, step)
     if not is_same and not (has_same_past and constant_part(old) == constant_part(recipe)):
         raise another_run(old, recipe, step)
@@ -42,6 +48,27 @@ def another_run(old: Recipe, recipe: Recipe, step: int) -> UserError:
         found=_difference(old, recipe) or "other data, or the data in another order",
         wanted=f"the recipe of the checkpoint at step {step} ({recipe.folder / 'recipe.yaml'})",
         way_out=f"start another run: name=… or run_dir=…{stages}",
+    )
+
+
+def lost_documents(old: Recipe, identity: str, manifest: Manifest) -> bool:
+    """Whether a run read an earlier revision of these data, with documents that are removed since."""
+    if manifest.removed is None:
+        return False
+    plan = plan_that_ran(old, identity, manifest)
+    return plan is not None and plan.manifest.revision < manifest.revision
+
+
+def documents_removed(recipe: Recipe, manifest: Manifest, checkpoint: Path, step: int) -> UserError:
+    """The error where documents were removed from the data since the run of a folder read them."""
+    assert manifest.removed is not None
+    last = manifest.removed.removals[-1]
+    return UserError(
+        "documents were removed from the data that this run reads: removing documents starts a new run",
+        where=recipe.folder,
+        found=f"{recipe.data.path}, revision {manifest.revision}: {last.documents:,} documents left it on {last.date}",
+        wanted=f"the revision that the checkpoint at step {step} was trained on, which is no longer to be read",
+        way_out=f"go on in a run of its own, which never reads them: run_dir=… branch.checkpoint={checkpoint}",
     )
 
 
@@ -82,7 +109,8 @@ def _flat(recipe: Recipe) -> dict[str, object]:
         elif name in names:
             flat[names[name]] = value
     flat["data.sequence_length"] = recipe.data.sequence_length
-    flat["data.mixture"] = recipe.data.mixture
+    for key in ("mixture", "temperature", "token_budgets", "max_epochs", "max_epochs_by_source"):
+        flat[f"data.{key}"] = getattr(recipe.data, key)
     flat["train.batch_ramp"] = recipe.train.batch_ramp
     for number, stage in enumerate(recipe.stages or ()):
         given = stage.model_dump(exclude={"name", "micro_batch_size"}, exclude_none=True)

@@ -47,6 +47,8 @@ def begin_segment(
         if since:
             run.spikes.act(times=len(since))
     facts = {"ranks": ranks.size, "device": ranks.device.type, "data": str(recipe.data.path)}
+    if plan.shares:
+        facts["mixtures"] = [shares.weights for shares in plan.shares]
     if plan.left_out:
         facts["left_out"] = plan.left_out
     run.record("segment_start", **hashes, **facts)

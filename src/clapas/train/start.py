@@ -8,10 +8,17 @@ from clapas.checkpoint.ranks import Ranks
 from clapas.checkpoint.reader import CheckpointReader, open_newest_sound
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
+from clapas.recipe.phases import Phases
 from clapas.recipe.recipe import Recipe
 from clapas.train.branch import open_branch
 from clapas.train.learning_rate import same_past
-from clapas.train.other_run import another_length, another_run, constant_part
+from clapas.train.other_run import (
+    another_length,
+    another_run,
+    constant_part,
+    documents_removed,
+    lost_documents,
+)
 from clapas.train.run_folder import RunFolder
 from clapas_data.manifest import Manifest
 
@@ -44,12 +51,24 @@ def find_start(
     if reader is None:
         return None if recipe.branch is None else open_branch(recipe, ranks)
     old = Recipe.model_validate(reader.recipe)
-    has_same_past = same_past(old, recipe, reader.step)
+    has_same_past = same_past(old, recipe, reader.step, _phases(old, recipe, manifest))
+    if lost_documents(old, reader.manifest.identity, manifest):
+        raise documents_removed(recipe, manifest, reader.folder, reader.step)
     if reader.manifest.identity != identity and not (has_same_past and _may_differ(old, recipe, reader, manifest)):
         raise another_run(old, recipe, reader.step)
     if not has_same_past:
         raise another_length(old, recipe, reader.step)
     return reader
+
+
+def _phases(old: Recipe, new: Recipe, manifest: Manifest) -> tuple[Phases, Phases] | None:
+    """The phases of two recipes with the mixtures that they have on the data, where both can read these."""
+    if not any(phase.rules for recipe in (old, new) for phase in recipe.phases):
+        return None
+    try:
+        return DataPlan.of_recipe(old, manifest).phases, DataPlan.of_recipe(new, manifest).phases
+    except UserError:
+        return None
 
 
 def _may_differ(old: Recipe, new: Recipe, reader: CheckpointReader, manifest: Manifest) -> bool:

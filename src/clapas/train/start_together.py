@@ -6,9 +6,12 @@ the file server, all at once; asked by one rank, it is 60,000.
 
 from __future__ import annotations
 
+import sys
+
 import orjson
 
 from clapas.engine.ranks import Ranks
+from clapas.loader.mix import warnings
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
@@ -28,6 +31,8 @@ def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
             error = str(problem)
         else:
             told = _told(recipe, plan.manifest) if ranks.size > 1 else None
+            for warning in warnings(plan):
+                print(f"warning: {warning}", file=sys.stderr)
     if agreed := ranks.agree_on_error(error):
         raise UserError(agreed)
     told = ranks.broadcast(told)

@@ -80,4 +80,5 @@ def test_no_text_takes_for_ever(piece: str) -> None:
         wikitext_to_text(piece * (size // len(piece)))
         return time.process_time() - began
 
-    assert seconds(50_000) < 30 * max(seconds(5_000), 0.004)
+    least = min(seconds(50_000) for _ in range(3))
+    assert least < 40 * max(seconds(5_000), 0.01)

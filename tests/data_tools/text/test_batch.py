@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clapas_data.text.batch import TextBatch
@@ -29,6 +29,7 @@ def pieces(batch: TextBatch, spans: Spans) -> list[list[str]]:
     return found
 
 
+@settings(deadline=None)  # the first call makes the tables
 @given(TEXTS | st.lists(PIECES.map("".join), max_size=4))
 def test_words_lines_and_paragraphs_are_pythons(texts: list[str]) -> None:
     """Words are what `\\w+` finds where accents are composed; lines and paragraphs what a split gives."""

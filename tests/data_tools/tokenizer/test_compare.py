@@ -120,5 +120,5 @@ def test_what_cannot_be_compared_is_told(
         with pytest.raises(UserError, match=message):
             refused()
     monkeypatch.setitem(sys.modules, "mistral_common", None)  # what an import of a missing package finds
-    with pytest.raises(UserError, match=r"pip install 'clapas\[data\]'"):
+    with pytest.raises(UserError, match=r"pip install mistral-common"):
         open_any("tekken")

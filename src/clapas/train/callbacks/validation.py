@@ -63,7 +63,7 @@ def has_held_out(recipe: Recipe, manifest: Manifest) -> bool:
     Raises UserError where the recipe asks for a split that is not there.
     """
     if recipe.evaluation.split in manifest.splits:
-        return True
+        return manifest.tokens(recipe.evaluation.split) > 0  # all of it may have been removed
     if "split" in recipe.evaluation.model_fields_set:
         manifest.of_split(recipe.evaluation.split)  # raises, with the splits that there are
     return False
