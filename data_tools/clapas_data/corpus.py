@@ -22,6 +22,7 @@ from clapas.recipe.typed import Section, read_typed
 from clapas_data.licences import UNKNOWN, licence_flags
 from clapas_data.steps import STEPS, StepEntry, nearest, refuse_unknown_options
 from clapas_data.steps.deduplicate import ORDER, Near
+from clapas_data.steps.personal import Personal
 from clapas_data.steps.step import Across, Step
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -51,7 +52,7 @@ Change = Annotated[Any, BeforeValidator(_options_or_false)]
 """What a source changes of a step: dict[str, Any] of its options, or False."""
 
 _SHIPPED = "corpora/"
-_TABLE = re.compile(r"\.(?:parquet|jsonl|ndjson)(?:\.gz|\.zst)?$")
+_TABLE = re.compile(r"\.(?:parquet|jsonl|ndjson)(?:\.gz|\.zst|\.bz2|\.xz)?$")
 KINDS = ("folder", "files", "datasets", "megatron", "npm", "debian")
 
 
@@ -270,6 +271,26 @@ class Corpus(Section):
             if isinstance(step, Near) and step.keep.startswith("score.") and step.keep not in scores:
                 known = ", ".join(["longest", "first", *scores])
                 raise ValueError(f"steps: deduplicate.near.keep: found {step.keep}; source {name} has {known}")
+
+    @model_validator(mode="after")
+    def _personal_data_is_replaced(self) -> Corpus:
+        for name, source in self.sources.items():
+            if not source.contains:
+                continue
+            said = " and ".join(source.contains)
+            step = next((step for step in self.steps_of(name) if isinstance(step, Personal)), None)
+            if step is None:
+                how = "this source switches off" if source.steps.get("personal") is False else "the corpus lacks"
+                raise ValueError(
+                    f"sources.{name}: contains {said} data, but {how} the step that replaces it; "
+                    "list `personal` among `steps`, and do not switch it off here"
+                )
+            if left := step.left_in(source.contains):
+                raise ValueError(
+                    f"sources.{name}: contains {said} data, but its step `personal` leaves {', '.join(left)}; "
+                    "take these out of `leave`"
+                )
+        return self
 
     def steps_of(self, name: str) -> tuple[Step, ...]:
         """The steps that a source's documents go through one by one, as the source changes them."""

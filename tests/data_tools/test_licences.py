@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
+from clapas.release.release import check_sources
 from clapas_data.build import build
 from clapas_data.corpus import Source, read_corpus, warn_of_licences
 from clapas_data.licences import licence_flags
@@ -61,10 +63,13 @@ def test_flags_are_said_at_build_and_stay(
     assert "non-commercial (licence CC-BY-NC-4.0)" in lines[0]
     facts = {name: source.model_extra or {} for name, source in manifest.sources.items()}
     said = {"origin": str(tmp_path), "extract": "plain", "flags": ["non-commercial"], "caveats": ["ocr"]}
-    files = {"files": 1, "bytes": 38, "listing": content_hash([["a.txt", 38]])}
+    size = (tmp_path / "a.txt").stat().st_size
+    files = {"files": 1, "bytes": size, "listing": content_hash([["a.txt", size]])}
     assert facts["a"] == said | files
     assert "flags" not in facts["b"]
     assert facts["c"]["flags"] == ["unknown-licence"]
+    with pytest.raises(UserError, match=r"the licence of the training data is unknown\n  found:   c\n"):
+        check_sources(manifest)
 
 
 def test_the_launch_corpus_can_be_released(capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,9 +121,13 @@ def _length(path: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LineFilter:
-    """Takes repeated lines out of documents. table: ROW[lines], sorted by hash; characters: of the shortest line."""
+    """Takes repeated lines out of training documents.
+
+    table: ROW[lines], sorted by hash. codes: of all documents, before this step. characters: of the shortest line.
+    """
 
     table: np.ndarray
+    codes: np.ndarray
     characters: int
 
     @classmethod
@@ -132,10 +136,14 @@ class LineFilter:
         if plan.lines is None:
             return None
         path = plan.folder / FOLDER / TABLE
-        return cls(np.load(path, mmap_mode="r"), plan.lines.characters)
+        codes = plan.array(codes_before(plan), np.uint8)
+        return cls(np.load(path, mmap_mode="r"), codes, plan.lines.characters)
 
     def strip(self, texts: list[str], documents: np.ndarray) -> list[str]:
-        """The texts without the lines that earlier documents keep. documents: their numbers in the corpus."""
+        """The texts without the lines that earlier documents keep; held-out ones as they are.
+
+        documents: their numbers in the corpus.
+        """
         if not len(self.table) or not len(texts):
             return texts
         batch = TextBatch(texts, ids=[""] * len(texts))
@@ -143,7 +151,8 @@ class LineFilter:
         places = np.minimum(np.searchsorted(self.table["hash"], lines.hashes), len(self.table) - 1)
         rows = self.table[places]
         repeated = (rows["hash"] == lines.hashes) & (lines.lengths >= self.characters)
-        gone = np.flatnonzero(repeated & (documents[lines.owners] > rows["last"]))
+        training = self.codes[documents] == TRAIN
+        gone = np.flatnonzero(repeated & training[lines.owners] & (documents[lines.owners] > rows["last"]))
         found = list(texts)
         owners = lines.owners[gone]
         for place in np.unique(owners).tolist():

@@ -11,11 +11,19 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, lookup
 from collections.abc import Iterator
 
 from clapas_data.formats.document import Document
-from clapas_data.formats.optional import needs
+from clapas_data.optional import needs
 
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.I)
 META_BYTES = 2048
 """Where a page may declare its encoding: HTML says the first 1,024 bytes, browsers look a little further."""
+
+
+_SPACE = r"&nbsp;|&#160;|&#xa0;|\u00a0"
+_NARROW = r"&#8239;|&#x202f;|\u202f"
+_NO_BREAK = re.compile(rf"(?<=[^\s<>])(?:({_SPACE})|{_NARROW})(?!{_SPACE}|{_NARROW}|[\s<>]|$)", re.I)
+"""A no-break space between two characters: French typography, not layout."""
+STAND_INS = {"\u2800": "\u00a0", "\U0001d159": "\u202f"}
+"""Blank characters that trafilatura lets pass, where it makes plain spaces of no-break ones -> what they stand for."""
 
 
 def read_page(data: bytes, name: str) -> Iterator[Document]:
@@ -25,12 +33,15 @@ def read_page(data: bytes, name: str) -> Iterator[Document]:
 
 def page_text(html: str, url: str = "") -> str:
     """The main text of a page: a line a paragraph, heading, list item or table row; empty where there is none."""
-    with needs("trafilatura"):
+    with needs("trafilatura", "`extract: page`"):
         from trafilatura import extract
 
     if not html.strip():
         return ""
-    return extract(html, url=url or None, favor_precision=True, include_comments=False, include_tables=True) or ""
+    space, narrow = STAND_INS
+    html = _NO_BREAK.sub(lambda found: space if found[1] else narrow, html)
+    text = extract(html, url=url or None, favor_precision=True, include_comments=False, include_tables=True) or ""
+    return text.translate(str.maketrans(STAND_INS))
 
 
 def decode_page(data: bytes, content_type: str = "") -> str:

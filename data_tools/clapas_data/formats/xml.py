@@ -13,7 +13,7 @@ from typing import Any
 
 from clapas.recipe.errors import UserError
 from clapas_data.formats.html import BLOCKS, CELLS, TextFlow
-from clapas_data.formats.optional import needs
+from clapas_data.optional import needs
 
 Element = Any
 """An `lxml.etree` element: lxml has no types of its own, and is imported where a file is parsed."""
@@ -70,7 +70,7 @@ class Layout:
 
 def parse_xml(data: bytes, name: str) -> Element:
     """The root of an XML file. Raises UserError, with file and line, where it is not well-formed or is an attack."""
-    with needs("lxml"):
+    with needs("lxml", "reading XML"):
         from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - it has no stubs
 
     parser = etree.XMLParser(

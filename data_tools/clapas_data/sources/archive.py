@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
 from clapas_data.sources.limits import LARGEST_DOCUMENT, check_ratio, tell_left_out
-from clapas_data.sources.opened import BUFFER, COMPRESSED, inflate, open_file, open_stream
+from clapas_data.sources.opened import BUFFER, COMPRESSED, inflate, open_file, open_stream, read_document
 from clapas_data.sources.part import Part, RawDocument, documents_of_file, within
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
@@ -110,8 +110,7 @@ def _members_of_tar(file: BinaryIO, path: str, pattern: str) -> Iterator[Member]
                 cast("Any", tar).members.clear()  # it would keep the headers of all
                 last = safe_name(info.name)
                 if info.isfile() and fnmatchcase(info.name, pattern):
-                    content = cast("Any", tar.extractfile(info)).read(LARGEST_DOCUMENT + 1)
-                    yield Member(last, None if len(content) > LARGEST_DOCUMENT else content)
+                    yield Member(last, read_document(cast("Any", tar.extractfile(info)).read))
     except (tarfile.TarError, EOFError, _DamagedTarError) as error:
         raise _damaged(path, error, f"after {place} members, the last of them {last}" if place else None) from None
 
@@ -127,23 +126,19 @@ def _members_of_zip(path: str, pattern: str) -> Iterator[Member]:
                 if info.flag_bits & 1:
                     raise UserError("an encrypted member", where=f"{path}/{name}", way_out="decrypt the archive first")
                 content = _content(archive, info)
-                given += len(content)
+                given += LARGEST_DOCUMENT if content is None else len(content)
                 check_ratio(path, size, given)
-                yield Member(name, None if len(content) > LARGEST_DOCUMENT else content)
+                yield Member(name, content)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise _damaged(path, error, f"at member {name}" if name else None) from None
 
 
-def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """A member's bytes, at most one more than a document may have. `zipfile` decompresses all that it reads at once but
-    for deflate: in small steps, so that a bomb of bzip2 or LZMA does not go off in one of them."""
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None:
+    """A member's bytes, None where they are too many. `zipfile` decompresses all that it reads at once but for deflate:
+    in small steps, so that a bomb of bzip2 or LZMA does not go off in one of them."""
     step = BUFFER if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else SMALL_STEP
-    pieces, size = [], 0
     with archive.open(info) as file:
-        while size <= LARGEST_DOCUMENT and (piece := cast("zipfile.ZipExtFile", file).read1(step)):
-            pieces.append(piece)
-            size += len(piece)
-    return b"".join(pieces)
+        return read_document(cast("zipfile.ZipExtFile", file).read1, step)
 
 
 def _members_of_deb(path: str, pattern: str) -> Iterator[Member]:

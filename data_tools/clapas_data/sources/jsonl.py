@@ -1,4 +1,4 @@
-"""JSONL: a document a line, cut by ranges of bytes; `.gz` and `.zst` whole."""
+"""JSONL: a document a line, cut by ranges of bytes; compressed files whole."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
 from clapas_data.formats.plain import not_utf8
 from clapas_data.sources.limits import LARGEST_DOCUMENT, tell_left_out
-from clapas_data.sources.opened import BUFFER, COMPRESSED, open_file
+from clapas_data.sources.opened import BUFFER, COMPRESSED, open_file, packed
 from clapas_data.sources.part import MOST_PARTS, PART_BYTES, Part, RawDocument, id_start, left_out
 from clapas_data.sources.rows import row_fields
 
 BOM = b"\xef\xbb\xbf"
 """The UTF-8 byte-order mark that some editors put before a file's first line."""
-ENDINGS = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst")
+ENDINGS = packed(".jsonl", ".json", ".ndjson")
 
 
 def parts(source: Source, path: str) -> list[Part]:

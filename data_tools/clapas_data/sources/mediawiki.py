@@ -25,7 +25,6 @@ from clapas_data.sources.limits import LARGEST_DOCUMENT, check_ratio, tell_left_
 from clapas_data.sources.opened import BUFFER, open_file
 from clapas_data.sources.part import Part, RawDocument, id_start, left_out
 
-ENDINGS = (".xml", ".xml.bz2", ".xml.gz", ".xml.xz", ".xml.zst")
 COMPRESSED_PART = 4 * 2**20
 """Bytes of a multistream dump in a part: about 16 MiB of XML."""
 _STREAM = re.compile(rb"BZh[1-9]1AY&SY")

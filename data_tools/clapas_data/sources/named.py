@@ -10,6 +10,7 @@ from pathlib import Path
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
 from clapas_data.sources.local import ENDINGS, parts_of_files, read_files
+from clapas_data.sources.opened import PACKINGS
 from clapas_data.sources.part import Part, RawDocument
 
 
@@ -53,5 +54,4 @@ def _named_files(name: str, patterns: Iterable[str]) -> list[str]:
 
 def _shown(endings: Iterable[str]) -> list[str]:
     """The endings for a message, without their compressed forms."""
-    packed = (".gz", ".zst", ".bz2", ".xz")
-    return [ending for ending in endings if not ending.endswith(packed)] + ["also compressed: " + " ".join(packed)]
+    return [ending for ending in endings if not ending.endswith(PACKINGS)] + ["also compressed: " + " ".join(PACKINGS)]

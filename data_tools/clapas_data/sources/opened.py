@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -14,7 +15,13 @@ from clapas.recipe.errors import UserError
 from clapas_data.sources.limits import LARGEST_DOCUMENT, check_ratio
 
 COMPRESSED = (".gz", ".tgz", ".zst", ".bz2", ".xz")
+PACKINGS = (".gz", ".zst", ".bz2", ".xz")
 BUFFER = 2**20
+
+
+def packed(*endings: str) -> tuple[str, ...]:
+    """Endings of files, plain and in each compression that is read."""
+    return tuple(f"{ending}{packing}" for ending in endings for packing in ("", *PACKINGS))
 
 
 def open_file(path: str) -> BinaryIO:
@@ -33,8 +40,21 @@ def open_stream(file: BinaryIO, name: str, size: int) -> BinaryIO:
 def inflate(data: bytes, name: str) -> bytes | None:
     """A small compressed file (a member of an archive), whole; None where it holds more than one document may."""
     with open_stream(io.BytesIO(data), name, len(data)) as file:
-        content = file.read(LARGEST_DOCUMENT + 1)
-    return None if len(content) > LARGEST_DOCUMENT else content
+        return read_document(file.read)
+
+
+def read_document(read: Callable[[int], bytes], step: int = BUFFER) -> bytes | None:
+    """All that `read` gives, a step at a time; None, and no more is read, where that is more than a document may be.
+
+    In steps, because one reading of the whole holds it several times over in the layers below.
+    """
+    pieces, size = [], 0
+    while piece := read(step):
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST_DOCUMENT:
+            return None
+    return b"".join(pieces)
 
 
 class _Decompressed(io.RawIOBase):

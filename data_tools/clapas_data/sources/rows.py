@@ -72,9 +72,10 @@ def row_fields(source: Source, row: Any, where: Callable[[], str]) -> Row | None
     """
     if not isinstance(row, dict):
         raise UserError("not a JSON object", where=where(), found=repr(row)[:60], wanted=f'{{"{source.text}": "..."}}')
-    if source.text not in row or (source.id and source.id not in row) or not row.keys() >= source.only.keys():
+    only = source.only
+    if source.text not in row or (source.id and source.id not in row) or (only and not row.keys() >= only.keys()):
         check_fields(source, row, where, "field")
-    if any(str(row.get(field)) != wanted for field, wanted in source.only.items()):
+    if only and any(str(row[field]) != wanted for field, wanted in only.items()):
         return None
     text = row[source.text]
     if text is None:

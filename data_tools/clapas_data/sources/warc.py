@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
 from clapas_data.formats import extract_text
-from clapas_data.formats.optional import needs
 from clapas_data.formats.page import decode_page
+from clapas_data.optional import needs
 from clapas_data.sources.limits import LARGEST_DOCUMENT, tell_left_out
 from clapas_data.sources.opened import open_file
 from clapas_data.sources.part import Part, RawDocument, id_start, left_out
@@ -44,7 +44,7 @@ def read(part: Part) -> Iterator[RawDocument]:
 
 def _records(file: Any, path: str) -> Iterator[tuple[int, ArcWarcRecord]]:
     """Each record with the byte of the uncompressed file at which it begins."""
-    with needs("warcio"):
+    with needs("warcio", "reading a WARC file"):
         from warcio.archiveiterator import WARCIterator
         from warcio.exceptions import ArchiveLoadFailed
         from warcio.statusandheaders import StatusAndHeadersParserException

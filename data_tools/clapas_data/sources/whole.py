@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from clapas_data.sources.limits import LARGEST_DOCUMENT, tell_left_out
-from clapas_data.sources.opened import open_file
+from clapas_data.sources.limits import tell_left_out
+from clapas_data.sources.opened import open_file, packed, read_document
 from clapas_data.sources.part import PART_BYTES, Part, RawDocument, documents_of_file, within
 
-_PLAIN = (".txt", ".md", ".html", ".htm", ".xhtml", ".xml", ".nxml", ".tei")
-ENDINGS = tuple(f"{ending}{packed}" for ending in _PLAIN for packed in ("", ".gz", ".zst", ".bz2", ".xz"))
+ENDINGS = packed(".txt", ".md", ".html", ".htm", ".xhtml", ".xml", ".nxml", ".tei")
 """What `files:` takes for such a file; a `folder:` reads whatever its pattern matches."""
 
 
@@ -33,8 +32,8 @@ def read(part: Part) -> Iterator[RawDocument]:
     for path in part.paths:
         name = within(part, path)
         with open_file(path) as file:
-            data = file.read(LARGEST_DOCUMENT + 1)
-        if len(data) > LARGEST_DOCUMENT:
+            data = read_document(file.read)
+        if data is None:
             tell_left_out(path)
             yield RawDocument(name, name, "", 0)
         else:

@@ -19,6 +19,7 @@ from clapas_data.steps.language import Language, LanguageParagraphs
 from clapas_data.steps.ocr import Ocr
 from clapas_data.steps.opt_out import OptOut
 from clapas_data.steps.perplexity import Perplexity
+from clapas_data.steps.personal import Personal
 from clapas_data.steps.repair import Repair
 from clapas_data.steps.repetition import Repetition
 from clapas_data.steps.step import Across, Step
@@ -40,6 +41,7 @@ AnyStep = Annotated[
     | Ocr
     | OptOut
     | Perplexity
+    | Personal
     | Repair
     | Repetition
     | Typography

@@ -30,6 +30,13 @@ def test_the_main_text() -> None:
         assert word not in text
 
 
+def test_french_typography_stays() -> None:
+    """No-break spaces before `:;!?»` and after `«`, as characters or entities; those of layout do not."""
+    before = "Il a dit\u00a0: «&nbsp;oui&nbsp;»&#8239;; 1&nbsp;000&#xa0;€\u202f! Fin&nbsp;&nbsp;&nbsp; de phrase."
+    after = "Il a dit\u00a0: «\u00a0oui\u00a0»\u202f; 1\u00a0000\u00a0€\u202f! Fin de phrase."
+    assert extract_text("page", PAGE.replace(PARAGRAPH, f"{PARAGRAPH} {before}")).splitlines()[-2].endswith(after)
+
+
 @pytest.mark.parametrize("html", ["", "   ", "<html></html>", "<nav><a href='/'>Accueil</a></nav>", "\x01<<<>"])
 def test_a_page_without_main_text_gives_none(html: str) -> None:
     """It is not made up of menus instead."""

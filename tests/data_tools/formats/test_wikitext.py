@@ -76,9 +76,11 @@ def test_no_text_takes_for_ever(piece: str) -> None:
     """Whatever is opened and never closed, ten times the text takes about ten times as long, not a hundred."""
 
     def seconds(size: int) -> float:
-        began = time.process_time()
-        wikitext_to_text(piece * (size // len(piece)))
-        return time.process_time() - began
+        tries = []
+        for _ in range(3):  # the least: another process may have taken the core
+            began = time.process_time()
+            wikitext_to_text(piece * (size // len(piece)))
+            tries.append(time.process_time() - began)
+        return min(tries)
 
-    least = min(seconds(50_000) for _ in range(3))
-    assert least < 40 * max(seconds(5_000), 0.01)
+    assert seconds(50_000) < 40 * max(seconds(5_000), 0.01)

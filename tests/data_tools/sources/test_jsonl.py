@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 from itertools import accumulate
 from pathlib import Path
 
@@ -42,9 +44,12 @@ def test_compressed_and_plain_are_the_same(tmp_path: Path) -> None:
     data = lines_of(values)
     (tmp_path / "a.jsonl").write_bytes(data)
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "a.jsonl.bz2").write_bytes(bz2.compress(data))
+    (tmp_path / "a.jsonl.xz").write_bytes(lzma.compress(data))
     zst = pa.compress(data, codec="zstd", asbytes=True)
     (tmp_path / "a.jsonl.zst").write_bytes(zst + zst)
     assert texts(files(tmp_path / "a.jsonl")) == texts(files(tmp_path / "a.jsonl.gz")) == values
+    assert texts(files(tmp_path / "a.jsonl.bz2", tmp_path / "a.jsonl.xz")) == values * 2
     assert texts(files(tmp_path / "a.jsonl.zst")) == values * 2
 
 

@@ -1,4 +1,4 @@
-"""Text out of HTML and of the state's formats: paragraphs kept, tables readable, nothing of the page's machinery."""
+"""The state's JSON: articles and guides in their order, without menus; a file of another kind is told."""
 
 from __future__ import annotations
 
@@ -8,39 +8,13 @@ from collections.abc import Iterable
 import pytest
 
 from clapas.recipe.errors import UserError
-from clapas_data.formats import extract_file, extract_text
+from clapas_data.formats import extract_file
 from clapas_data.formats.document import Document
-from clapas_data.formats.html import html_to_text
 
 
 def found(documents: Iterable[Document]) -> list[tuple[str, str]]:
     """Ids and texts."""
     return [(document.id, document.text) for document in documents]
-
-
-HTML = {
-    "<p>un</p><p>deux<br/>trois</p>quatre": "un\ndeux\ntrois\nquatre",
-    "<p>l'<b>alin</b>éa\n   second</p>": "l'alinéa second",
-    "a\u00a0: b &amp; c &nbsp;!": "a\u00a0: b & c \u00a0!",
-    "<ul><li>un<li>deux</ul>": "un\ndeux",
-    "<table><tr><th><br>Âge </th><th>Taux</th></tr><tr><td><p>18</p><p>ans</p></td><td>5 %</td></tr></table>": (
-        "Âge | Taux\n18 ans | 5 %"
-    ),
-    "<p>x<script>alert(1)</script><style>p{}</style><!-- y --></p>": "x",
-    "simple  texte\n": "simple texte",
-    "": "",
-}
-
-
-@pytest.mark.parametrize("html", HTML)
-def test_html(html: str) -> None:
-    """Lines follow the page's blocks."""
-    assert html_to_text(html) == HTML[html]
-
-
-def test_deep_html() -> None:
-    """A page nested deeper than Python recurses reads."""
-    assert html_to_text("<div>" * 20_000 + "fond" + "</div>" * 20_000) == "fond"
 
 
 def test_legi_reads_articles_and_notes() -> None:
@@ -113,9 +87,3 @@ def test_bad_files_are_placed() -> None:
         list(extract_file("plain", "un\nsoir\xe9e".encode("latin-1"), "a.txt"))
     with pytest.raises(UserError, match=r"a\.txt:3: a NUL byte"):
         list(extract_file("html", b"a\nb\nc\0", "a.txt"))
-
-
-def test_text_fields() -> None:
-    """A row's field is text as it is, or HTML."""
-    assert extract_text("plain", "a <b> c") == "a <b> c"
-    assert extract_text("html", "a <b>c</b>") == "a c"
