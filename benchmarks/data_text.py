@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +14,8 @@ import orjson
 
 from clapas_data.corpus import read_corpus
 from clapas_data.prepare import prepare
-from clapas_data.sources.npm import fetch_npm
 from clapas_data.workers import Workers
 
-CONTRIBUTIONS = "@socialgouv/contributions-data@1.16.0"
-CONTRIBUTIONS_SHA256 = "20c24878c13fbf83de1c6fc27aae00cac03184805115f66e34fa47debc8cfb86"
 WORD = re.compile(r"\w{4,}")
 CHANGED = 0.15
 """The share of long words that a noisy copy has others for: far from a near-duplicate by its word 5-grams."""
@@ -36,24 +32,6 @@ def documents() -> Iterator[tuple[str, str, str]]:
         for batch in work.chunk(place.number).batches("id", "text"):
             rows = zip(batch.column("id").to_pylist(), batch.column("text").to_pylist(), strict=True)
             yield from ((place.source, identifier, text) for identifier, text in rows)
-    yield from _contributions()
-
-
-def _contributions() -> Iterator[tuple[str, str, str]]:
-    """The labour ministry's answers: in general, and by collective agreement."""
-    with tarfile.open(fetch_npm(CONTRIBUTIONS, CONTRIBUTIONS_SHA256)) as package:
-        member = package.extractfile("package/data/contributions.json")
-        assert member is not None
-        questions = orjson.loads(member.read())
-    for question in questions:
-        answers = [
-            ("generic", question["answers"]["generic"]),
-            *((a["idcc"], a) for a in question["answers"]["conventions"]),
-        ]
-        for name, answer in answers:
-            text = answer.get("markdown") or ""
-            if text:
-                yield "contributions", f"{question['id']}/{name}", f"{question['title']}\n{text}"
 
 
 def write_jsonl(folder: Path, times: int = 1, megabytes: float = float("inf")) -> int:

