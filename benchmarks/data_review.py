@@ -86,7 +86,7 @@ def page(rows: list[dict[str, Any]], manifest: Manifest) -> str:
         "and the share of wrong drops *of all documents* is at most what the last column says. Source names are the",
         "corpus's; near duplicates are trusted to the rule, which verifies each pair.",
         "",
-        "| source | kept: right | doubtful | wrong | dropped: right | doubtful | wrong | rules dropped, of all documents |",
+        "| source | kept: right | doubtful | wrong | dropped: right | doubtful | wrong | dropped by rules, of all |",
         "|---|---|---|---|---|---|---|---|",
     ]
     counts = Counter((row["source"], row["choice"], row["verdict"]) for row in rows)
