@@ -68,8 +68,15 @@ def source_parts(name: str, source: Source) -> list[Part]:
     """Cut a source into parts, fetching it where it must be. Raises UserError where it is missing."""
     parts = KINDS[source.kind].parts(name, source)
     _refuse_names_not_utf8(name, [path for part in parts for path in part.paths])
-    size = cache(lambda path: Path(path).stat().st_size)
-    return [replace(part, sizes=tuple(map(size, part.paths))) for part in parts]
+    stat = cache(lambda path: Path(path).stat())
+    return [
+        replace(
+            part,
+            sizes=tuple(stat(path).st_size for path in part.paths),
+            times=tuple(stat(path).st_mtime_ns for path in part.paths),
+        )
+        for part in parts
+    ]
 
 
 def read_part(part: Part) -> Iterator[RawDocument]:
@@ -94,16 +101,17 @@ def _refuse_names_not_utf8(name: str, paths: list[str]) -> None:
 
 
 def _refuse_changed(part: Part) -> None:
-    for path, size in zip(part.paths, part.sizes, strict=False):
+    for path, size, changed in zip(part.paths, part.sizes, part.times, strict=False):
         try:
-            found = Path(path).stat().st_size
+            stat = Path(path).stat()
         except FileNotFoundError:
-            found = None
-        if found != size:
+            stat = None
+        if stat is None or (stat.st_size, stat.st_mtime_ns) != (size, changed):
+            same_size = stat is not None and stat.st_size == size
             raise UserError(
-                "vanished while the source was read" if found is None else "changed while the source was read",
+                "vanished while the source was read" if stat is None else "changed while the source was read",
                 where=path,
-                found="no file" if found is None else f"{found:,} bytes",
+                found="no file" if stat is None else "other bytes" if same_size else f"{stat.st_size:,} bytes",
                 wanted=f"{size:,} bytes, as when it was listed",
                 way_out="run this again once nobody writes there: what was read before is kept",
             )

@@ -33,13 +33,14 @@ def write(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet", "a.zip", "a.txt"])
-@pytest.mark.parametrize("change", ["remove", "cut", "grow"])
+@pytest.mark.parametrize("change", ["remove", "cut", "grow", "edit"])
 def test_a_source_that_changes_while_it_is_read(tmp_path: Path, name: str, change: str) -> None:
     """Between listing and reading, or in the middle: the file is named, with the true reason; no half chunk stays."""
     changes = {
         "remove": lambda path: path.unlink(),
         "cut": lambda path: path.open("r+b").truncate(path.stat().st_size // 2),
         "grow": lambda path: path.open("ab").write(b"\n"),
+        "edit": lambda path: path.write_bytes(path.read_bytes()),
     }
     what = "vanished" if change == "remove" else "changed"
     for meanwhile in (False, True):
