@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas_data.corpus import Source
+from clapas_data.formats.extract import PACKAGES
+from clapas_data.optional import versions
 from clapas_data.sources import debian, folder, hub, megatron, named, npm
 from clapas_data.sources.part import Part, RawDocument
 
@@ -43,11 +45,13 @@ KINDS: dict[str, Kind] = {
 
 
 def source_identity(name: str, source: Source) -> dict[str, Any]:
-    """What tells whether a source is the one that was read before: a pinned hash or revision, else sizes and times."""
+    """What tells whether a source is the one that was read before: a pinned hash or revision, else sizes and times; and
+    the version of what finds text in it."""
     paths = KINDS[source.kind].files(name, source)
     _refuse_names_not_utf8(name, paths)
     found = [(path, stat.st_size, stat.st_mtime_ns) for path in paths for stat in [Path(path).stat()]]
-    return {"reading": source.reading(), "files": found}
+    packages = versions(name for extractor, name in PACKAGES.items() if extractor == source.extract)
+    return {"reading": source.reading(), "files": found, "packages": packages}
 
 
 def source_facts(name: str, source: Source) -> dict[str, Any]:
