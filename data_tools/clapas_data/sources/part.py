@@ -28,7 +28,8 @@ class Part:
 
     paths: the files it reads. start, stop: its bytes, row groups, rows, documents or shards in them; stop 0 means to
     the end. base: the folder that all files of the source lie in; ids begin after it, so that they are the same on any
-    machine. sizes: of the files, in bytes, when they were listed, so that one that changes meanwhile is found out.
+    machine. sizes, times: of the files, in bytes and nanoseconds of their last change, when they were listed, so that
+    one that changes meanwhile is found out.
     """
 
     source: Source
@@ -37,6 +38,7 @@ class Part:
     stop: int = 0
     base: str = ""
     sizes: tuple[int, ...] = ()
+    times: tuple[int, ...] = ()
 
 
 class RawDocument(NamedTuple):
