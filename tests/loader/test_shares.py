@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -208,8 +209,26 @@ def test_what_cannot_be_is_refused(data: dict[str, Any], message: str) -> None:
 
 
 def test_the_most_that_a_message_allows_is_allowed() -> None:
-    """Also where the caps do not end with a step."""
+    """Also where the caps do not end with a step, where the batch grows, and where shares are 65,536ths."""
     plan_of({"max_epochs": 1}, tokens=121_600)
+    sizes = {"web": [1_500_007], "books": [300_017], "law": [40_009], "letters": [7001]}
+    rules = {"mixture": dict.fromkeys(sizes, 1), "max_epochs": 2.5}
+    ramp = {"batch_ramp": {1: 8, 5000: 24}, "global_batch_size": 56}
+    for growth, batches in ((1, {}), (1, ramp), (1000, {})):
+        manifest = manifest_of(entries_of({name: [size * growth for size in own] for name, own in sizes.items()}))
+        with pytest.raises(UserError, match="every source reaches its cap") as refused:
+            plan_of(rules, manifest, tokens=10**12, **batches)
+        found = re.search(r"at most ([\d,]+) tokens here", str(refused.value))
+        assert found is not None
+        most = int(found[1].replace(",", ""))
+        plan = plan_of(rules, manifest, tokens=most, **batches)
+        drawn = plan.stretches[0].drawn_until(most // 16)
+        for name, samples in plan.stretches[0].samples.items():
+            assert drawn[name] <= 2.5 * samples + 1
+        all_that_is_there = 16 * sum(int(2.5 * samples) for samples in plan.stretches[0].samples.values())
+        assert most > 0.9999 * all_that_is_there - 16 * 56
+        with pytest.raises(UserError, match="every source reaches its cap"):
+            plan_of(rules, manifest, tokens=all_that_is_there, **batches)
 
 
 @pytest.mark.parametrize(
