@@ -117,6 +117,7 @@ def test_what_is_no_document_is_refused_before_anything_is_written(corpus: Path)
         ("a.jsonl", '{"id": "d1"}\n{"name": "d2"}\n', r"a.jsonl:2: names no document"),
         ("a.jsonl", '{"id": "d1"\n', r"a.jsonl:1: not JSON"),
         ("a.csv", "name\nd1\n", "no column names a document"),
+        ("a.csv", "id,source\nd1,law\n,\n,law\n", r"a.csv:4: names no document\n  found:   law"),
     ],
 )
 def test_a_file_that_names_nothing_is_refused(corpus: Path, name: str, text: str, message: str) -> None:

@@ -109,7 +109,7 @@ def test_a_source_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
 def run_of(folder: Path, name: str, *, steps: int, left_out: tuple[Any, ...] = (), stages: Any = STAGES) -> Path:
     """A run as training leaves it: recipe and ledger."""
     values = {
-        "name": name,
+        "name": Path(name).name,
         "seed": 5,
         "model": MODEL,
         "data": {"path": str(folder / "data"), "sequence_length": 16, "mixture": {"law": 2, "web": 1}},
@@ -190,6 +190,22 @@ def test_removing_tells_the_runs_and_leaves_the_old_manifest(tmp_path: Path) -> 
     assert remove_documents(tmp_path / "data", names, runs=[run])["other_runs"] == [str(run)]
     with pytest.raises(UserError, match="no run here"):
         find_runs([tmp_path / "data"])
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    """It is told, and so are the points of a sweep, which lie deeper."""
+    write_corpus(tmp_path / "data", LENGTHS)
+    names = tmp_path / "names.txt"
+    names.write_text(f"{NAMES[0]}\n{NAMES[1]}\n")
+    for name in ("sweep/first", "sweep/second", "whole"):
+        run_of(tmp_path, name, steps=17)
+    (tmp_path / "runs/old").mkdir()
+    (tmp_path / "runs/old/recipe.yaml").write_text("name: old\nno_such_key: 1\n")
+    told = remove_documents(tmp_path / "data", names, runs=[tmp_path / "runs"])
+    assert [Path(run["run"]).name for run in told["runs"]] == ["first", "second", "whole"]
+    assert list(told["unreadable"]) == [str(tmp_path / "runs/old")]
+    assert "runs/old: cannot be read" in removal_table(told)
+    assert "no_such_key" in removal_table(told)
 
 
 def test_an_altered_mask_is_not_read_past(tmp_path: Path) -> None:
