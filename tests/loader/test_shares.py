@@ -132,7 +132,7 @@ def test_a_budget_is_exact_and_the_others_share_the_rest() -> None:
     all_budgets = plan_of({"mixture": {"books": 1}}, stages=stages)
     assert all_budgets.stretches[0].drawn_until(80) == {"law": 20, "web": 60}
     assert all_budgets.shares[0].why["books"] == "left out: the budgets leave nothing"
-    with pytest.raises(UserError, match="more than the stage has"):
+    with pytest.raises(UserError, match=r"data\.token_budgets: the budgets are more than the stage has"):
         plan_of({"token_budgets": {"law": 3200, "web": 100_000}}, tokens=100_000)
     with pytest.raises(UserError, match=r"2.06 epochs in all[\s\S]*max_epochs_by_source: \{law: 3\}"):
         plan_of({"token_budgets": {"law": 3300}, "max_epochs": 2}, tokens=100_000)
@@ -208,6 +208,12 @@ def test_what_cannot_be_is_refused(data: dict[str, Any], message: str) -> None:
         plan_of(data, tokens=1_000_000)
 
 
+def test_a_budget_is_told_where_it_stands() -> None:
+    """In the first stage, too."""
+    with pytest.raises(UserError, match=r"^stages\[0\]\.token_budgets: the budgets are more than the stage has"):
+        plan_of({}, stages=[{"steps": 3, "token_budgets": {"law": 10_000}}])
+
+
 def test_the_most_that_a_message_allows_is_allowed() -> None:
     """Also where the caps do not end with a step, where the batch grows, and where shares are 65,536ths."""
     plan_of({"max_epochs": 1}, tokens=121_600)
@@ -236,6 +242,8 @@ def test_the_most_that_a_message_allows_is_allowed() -> None:
     [
         ({"mixture": WEIGHTS, "temperature": 2}, {"steps": 3}, "mixture and temperature: both given"),
         ({"token_budgets": {"law": 10}}, {"stages": [{"steps": 3}]}, "data.token_budgets: found it beside stages"),
+        ({"temperature": 1e-9}, {"steps": 3}, "greater than or equal to 0.1"),
+        ({"max_epochs": float("inf")}, {"steps": 3}, "finite number"),
     ],
 )
 def test_what_contradicts_itself_is_refused(data: dict[str, Any], length: dict[str, Any], message: str) -> None:

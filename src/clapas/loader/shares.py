@@ -109,7 +109,7 @@ class _Stage:
         self.key = f"stages[{phase.stage}]" if phase.stage else "data"
         self.given = None if self.rules.temperature else phase.mixture or sources.weights
         sources.refuse_unknown(self.given or (), f"{self.key}.mixture")
-        sources.refuse_unknown(self.rules.token_budgets, f"{self.key}.token_budgets")
+        sources.refuse_unknown(self.rules.token_budgets, f"{phase.section}.token_budgets")
         sources.refuse_unknown(self.rules.max_epochs_by_source, f"{self.key}.max_epochs_by_source")
 
     def shares(self) -> StageShares:
@@ -174,8 +174,8 @@ class _Stage:
             if count > caps.get(name, count):
                 epochs = self.sources.read[name] + Fraction(count, self.sources.samples(name, self.length))
                 raise UserError(
-                    f"{self.key}.token_budgets: more of {name} than its cap allows",
-                    where=self.key,
+                    f"more of {name} than its cap allows",
+                    where=f"{self.phase.section}.token_budgets",
                     found=f"{self.rules.token_budgets[name]:,} tokens, which make {float(epochs):.3g} epochs in all",
                     wanted=f"at most {self._max_epochs(name):g} epochs: {caps[name] * self.length:,} tokens",
                     way_out=f"a smaller budget, or max_epochs_by_source: {{{name}: {math.ceil(epochs)}}}",
@@ -188,10 +188,14 @@ class _Stage:
             return 0
         if rest < 0 or (rest and not weights):
             all_tokens = sum(self.rules.token_budgets.values())
-            what = "more than the stage has" if rest < 0 else "they leave a part of the stage to no source"
+            what = (
+                "the budgets are more than the stage has"
+                if rest < 0
+                else "the budgets leave a part of the stage to no source"
+            )
             raise UserError(
-                f"{self.key}.token_budgets: {what}",
-                where=self.key,
+                what,
+                where=f"{self.phase.section}.token_budgets",
                 found=f"{all_tokens:,} tokens in all, of a stage of {self.samples * self.length:,}",
                 wanted="less than the stage has, and sources with weights that share the rest",
             )
@@ -203,11 +207,11 @@ class _Stage:
             most = most * LONGEST_PERIOD // (LONGEST_PERIOD + len(caps))
         most = self._whole_steps(most)
         left_of = ", ".join(f"{name} {cap * self.length:,}" for name, cap in caps.items())
-        name = "the run" if self.key == "data" else f"stage {self.phase.stage + 1}"
+        name = "the run" if self.phase.section == "data" else f"stage {self.phase.stage + 1}"
         before = self.phase.first_token
         return UserError(
-            f"max_epochs: every source reaches its cap before {name} ends",
-            where=self.key,
+            f"every source reaches its cap before {name} ends",
+            where=f"{self.key}.max_epochs",
             found=f"{self.samples * self.length:,} tokens; the caps leave {left_of}",
             wanted=f"at most {most * self.length:,} tokens here, {before + most * self.length:,} in the run until then",
             way_out="a shorter run, a higher max_epochs, or more text",
