@@ -327,6 +327,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(parser=parser)
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
     _data_verbs(verbs)
+    _tokenizer_verbs(verbs)
     _run_verbs(verbs)
     _launch_verbs(verbs)
     _model_verbs(verbs)
@@ -416,6 +417,8 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("--ignore-missing", action="store_true", help="pass over names of no document")
     _json(verb)
 
+
+def _tokenizer_verbs(verbs: Any) -> None:
     example = "clapas tokenizer train demo --out data/demo/tokenizer"
     tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)
     parts = tokenizer.add_subparsers(metavar="VERB", required=True)
