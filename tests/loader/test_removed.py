@@ -81,6 +81,24 @@ def test_a_sample_loses_what_was_removed_and_no_other_moves(names: set[str], len
                 assert not numbers & {*targets, *inputs}
 
 
+@settings(deadline=None, max_examples=8)
+@given(names=st.sets(st.sampled_from(NAMES), min_size=1, max_size=len(NAMES) - 3), length=st.integers(2, 30))
+def test_with_a_document_mask_what_is_left_is_predicted_as_before(names: set[str], length: int) -> None:
+    """Each target of a document that stays, from the token before it, also where documents beside it left."""
+    with tempfile.TemporaryDirectory() as place:
+        before = write_corpus(Path(place), LENGTHS)
+        holes = gone(before, sorted(names))
+        numbers = {number for number, token in enumerate(_all(before)) if token in holes}
+        after = take_out(Path(place), sorted(names))
+        old, new = (DataPlan(m, Phases.constant(4, length), seed=3, document_mask=True) for m in (before, after))
+        with Loader(old, micro_batch_size=4) as was, Loader(new, micro_batch_size=4) as now:
+            for first, second, _ in zip(was, now, range(8), strict=False):
+                for old_row, row, inputs in zip(first.targets, second.targets, second.tokens, strict=True):
+                    found = row[row != -100].tolist()
+                    assert found == [target for target in old_row.tolist() if target not in {*numbers, -100}]
+                    assert (inputs[row != -100] + 1).tolist() == found
+
+
 def _all(manifest: Manifest) -> list[tuple[str, int]]:
     """(shard, token) of each token of the train split, in order: by what the tokens are numbered."""
     return [(shard.path, token) for shard in manifest.shards for token in range(shard.tokens)]
