@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clapas import __version__
-from clapas.recipe.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ClapasError
+from clapas.recipe.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ClapasError, UserError
 from clapas.recipe.shipped import names_a_file
 
 
@@ -71,6 +71,8 @@ def _data_build(options: argparse.Namespace) -> None:
 
         slurm_build(options)
         return
+    of_slurm = ("dry_run", "tasks", "partition", "account", "qos", "time", "accept_unverified")
+    _refuse_alone(options, "--slurm SITE", of_slurm)
     from clapas_data.build import build
 
     facts = {name: getattr(options, name) for name in ("tokenizer", "workers", "overrides")}
@@ -84,7 +86,17 @@ def _data_inspect(options: argparse.Namespace) -> None:
     if options.rejected is not None:
         _print(rejected(options.folder, options.rejected, options.source), options.json, rejected_table)
         return
+    _refuse_alone(options, "--rejected", ("source",))
     _print(inspect(options.folder), options.json, inspect_table)
+
+
+def _refuse_alone(options: argparse.Namespace, needed: str, names: tuple[str, ...]) -> None:
+    """Raise UserError for an option that means something beside another alone, which is not given."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value is not False:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} needs {needed}", where=option, way_out=f"add {needed}, or leave {option} out")
 
 
 def _data_status(options: argparse.Namespace) -> None:
@@ -315,6 +327,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(parser=parser)
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
     _data_verbs(verbs)
+    _tokenizer_verbs(verbs)
     _run_verbs(verbs)
     _launch_verbs(verbs)
     _model_verbs(verbs)
@@ -404,6 +417,8 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("--ignore-missing", action="store_true", help="pass over names of no document")
     _json(verb)
 
+
+def _tokenizer_verbs(verbs: Any) -> None:
     example = "clapas tokenizer train demo --out data/demo/tokenizer"
     tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)
     parts = tokenizer.add_subparsers(metavar="VERB", required=True)
@@ -434,7 +449,7 @@ def _data_verbs(verbs: Any) -> None:
 
 def _slurm_options(verb: Any) -> None:
     verb.add_argument("--slurm", metavar="SITE", help="as job arrays on a site: its file, or the name of a shipped one")
-    verb.add_argument("--tasks", type=int, default=100, metavar="N", help="with --slurm: elements of an array (100)")
+    verb.add_argument("--tasks", type=int, metavar="N", help="with --slurm: elements of an array (100)")
     does = "with --slurm: a kind of node, as the site's file calls it (default: its own for data)"
     verb.add_argument("--partition", metavar="KIND", help=does)
     verb.add_argument("--account", help="with --slurm: who is charged (default: $SBATCH_ACCOUNT)")
