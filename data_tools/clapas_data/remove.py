@@ -103,8 +103,12 @@ def _csv_names(path: Path, text: str) -> Iterable[tuple[int, str]]:
         found = ", ".join(rows.fieldnames or ()) or "nothing"
         raise UserError("no column names a document", where=path, found=found, wanted=f"one of {', '.join(NAMES)}")
     for row in rows:
-        if (name := _named(row)) is not None:
+        name = _named(row)
+        if name is not None:
             yield rows.line_num, name
+        elif any(row.values()):  # else it is empty, as spreadsheets leave them at the end
+            found, wanted = ",".join(str(value) for value in row.values() if value), f"one of {', '.join(NAMES)}"
+            raise UserError("names no document", where=f"{path}:{rows.line_num}", found=found, wanted=wanted)
 
 
 def remove(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clapas import __version__
-from clapas.recipe.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ClapasError
+from clapas.recipe.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ClapasError, UserError
 from clapas.recipe.shipped import names_a_file
 
 
@@ -71,10 +71,10 @@ def _data_build(options: argparse.Namespace) -> None:
 
         slurm_build(options)
         return
-    from clapas.launch.data_command import refuse_options_of_slurm
+    of_slurm = ("dry_run", "tasks", "partition", "account", "qos", "time", "accept_unverified")
+    _refuse_alone(options, "--slurm SITE", of_slurm)
     from clapas_data.build import build
 
-    refuse_options_of_slurm(options)
     facts = {name: getattr(options, name) for name in ("tokenizer", "workers", "overrides")}
     build(options.corpus, options.out, **facts)
 
@@ -83,10 +83,20 @@ def _data_inspect(options: argparse.Namespace) -> None:
     from clapas_data.inspect import inspect, inspect_table
     from clapas_data.rejected import rejected, rejected_table
 
-    if options.rejected is not None or options.source is not None:
-        _print(rejected(options.folder, options.rejected or "", options.source), options.json, rejected_table)
+    if options.rejected is not None:
+        _print(rejected(options.folder, options.rejected, options.source), options.json, rejected_table)
         return
+    _refuse_alone(options, "--rejected", ("source",))
     _print(inspect(options.folder), options.json, inspect_table)
+
+
+def _refuse_alone(options: argparse.Namespace, needed: str, names: tuple[str, ...]) -> None:
+    """Raise UserError for an option that means something beside another alone, which is not given."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value is not False:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} needs {needed}", where=option, way_out=f"add {needed}, or leave {option} out")
 
 
 def _data_status(options: argparse.Namespace) -> None:
@@ -317,6 +327,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(parser=parser)
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
     _data_verbs(verbs)
+    _tokenizer_verbs(verbs)
     _run_verbs(verbs)
     _launch_verbs(verbs)
     _model_verbs(verbs)
@@ -406,6 +417,8 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("--ignore-missing", action="store_true", help="pass over names of no document")
     _json(verb)
 
+
+def _tokenizer_verbs(verbs: Any) -> None:
     example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
     tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)
     parts = tokenizer.add_subparsers(metavar="VERB", required=True)

@@ -11,16 +11,7 @@ from clapas.launch.job import Choices
 from clapas.recipe.errors import UserError
 
 TASKS = 100
-"""Elements of an array where nobody said."""
-OF_SLURM = ("tasks", "partition", "account", "qos", "time", "accept_unverified", "dry_run")
-"""Options that mean nothing without `--slurm`."""
-
-
-def refuse_options_of_slurm(options: argparse.Namespace) -> None:
-    """Raise UserError where a build on this machine was given one: who says `--dry-run` wants nothing built."""
-    given = [f"--{name.replace('_', '-')}" for name in OF_SLURM if getattr(options, name) not in (None, False)]
-    if given:
-        raise UserError("only for --slurm", where=", ".join(given), way_out="add --slurm SITE, or leave them out")
+"""Elements of an array, where nobody says."""
 
 
 def slurm_build(options: argparse.Namespace) -> None:

@@ -21,7 +21,8 @@ from clapas.release.card import model_card
 from clapas.release.export import export, refuse_to_replace
 from clapas.release.verify import check_loads, verification, write_sums
 from clapas.train.run_folder import read_run_recipe
-from clapas_data.manifest import UNKNOWN, Manifest, open_manifest
+from clapas_data.licences import licence_flags
+from clapas_data.manifest import Manifest, open_manifest
 
 LICENCES = Path(__file__).parent / "licences"
 
@@ -29,8 +30,9 @@ LICENCES = Path(__file__).parent / "licences"
 def release(run: Path, out: Path, licence: str) -> dict[str, Any]:
     """Write a finished run as the folder `out`. licence: the SPDX identifier of the weights' licence.
 
-    Raises UserError where the run is not finished, the licence is not one of those whose text ships, or a source of the
-    data has no known licence; NotSoundError where stock transformers does not load what was written.
+    Raises UserError where the run is not finished, the licence is not one of those whose text ships, or that of a
+    source of the data is unknown or does not allow it; NotSoundError where stock transformers does not load what was
+    written.
     """
     refuse_to_replace(out)
     text = licence_text(licence)
@@ -64,15 +66,20 @@ def licence_text(licence: str) -> Path:
 
 
 def check_sources(manifest: Manifest) -> None:
-    """Raise UserError where any source's licence is unknown: such a model cannot be released."""
-    unknown = [name for name, source in manifest.sources.items() if source.licence == UNKNOWN]
-    if unknown:
+    """Raise UserError where the licence of any source keeps a model from an open release: what its build warned of."""
+    flagged = {
+        f"{name} ({source.licence}: {', '.join(flags)})"
+        for name, source in manifest.sources.items()
+        if (flags := licence_flags(source.licence, (source.model_extra or {}).get("caveats", ())))
+    }
+    if flagged:
         raise UserError(
-            "the licence of the training data is unknown",
+            "the licence of the training data is unknown, or keeps the model from an open release",
             where=manifest.folder,
-            found=", ".join(unknown),
-            wanted="a licence for each source",
-            way_out="build the shards from a corpus file, which names it: `clapas data build`",
+            found="; ".join(sorted(flagged)),
+            wanted="for each source a licence that allows it",
+            way_out="train without these sources; or, where you know better, build with the licence that you hold: "
+            "sources.NAME.licence=… (bare shards: `megatron:` in a corpus file)",
         )
 
 
