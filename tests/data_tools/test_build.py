@@ -413,12 +413,3 @@ def test_a_changed_eos_is_another_build(
     config.write_text(config.read_text().replace('"add_bos_token": false', '"add_bos_token": true'))
     with pytest.raises(UserError, match="another corpus, tokenizer"):
         build(path, out, workers=1)
-
-
-def test_an_option_of_slurm_builds_nothing_here(tmp_path: Path, jsonl_corpus: Corpus, tokenizer: Path, clapas) -> None:
-    """Who says `--dry-run` and forgets the site finds nothing built."""
-    command = ("data", "build", jsonl_corpus(a=["un texte"]), "--out", tmp_path / "out", "--tokenizer", tokenizer)
-    run = clapas(*command, "--tasks", "4", "--dry-run", cwd=tmp_path)
-    assert run.returncode == 2
-    assert "--tasks, --dry-run: only for --slurm" in run.stderr
-    assert not (tmp_path / "out").exists()
