@@ -7,7 +7,7 @@ another source is named for that, as CCNet takes the crawl itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +36,13 @@ def train_perplexity(
     calibrate: str | None = None,
     order: int = 3,
     workers: int | None = None,
+    overrides: Sequence[str] = (),
 ) -> NgramModel:
-    """Train a model on a source and write it. Raises UserError for an unknown source, or one with too little text."""
-    corpus = read_corpus(corpus_name)
+    """Train a model on a source and write it. Raises UserError for an unknown source, or one with too little text.
+
+    overrides: of the corpus file, as `clapas_data.build.build` takes them.
+    """
+    corpus = read_corpus(corpus_name, overrides)
     for name in (source, *([calibrate] if calibrate else [])):
         if name not in corpus.sources:
             raise UserError(f"corpus {corpus.name} has no source {name}", wanted=" or ".join(corpus.sources))

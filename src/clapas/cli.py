@@ -116,7 +116,7 @@ def _data_verify(options: argparse.Namespace) -> None:
 def _data_perplexity(options: argparse.Namespace) -> None:
     from clapas_data.perplexity import summary, train_perplexity
 
-    names = ("source", "out", "calibrate", "order", "workers")
+    names = ("source", "out", "calibrate", "order", "workers", "overrides")
     print(summary(train_perplexity(options.corpus, **{name: getattr(options, name) for name in names}), options.out))
 
 
@@ -388,6 +388,7 @@ def _data_verbs(verbs: Any) -> None:
     example = "clapas data perplexity mine.yaml --source wikipedia --out wikipedia.ngrams"
     verb = _verb(parts, "perplexity", "train the n-gram model that the step reads", example, _data_perplexity)
     verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
     verb.add_argument("--source", required=True, metavar="NAME", help="the corpus's source that is the reference")
     verb.add_argument("--out", type=Path, required=True, help="the model's file")
     does = "the source whose documents say what is head, middle and tail (default: a tenth of the reference)"
