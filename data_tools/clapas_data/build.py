@@ -19,12 +19,15 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write, new_folder
 from clapas.recipe.hashes import content_hash
 from clapas_data.corpus import Corpus, read_corpus, warn_of_licences
+from clapas_data.documents import DOCUMENTS
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.files import locked, make_folder, remove_partials
 from clapas_data.local import run_stages
 from clapas_data.manifest import MANIFEST, Manifest, open_manifest
 from clapas_data.prepare import corpus_key, plan_work, prepare, preparing_stages
+from clapas_data.rejected import REJECTED
 from clapas_data.seal import Seal, source_record
+from clapas_data.sources import source_facts
 from clapas_data.stages import Stage
 from clapas_data.work import Work
 from clapas_data.workers import Workers
@@ -144,7 +147,8 @@ def _built_before(order: Order) -> Manifest:
             "are the same, and runs go on with them",
         )
     manifest = open_manifest(out)
-    facts = {"name": corpus.name, "sources": {name: source_record(corpus, name) for name in corpus.sources}}
+    records = {name: source_record(corpus, name, source_facts(name, own)) for name, own in corpus.sources.items()}
+    facts = {"name": corpus.name, "sources": records}
     if all(getattr(manifest, name) == value for name, value in facts.items()):
         print(f"{out}: built already, nothing to do", file=sys.stderr)
         return manifest
@@ -174,6 +178,8 @@ def begin(order: Order, work: Work) -> BuildFolder:
             if (out / name).exists():
                 print(f"{out / name}: left by an unfinished build of something else, removed", file=sys.stderr)
                 shutil.rmtree(out / name)
+        for name in (DOCUMENTS, REJECTED):  # a new build may have none of these, and must not show another's
+            (out / name).unlink(missing_ok=True)
         _write_state(order)
     (out / WORK).mkdir(exist_ok=True)
     _sweep(out)

@@ -15,6 +15,7 @@ import numpy as np
 from clapas.recipe.errors import UserError
 from clapas_data.chunks import BATCH_BYTES
 from clapas_data.corpus import Corpus, read_corpus
+from clapas_data.files import make_folder
 from clapas_data.prepare import corpus_key, prepare
 from clapas_data.text.batch import TextBatch
 from clapas_data.text.hash import text_hash
@@ -43,6 +44,7 @@ def train_perplexity(
             raise UserError(f"corpus {corpus.name} has no source {name}", wanted=" or ".join(corpus.sources))
     if order not in ORDERS:
         raise UserError("not an order of n-grams", found=order, wanted=f"{ORDERS.start} to {ORDERS.stop - 1} words")
+    make_folder(out.absolute().parent)
     with Workers(workers) as pool:
         reference = _alone(corpus, source)
         texts = prepare(reference, pool)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from clapas_data.clean import clean
+from clapas_data.steps.personal import Personal
 from clapas_data.steps.step import Outcome, Step
 from clapas_data.text.batch import TextBatch
 from clapas_data.text.hash import text_hash
@@ -24,6 +25,8 @@ SAMPLES = 200
 """Documents of each source and reason that are kept to look at, of a chunk and of a corpus."""
 EXCERPT = 2_000
 """Characters of a sample."""
+MARGIN = 500
+"""Characters read beyond a sample, so that no telephone number is cut in two and not known for one."""
 FEW_DEAD = 0.75
 """The share of a batch's documents that must be left for the dropped ones to stay in it."""
 
@@ -62,7 +65,10 @@ class StepCounts:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A document that a step dropped. value: what it measured, None where it says nothing. text: how it begins."""
+    """A document that a step dropped. value: what it measured, None where it says nothing. text: how it begins.
+
+    hash: of the whole text; where `personal` was still to come, of what is shown: short texts can be guessed by theirs.
+    """
 
     source: str
     step: str
@@ -90,10 +96,25 @@ class Passed:
 def run_steps(steps: Sequence[Step], batch: TextBatch) -> Passed:
     """Run the steps on a batch, in their order."""
     work = _Work(batch)
-    for step in steps:
-        work.run(step)
+    rejected: list[Rejected] = []
+    for place, step in enumerate(steps):
+        rejected += _fit_to_show(work.run(step), steps[place:])
     work.drop_the_dead()
-    return Passed(work.kept, work.batch.texts, work.scores, work.counts, work.rejected)
+    return Passed(work.kept, work.batch.texts, work.scores, work.counts, rejected)
+
+
+def _fit_to_show(samples: list[Rejected], steps: Sequence[Step]) -> list[Rejected]:
+    """Samples cut to EXCERPT; without personal data where these steps, the one that dropped them first, replace it."""
+    personal = next((step for step in steps if isinstance(step, Personal)), None)
+    if personal is None or not samples:
+        return [replace(sample, text=sample.text[:EXCERPT]) for sample in samples]
+    batch = TextBatch([sample.text for sample in samples], ids=[sample.id for sample in samples])
+    found = personal(batch).texts or batch.texts
+    pairs = zip(batch.texts, found, strict=True)
+    texts = [(new[:-MARGIN] if len(old) == EXCERPT + MARGIN else new)[:EXCERPT] for old, new in pairs]
+    return [
+        replace(sample, text=text, hash=text_hash(text.encode())) for sample, text in zip(samples, texts, strict=True)
+    ]
 
 
 class _Work:
@@ -110,10 +131,9 @@ class _Work:
         self.sizes = _sizes(batch.texts)
         self.scores: dict[str, np.ndarray] = {}
         self.counts: list[StepCounts] = []
-        self.rejected: list[Rejected] = []
 
-    def run(self, step: Step) -> None:
-        """Run one step."""
+    def run(self, step: Step) -> list[Rejected]:
+        """Run one step. Returns samples of what it dropped, raw and longer than they are shown."""
         began = time.monotonic()
         if step.edits or self.alive.sum() < FEW_DEAD * len(self.alive):
             self.drop_the_dead()
@@ -121,14 +141,16 @@ class _Work:
         outcome = step(self.batch) if counts.documents_in else Outcome()
         self.scores |= {name: values.astype(np.float32) for name, values in outcome.scores.items()}
         counts.counts.update(outcome.counts)
+        rejected: list[Rejected] = []
         for reason, chosen in outcome.rejected.items():
-            self._drop(step.step, reason, chosen & self.alive, outcome.values.get(reason), counts)
+            rejected += self._drop(step.step, reason, chosen & self.alive, outcome.values.get(reason), counts)
         if outcome.texts is not None:
             counts.changed = self._edit(outcome.texts)
-            self._drop(step.step, EMPTY, (self.sizes == 0) & self.alive, None, counts)
+            rejected += self._drop(step.step, EMPTY, (self.sizes == 0) & self.alive, None, counts)
         counts.documents_out, counts.bytes_out = int(self.alive.sum()), int(self.sizes[self.alive].sum())
         counts.seconds = time.monotonic() - began
         self.counts.append(counts)
+        return rejected
 
     def drop_the_dead(self) -> None:
         """Take out of the batch what was dropped."""
@@ -150,18 +172,22 @@ class _Work:
             self.batch, self.sizes = self.batch.with_texts(clean_texts), _sizes(clean_texts)
         return changed
 
-    def _drop(self, step: str, reason: str, chosen: np.ndarray, values: np.ndarray | None, counts: StepCounts) -> None:
-        """Mark documents as dropped, and keep those with the lowest hashes as samples."""
+    def _drop(
+        self, step: str, reason: str, chosen: np.ndarray, values: np.ndarray | None, counts: StepCounts
+    ) -> list[Rejected]:
+        """Mark documents as dropped. Returns those with the lowest hashes as samples."""
         places = np.flatnonzero(chosen).tolist()
         if not places:
-            return
+            return []
         counts.reasons[reason] += len(places)
         self.alive[places] = False
-        texts = self.batch.texts
-        for key, place in sorted((text_hash(texts[place].encode()), place) for place in places)[:SAMPLES]:
-            value = None if values is None else float(values[place])
-            excerpt = texts[place][:EXCERPT]
-            self.rejected.append(Rejected(self.batch.source, step, reason, self.batch.ids[place], value, key, excerpt))
+        texts, ids, source = self.batch.texts, self.batch.ids, self.batch.source
+        lowest = sorted((text_hash(texts[place].encode()), place) for place in places)[:SAMPLES]
+        measured = {place: None if values is None else float(values[place]) for _, place in lowest}
+        return [
+            Rejected(source, step, reason, ids[place], measured[place], key, texts[place][: EXCERPT + MARGIN])
+            for key, place in lowest
+        ]
 
 
 def _sizes(texts: Sequence[str]) -> np.ndarray:

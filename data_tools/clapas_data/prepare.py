@@ -25,14 +25,14 @@ from clapas_data.deduplicate.plan import Place, Plan
 from clapas_data.files import locked, new_file, remove_partials
 from clapas_data.local import run_stages
 from clapas_data.prepared import Prepared
-from clapas_data.sources import read_part, source_identity, source_parts
+from clapas_data.sources import read_part, source_facts, source_identity, source_parts
 from clapas_data.sources.part import PART_BYTES
 from clapas_data.stages import OneTask, Stage
 from clapas_data.steps.step import Step
 from clapas_data.work import FIRST, INDEX, PARTS, Work, parts_json, write_plan
 from clapas_data.workers import Workers
 
-PREPARATION = 4
+PREPARATION = 5
 """Version of what extraction, cleaning and choosing do: raised when they change, so that cached work is not reused."""
 
 
@@ -74,7 +74,8 @@ def plan_work(corpus: Corpus) -> Work:
     for name, source in corpus.sources.items():
         folder = cache_folder("prepared", f"{name}-{keys[name][:16]}")
         with locked(folder):
-            sources[name] = {"folder": f"../{folder.name}", "parts": _list_parts(folder, name, source)}
+            parts, facts = _list_parts(folder, name, source), source_facts(name, source)
+            sources[name] = {"folder": f"../{folder.name}", "parts": parts, "facts": facts}
     write_plan(work.folder, corpus, sources)
     return work
 

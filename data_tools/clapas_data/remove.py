@@ -127,6 +127,8 @@ def remove(
     if folder.is_dir() and not (folder / MANIFEST).is_file():
         way_out = "build the corpus with `clapas data build`, or rewrite these shards without the documents"
         raise UserError("only a corpus with a manifest can leave documents out", where=folder, way_out=way_out)
+    if not folder.exists():
+        open_manifest(folder)  # tells it; a lock in no folder would not
     with locked(folder, refuse="a build or a removal"):
         manifest = open_manifest(folder)
         lines = {name: line for line, name in reversed(names)}

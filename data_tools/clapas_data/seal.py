@@ -22,7 +22,6 @@ from clapas_data.manifest import MANIFEST, FileRecord, Manifest, ShardEntry, Sou
 from clapas_data.pipeline import Rejected, fewest
 from clapas_data.rejected import REJECTED
 from clapas_data.shards import token_dtype
-from clapas_data.sources import source_facts
 from clapas_data.stages import OneTask
 from clapas_data.work import Work
 from clapas_data.write import TOKENIZER, BuildFolder, documents_schema
@@ -53,7 +52,7 @@ class Seal(OneTask):
             name=corpus.name,
             tokenizer=tokenizer.record,
             dtype=token_dtype(tokenizer.record.vocab_size).name,  # pyright: ignore[reportArgumentType] - a name of its type
-            sources={name: source_record(corpus, name) for name in corpus.sources},
+            sources={name: source_record(corpus, name, work.facts(name)) for name in corpus.sources},
             steps=(*work.steps, _encoding(entries, sum(record["seconds"] for record in records))),
             files={
                 path.relative_to(out).as_posix(): FileRecord(bytes=path.stat().st_size, sha256=file_hash(path))
@@ -97,10 +96,10 @@ def _encoding(entries: list[ShardEntry], seconds: float) -> StepRecord:
     )
 
 
-def source_record(corpus: Corpus, name: str) -> SourceRecord:
-    """What a manifest says of a source."""
+def source_record(corpus: Corpus, name: str, files: dict[str, Any]) -> SourceRecord:
+    """What a manifest says of a source. files: what `source_facts` says of them."""
     source = corpus.sources[name]
-    facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract, **source_facts(name, source)}
+    facts: dict[str, Any] = {"origin": source.origin, "extract": source.extract, **files}
     if source.sha256:
         facts["sha256"] = source.sha256
     if source.flags:

@@ -3,7 +3,7 @@
 It lies in the cache, named by a hash of all that decides the text and the choice among it; `tokenizer train` and
 `data build` share it. Prepared text lies beside it, a folder a source, and is shared by all corpora with that source.
 
-    plan.json           the corpus as read, its sources' folders and how many parts each has (prepare.py)
+    plan.json           the corpus as read, its sources' folders, files and how many parts each has (prepare.py)
     first.npy           the number of each chunk's first document, counted through the corpus
     index.json          what reading and the corpus's steps took in and gave out, by source
     choice.bin          one byte a document (choose.py); steps.json, written after it, has the steps' counts
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +61,10 @@ class Work:
     def chunks(self) -> list[ChunkPlace]:
         """All chunks, in the corpus's order; one a part."""
         return self._plan.chunks
+
+    def facts(self, source: str) -> dict[str, Any]:
+        """What was known of a source's files when they were listed (`source_facts`): what was read, not what is now."""
+        return self._plan.facts[source]
 
     @property
     def _plan(self) -> _Plan:
@@ -114,15 +117,12 @@ class Work:
         """What all steps took in and gave out; there when `choose` is done."""
         return [StepRecord(**step) for step in orjson.loads((self.folder / STEPS).read_bytes())]
 
-    def of_source(self, source: str) -> Iterator[ChunkPlace]:
-        """The chunks of a source, in order."""
-        return (place for place in self.chunks if place.source == source)
-
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     corpus: Corpus
     chunks: list[ChunkPlace]
+    facts: dict[str, dict[str, Any]]
 
 
 @lru_cache(maxsize=4)
@@ -133,7 +133,8 @@ def _read_plan(folder: Path) -> _Plan:
         own = (folder / source["folder"]).resolve()
         for part in range(source["parts"]):
             chunks.append(ChunkPlace(len(chunks), name, part, own / f"{part:05}.arrow"))
-    return _Plan(Corpus.model_validate(values["corpus"]), chunks)
+    facts = {name: source["facts"] for name, source in values["sources"].items()}
+    return _Plan(Corpus.model_validate(values["corpus"]), chunks, facts)
 
 
 @lru_cache(maxsize=4)
@@ -153,7 +154,7 @@ def parts_json(parts: list[Part]) -> bytes:
 
 
 def write_plan(folder: Path, corpus: Corpus, sources: dict[str, dict[str, Any]]) -> None:
-    """Write what a work folder begins with. sources: name -> folder (relative to the work folder) and parts."""
+    """Write what a work folder begins with. sources: name -> folder (relative to the work folder), parts and facts."""
     values = corpus.model_dump(mode="json")
     values["steps"] = [{step.pop("step"): step} for step in values["steps"]]  # as a corpus file says it
     atomic_write(folder / PLAN, orjson.dumps({"corpus": values, "sources": sources}))

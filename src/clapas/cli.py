@@ -381,7 +381,7 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("folder", type=Path)
     does = "show what the steps dropped, with samples: of all steps, of a step, or for one of its reasons"
     verb.add_argument("--rejected", nargs="?", const="", metavar="STEP[.REASON]", help=does)
-    verb.add_argument("--source", help="with --rejected: of this source alone")
+    verb.add_argument("--source", help="what was dropped of this source alone")
     _json(verb)
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
@@ -419,7 +419,7 @@ def _data_verbs(verbs: Any) -> None:
 
 
 def _tokenizer_verbs(verbs: Any) -> None:
-    example = "clapas tokenizer train demo --out data/demo/tokenizer"
+    example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
     tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)
     parts = tokenizer.add_subparsers(metavar="VERB", required=True)
     example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
@@ -482,8 +482,8 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("--calibrate", type=Path, metavar="RUN", help="correct speeds by what this run measured")
     _json(verb)
     verb = _verb(verbs, "audit", "show the documents that a step read", "clapas audit runs/demo --step 100", _audit)
-    verb.add_argument("run", type=Path)
-    verb.add_argument("--step", type=int, required=True)
+    verb.add_argument("run", type=Path, help="a run's folder")
+    verb.add_argument("--step", type=int, required=True, help="which step, from 1")
     _json(verb)
 
 

@@ -6,10 +6,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from clapas_data.pipeline import SAMPLES, fewest, run_steps
+from clapas_data.pipeline import EXCERPT, SAMPLES, fewest, run_steps
+from clapas_data.steps.personal import Personal
 from clapas_data.steps.repair import Repair
 from clapas_data.steps.step import Outcome, Step
 from clapas_data.text.batch import TextBatch
+from clapas_data.text.hash import text_hash
 
 
 class Short(Step):
@@ -76,6 +78,26 @@ def test_the_cut_into_batches_changes_nothing() -> None:
     assert np.concatenate([part.scores["words"] for part in parts]).tolist() == whole.scores["words"].tolist()
     assert fewest([sample for part in parts for sample in part.rejected]) == fewest(whole.rejected)
     assert len(whole.rejected) == SAMPLES
+
+
+def test_what_is_dropped_before_personal_is_shown_without_personal_data() -> None:
+    """As it would have left that step, wherever the cut falls; and no hash tells a number that can be guessed."""
+    number, mail = "06 12 34 56 78", "claire.martin@exemple.fr"
+    short = f"Appelez Mme Claire Martin au {number} ou {mail}."
+    cut = [f"{'mot ' * 480}{'x' * pad} {number} {'mot ' * 200}" for pad in range(80)]
+    drop_all = Short(least=10_000)
+    passed = run_steps([Repair(), drop_all, Personal(leave=("person",))], batch_of(short, number, *cut))
+    assert not passed.texts
+    assert len(passed.rejected) == len(cut) + 2
+    by_id = {sample.id: sample for sample in passed.rejected}
+    assert by_id["d0"].text == "Appelez Mme Claire Martin au <TÉLÉPHONE> ou <COURRIEL>."
+    assert by_id["d1"].text == "<TÉLÉPHONE>"
+    assert by_id["d1"].hash == text_hash("<TÉLÉPHONE>".encode())
+    assert not [sample.text for sample in passed.rejected if any(digit in sample.text for digit in "0123456789")]
+    assert {len(sample.text) for sample in passed.rejected[2:]} <= set(range(EXCERPT + 1))
+    assert not passed.counts[2].counts, "what it does for the samples is not in its counts"
+    (raw,) = run_steps([Repair(), drop_all], batch_of(short)).rejected
+    assert (raw.text, raw.hash) == (short, text_hash(short.encode()))
 
 
 def test_an_empty_batch() -> None:

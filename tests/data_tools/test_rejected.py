@@ -11,6 +11,7 @@ from tests.data_tools.test_build import documents
 
 from clapas_data.build import build
 from clapas_data.manifest import open_manifest
+from clapas_data.rejected import rejected, rejected_table
 from clapas_data.text.hash import text_hash
 from clapas_data.verify import verify
 
@@ -71,3 +72,23 @@ def test_repeated_lines_and_near_copies_are_in_no_shard(
     assert manifest.text_bytes("train") == sum(len(text.encode()) for text in kept)
     (sample,) = pq.read_table(tmp_path / "out" / "rejected.parquet").to_pylist()
     assert (sample["step"], sample["id"]) == ("deduplicate.near", "b/1")
+    for source, samples in ((None, 1), ("b", 1), ("a", 0)):  # whose they were is not counted; what was kept of them is
+        (row,) = rejected(tmp_path / "out", "deduplicate.near", source)
+        assert (row["source"], row["documents"], len(row["samples"])) == (None, 1, samples)
+    assert "1 documents of all sources" in rejected_table(rejected(tmp_path / "out"))
+
+
+def test_no_sample_keeps_personal_data(
+    tmp_path: Path, jsonl_corpus: Corpus, test_data: Path, guides: list[str], fresh_cache: Path
+) -> None:
+    """Neither beside the shards nor in the cache, though a step before `personal` dropped the document."""
+    english = "Please call the office of the manager on 06 12 34 56 78 before the end of the week, or write to him."
+    path = jsonl_corpus(a=[guides[0], english])
+    content = json.loads(path.read_text())
+    content["sources"]["a"]["contains"] = ["personal"]
+    path.write_text(json.dumps({**content, "steps": ["language", "personal"]}))
+    build(path, tmp_path / "out", tokenizer=test_data / "tokenizer", workers=1)
+    kept = [tmp_path / "out" / "rejected.parquet", *(fresh_cache / "prepared").rglob("*.rejected.parquet")]
+    assert len(kept) == 2
+    for file in kept:
+        assert pq.read_table(file)["text"].to_pylist() == [english.replace("06 12 34 56 78", "<TÉLÉPHONE>")]

@@ -131,6 +131,8 @@ def test_bare_shards_cannot_leave_anything_out(corpus: Path) -> None:
     (corpus / "manifest.json").unlink()
     with pytest.raises(UserError, match="only a corpus with a manifest"):
         take(corpus, "law:d1\n")
+    with pytest.raises(UserError, match="no such corpus folder"):
+        take(corpus.with_name("nowhere"), "law:d1\n")
 
 
 def test_damage_to_masks_and_old_manifests_is_found(corpus: Path) -> None:

@@ -73,3 +73,18 @@ def test_options_of_arrays_are_refused_where_none_is_made(corpus: Path, capsys: 
     assert run(["data", "inspect", str(corpus.parent), "--source", "a"]) == 2
     with pytest.raises(UserError, match="--tasks: not a count"):
         slurm_build(argparse.Namespace(tasks=0))
+
+
+def test_what_is_refused_is_said_before_anything_is_fetched(
+    corpus: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """No tasks, workers on a cluster, an account of another kind of hours: one message each."""
+    refused = {
+        ("--account", "xxx@cpu", "--tasks", "0"): "--tasks: not a count",
+        ("--account", "xxx@cpu", "--workers", "2"): "--workers is for this machine",
+        ("--account", "xxx@h100"): "no account of this site has that form",
+    }
+    for options, message in refused.items():
+        assert run(["data", "build", str(corpus), "--out", str(tmp_path / "out"), "--slurm", "jean-zay", *options]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

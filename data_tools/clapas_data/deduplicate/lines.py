@@ -23,6 +23,7 @@ from clapas_data.deduplicate.plan import FOLDER, Plan
 from clapas_data.deduplicate.stage import BucketStage, GroupStage, JoinStage, gather_bucket, write_tally, write_values
 from clapas_data.files import new_file
 from clapas_data.text.batch import TextBatch
+from clapas_data.text.edit import without
 
 TABLE = "repeated-lines.npy"
 ROW = np.dtype([("hash", np.uint64), ("last", np.int64)])
@@ -152,24 +153,9 @@ class LineFilter:
         rows = self.table[places]
         repeated = (rows["hash"] == lines.hashes) & (lines.lengths >= self.characters)
         training = self.codes[documents] == TRAIN
-        gone = np.flatnonzero(repeated & training[lines.owners] & (documents[lines.owners] > rows["last"]))
-        found = list(texts)
-        owners = lines.owners[gone]
-        for place in np.unique(owners).tolist():
-            own = gone[owners == place]
-            begins = (lines.starts[own] - batch.bounds[place]).tolist()
-            found[place] = clean(_without(texts[place], begins, lines.lengths[own].tolist()))
-        return found
-
-
-def _without(text: str, starts: list[int], lengths: list[int]) -> str:
-    """A text without some of its lines, their line ends with them."""
-    parts, first = [], 0
-    for start, length in zip(starts, lengths, strict=True):
-        parts.append(text[first:start])
-        first = start + length + 1
-    parts.append(text[first:])
-    return "".join(parts)
+        gone = repeated & training[lines.owners] & (documents[lines.owners] > rows["last"])
+        found = without(batch, lines, gone) or texts
+        return [new if new is old else clean(new) for new, old in zip(found, texts, strict=True)]
 
 
 @dataclass(frozen=True)

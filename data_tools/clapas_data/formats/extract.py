@@ -26,6 +26,9 @@ FILE_EXTRACTORS: dict[str, FileExtractor] = {
     **socialgouv.EXTRACTORS,
 }
 
+PACKAGES: dict[str, str] = {"page": "trafilatura", **dict.fromkeys(("html", *socialgouv.EXTRACTORS), "selectolax")}
+"""Whose rules decide what an extractor finds: another version may give another text."""
+
 
 def extract_text(how: str, text: str, url: str = "") -> str:
     """The text of one row's field. how: `plain`, `html` or `page`; url: of the page."""

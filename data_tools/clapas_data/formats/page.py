@@ -14,6 +14,12 @@ from clapas_data.formats.document import Document
 from clapas_data.optional import needs
 
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.I)
+_OF_THE_WEB = (
+    *("utf-8", "utf-16", "iso8859-", "cp125", "cp866", "cp874", "koi8-", "mac-roman", "mac-cyrillic"),
+    *("gb", "big5", "euc_", "iso2022_jp", "shift_jis"),
+)
+"""Python's names of the encodings that browsers know (https://encoding.spec.whatwg.org/#names-and-labels). Others that
+Python knows are no encodings of pages, and some (UTF-7, unicode_escape) give what is no text at all."""
 META_BYTES = 2048
 """Where a page may declare its encoding: HTML says the first 1,024 bytes, browsers look a little further."""
 
@@ -64,10 +70,11 @@ def decode_page(data: bytes, content_type: str = "") -> str:
 
 
 def _known(encoding: str) -> str | None:
-    """A text encoding's name in Python; None for what is none. HTML takes Latin-1 to mean Windows-1252."""
+    """A web encoding's name in Python; None for what is none. HTML takes Latin-1 and ASCII to mean Windows-1252."""
     try:
         name = lookup(encoding).name
-        b"a".decode(name)
     except (LookupError, ValueError):
         return None
-    return "cp1252" if name == "iso8859-1" else name
+    if name in ("iso8859-1", "ascii"):
+        return "cp1252"
+    return name if name.startswith(_OF_THE_WEB) else None

@@ -6,7 +6,9 @@ bytes of a file (links, devices) is passed over. Archives within archives stay c
 
 from __future__ import annotations
 
+import errno
 import io
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -129,7 +131,9 @@ def _members_of_zip(path: str, pattern: str) -> Iterator[Member]:
                 given += LARGEST_DOCUMENT if content is None else len(content)
                 check_ratio(path, size, given)
                 yield Member(name, content)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's trouble; a damaged place in the file is an invalid argument, bad bzip2 has no number
         raise _damaged(path, error, f"at member {name}" if name else None) from None
 
 

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas_data.corpus import Source
+from clapas_data.formats.extract import PACKAGES
+from clapas_data.optional import versions
 from clapas_data.sources import debian, folder, hub, megatron, named, npm
 from clapas_data.sources.part import Part, RawDocument
 
@@ -43,11 +45,13 @@ KINDS: dict[str, Kind] = {
 
 
 def source_identity(name: str, source: Source) -> dict[str, Any]:
-    """What tells whether a source is the one that was read before: a pinned hash or revision, else sizes and times."""
+    """What tells whether a source is the one that was read before: a pinned hash or revision, else sizes and times; and
+    the version of what finds text in it."""
     paths = KINDS[source.kind].files(name, source)
     _refuse_names_not_utf8(name, paths)
     found = [(path, stat.st_size, stat.st_mtime_ns) for path in paths for stat in [Path(path).stat()]]
-    return {"reading": source.reading(), "files": found}
+    packages = versions(name for extractor, name in PACKAGES.items() if extractor == source.extract)
+    return {"reading": source.reading(), "files": found, "packages": packages}
 
 
 def source_facts(name: str, source: Source) -> dict[str, Any]:
@@ -68,8 +72,15 @@ def source_parts(name: str, source: Source) -> list[Part]:
     """Cut a source into parts, fetching it where it must be. Raises UserError where it is missing."""
     parts = KINDS[source.kind].parts(name, source)
     _refuse_names_not_utf8(name, [path for part in parts for path in part.paths])
-    size = cache(lambda path: Path(path).stat().st_size)
-    return [replace(part, sizes=tuple(map(size, part.paths))) for part in parts]
+    stat = cache(lambda path: Path(path).stat())
+    return [
+        replace(
+            part,
+            sizes=tuple(stat(path).st_size for path in part.paths),
+            times=tuple(stat(path).st_mtime_ns for path in part.paths),
+        )
+        for part in parts
+    ]
 
 
 def read_part(part: Part) -> Iterator[RawDocument]:
@@ -94,16 +105,17 @@ def _refuse_names_not_utf8(name: str, paths: list[str]) -> None:
 
 
 def _refuse_changed(part: Part) -> None:
-    for path, size in zip(part.paths, part.sizes, strict=False):
+    for path, size, changed in zip(part.paths, part.sizes, part.times, strict=False):
         try:
-            found = Path(path).stat().st_size
+            stat = Path(path).stat()
         except FileNotFoundError:
-            found = None
-        if found != size:
+            stat = None
+        if stat is None or (stat.st_size, stat.st_mtime_ns) != (size, changed):
+            same_size = stat is not None and stat.st_size == size
             raise UserError(
-                "vanished while the source was read" if found is None else "changed while the source was read",
+                "vanished while the source was read" if stat is None else "changed while the source was read",
                 where=path,
-                found="no file" if found is None else f"{found:,} bytes",
+                found="no file" if stat is None else "other bytes" if same_size else f"{stat.st_size:,} bytes",
                 wanted=f"{size:,} bytes, as when it was listed",
                 way_out="run this again once nobody writes there: what was read before is kept",
             )

@@ -25,6 +25,7 @@ def files(name: str, source: Source) -> list[str]:
 
 def parts(name: str, source: Source) -> list[Part]:
     """Its data files one by one where it streams; else ranges of rows of about a part's size."""
+    _load_split.cache_clear()  # a local folder may hold other files than when this process read it last
     data = _load(source)
     if data.column_names is not None:
         check_fields(source, data.column_names, source.origin, "column")

@@ -14,7 +14,7 @@ from clapas_data.corpus import Source
 from clapas_data.formats.plain import not_utf8
 from clapas_data.sources.limits import LARGEST_DOCUMENT, tell_left_out
 from clapas_data.sources.opened import BUFFER, COMPRESSED, open_file, packed
-from clapas_data.sources.part import PART_BYTES, Part, RawDocument, id_start, left_out
+from clapas_data.sources.part import MOST_PARTS, PART_BYTES, Part, RawDocument, id_start, left_out
 from clapas_data.sources.rows import row_fields
 
 BOM = b"\xef\xbb\xbf"
@@ -27,7 +27,8 @@ def parts(source: Source, path: str) -> list[Part]:
     if path.endswith(COMPRESSED):
         return [Part(source, (path,))]
     size = Path(path).stat().st_size
-    return [Part(source, (path,), start, min(start + PART_BYTES, size)) for start in range(0, size, PART_BYTES)]
+    step = max(PART_BYTES, -(-size // MOST_PARTS))
+    return [Part(source, (path,), start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def read(part: Part) -> Iterator[RawDocument]:

@@ -17,7 +17,9 @@ from clapas_data.corpus import Source
 from clapas_data.formats import extract_file
 
 PART_BYTES = 16 * 2**20
-"""About how much a part reads, where its source can be cut."""
+"""About how much a part reads, where its source can be cut: at least."""
+MOST_PARTS = 64
+"""Of one file: those of a gigabyte or more have larger parts, for each part becomes two or three files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Part:
 
     paths: the files it reads. start, stop: its bytes, row groups, rows, documents or shards in them; stop 0 means to
     the end. base: the folder that all files of the source lie in; ids begin after it, so that they are the same on any
-    machine. sizes: of the files, in bytes, when they were listed, so that one that changes meanwhile is found out.
+    machine. sizes, times: of the files, in bytes and nanoseconds of their last change, when they were listed, so that
+    one that changes meanwhile is found out.
     """
 
     source: Source
@@ -35,6 +38,7 @@ class Part:
     stop: int = 0
     base: str = ""
     sizes: tuple[int, ...] = ()
+    times: tuple[int, ...] = ()
 
 
 class RawDocument(NamedTuple):

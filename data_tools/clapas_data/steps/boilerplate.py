@@ -6,10 +6,11 @@ or is short and begins with or contains one: a sentence about cookies in an arti
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import lru_cache
 from importlib.resources import files
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import yaml
@@ -38,6 +39,10 @@ class Boilerplate(Step):
 
     step: Literal["boilerplate"] = "boilerplate"
     kinds: tuple[Kind, ...] = get_args(Kind)
+
+    def identity(self) -> dict[str, Any]:
+        """The options, and what the phrases are."""
+        return {**super().identity(), "phrases": hashlib.sha256(_shipped()).hexdigest()}
 
     def __call__(self, batch: TextBatch) -> Outcome:
         """Texts without those lines."""
@@ -77,9 +82,13 @@ class _Known(NamedTuple):
         return found
 
 
+def _shipped() -> bytes:
+    return (files(__package__ or "") / "boilerplate.yaml").read_bytes()
+
+
 @lru_cache(maxsize=1)
 def _phrases() -> _Known:
-    data = yaml.safe_load((files(__package__ or "") / "boilerplate.yaml").read_text(encoding="utf-8"))
+    data = yaml.safe_load(_shipped())
     rows: list[tuple[str, int, int, bool]] = []
     for number, entry in enumerate(data.values()):
         rows += [(phrase, number, len(re.findall(r"\w+", phrase)), True) for phrase in entry.get("lines", ())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -28,6 +28,8 @@ class Near(Across):
     keep: which of them stays: the longest, the first in the corpus's order, or that of the highest score, as in
     `score.language`; a held-out document stays before all others.
     """
+
+    packages: ClassVar[tuple[str, ...]] = ("rensa",)
 
     step: Literal["deduplicate.near"] = "deduplicate.near"
     words: Annotated[int, Field(ge=1, le=50)] = 5

@@ -71,12 +71,15 @@ class Evaluations(Step):
         rejected = {name: found >= self.hits for name, found in hits.items()}
         if self.action == "drop" or not len(firsts):
             return Outcome(rejected=rejected, values=hits, counts=counts)
+        order = np.argsort(owners, kind="stable")
+        firsts, sizes, owners = firsts[order], sizes[order], owners[order]
+        bounds = np.searchsorted(owners, np.arange(len(batch) + 1))
         begin = words.starts[firsts] - batch.bounds[owners]
         end = words.starts[firsts + sizes - 1] + words.lengths[firsts + sizes - 1] - batch.bounds[owners]
         texts = list(batch.texts)
         lost = np.zeros(len(batch), bool)
         for document in np.flatnonzero(np.any([*rejected.values()], axis=0)).tolist():
-            own = owners == document
+            own = slice(bounds[document], bounds[document + 1])
             if (left := _cut(texts[document], begin[own], end[own])) is None:
                 lost[document] = True
             else:

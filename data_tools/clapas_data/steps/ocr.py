@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from clapas.recipe.errors import UserError
+from clapas_data.listed import signature
 from clapas_data.steps.rules import Share
 from clapas_data.steps.step import Outcome, Step
 from clapas_data.text.batch import TextBatch
@@ -49,28 +50,34 @@ class Ocr(Step):
         return self.model_copy(update={"reference": (base / self.reference.expanduser()).absolute()})
 
     def identity(self) -> dict[str, Any]:
-        """The options, and what is in the reference rather than its path."""
-        values = super().identity()
-        if self.reference is not None:
-            values["reference"] = hashlib.sha256(_read(self.reference)).hexdigest()
-        return values
+        """The options, and what is in the reference, or in the table that ships, rather than a path."""
+        content = _shipped() if self.reference is None else _read(self.reference)
+        return {**super().identity(), "reference": hashlib.sha256(content).hexdigest()}
 
     def __call__(self, batch: TextBatch) -> Outcome:
         """The score, and which documents have less than the threshold."""
         counts = batch.words.counts
-        quality = 1 - unlikely_words(batch, _table(self.reference)) / np.maximum(counts, 1)
+        quality = 1 - unlikely_words(batch, self._table()) / np.maximum(counts, 1)
         scores = {"ocr_quality": quality}
         if self.threshold is None:
             return Outcome(scores=scores)
         reason = "misread"
         return Outcome(rejected={reason: quality < self.threshold}, values={reason: quality}, scores=scores)
 
+    def _table(self) -> np.ndarray:
+        return _table(self.reference, None if self.reference is None else signature(self.reference))
+
 
 @lru_cache(maxsize=4)
-def _table(reference: Path | None) -> np.ndarray:
+def _table(reference: Path | None, state: tuple[int, int] | None) -> np.ndarray:
+    """state: of the file, so that one that has changed since is read again."""
     if reference is None:
-        return unpacked((files(__package__ or "") / TABLE).read_bytes())
+        return unpacked(_shipped())
     return rare_trigrams([_read(reference).decode("utf-8", "replace")])
+
+
+def _shipped() -> bytes:
+    return (files(__package__ or "") / TABLE).read_bytes()
 
 
 def _read(path: Path) -> bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
+from clapas_data.optional import versions
 from clapas_data.personal.find import find, without_overlaps
 from clapas_data.personal.finding import KINDS, Kind
 from clapas_data.personal.key import fingerprint, read_key
@@ -68,7 +68,7 @@ class Personal(Step):
             said["key"] = fingerprint(read_key(self.key))
         if self.names in _PACKAGES:
             load_namer(self.names, self.names_model)
-            said["names_version"] = _version(_PACKAGES[self.names])
+            said |= versions([_PACKAGES[self.names]])
         return said
 
     def left_in(self, contains: tuple[str, ...]) -> list[Kind]:
@@ -94,10 +94,3 @@ class Personal(Step):
             texts = texts or list(batch.texts)
             texts[place] = replace(text, findings, write)
         return Outcome(texts=texts, counts=counts)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

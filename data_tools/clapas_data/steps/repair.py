@@ -26,6 +26,7 @@ class Repair(Step):
     """Mend mojibake. A document of which more than `replaced` of the characters are U+FFFD is dropped: text is lost."""
 
     edits: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ("ftfy",)
 
     step: Literal["repair"] = "repair"
     replaced: float = 0.001

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from clapas.recipe.typed import Section
+from clapas_data.optional import versions
 from clapas_data.text.batch import TextBatch
 
 
@@ -37,10 +38,12 @@ class Step(Section):
 
     version: raised when its results change, so that cached work is not taken for new. edits: whether it changes texts
     or counts things in them; one that only looks may also see documents that an earlier step dropped, and is not heard.
+    packages: those whose model or rules decide the results; another version of one is another step.
     """
 
     version: ClassVar[int] = 1
     edits: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ()
 
     step: Any  # each narrows it to its own name
 
@@ -59,7 +62,7 @@ class Step(Section):
 
     def identity(self) -> dict[str, Any]:
         """What decides its results: its options, its version; a step that reads files adds their hashes."""
-        return {"version": self.version, **self.model_dump(mode="json")}
+        return {"version": self.version, **versions(self.packages), **self.model_dump(mode="json")}
 
     def recorded(self) -> dict[str, Any]:
         """The options as a manifest records them: files by their hashes, so that it names no machine's folders."""
@@ -73,9 +76,10 @@ class Across(Section):
     """
 
     version: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ()
 
     step: Any  # each narrows it to its own name
 
     def identity(self) -> dict[str, Any]:
-        """What decides its results: its options and its version."""
-        return {"version": self.version, **self.model_dump(mode="json")}
+        """What decides its results: its options, its version, and those of its packages."""
+        return {"version": self.version, **versions(self.packages), **self.model_dump(mode="json")}

@@ -55,12 +55,21 @@ def test_a_page_without_main_text_gives_none(html: str) -> None:
         ("text/html; charset=none-such", "", "cp1252"),
         ("text/html; charset=base64", "", "cp1252"),
         ("", "", "utf-16"),
+        ("text/html; charset=us-ascii", "", "cp1252"),
+        ("text/html; charset=gb2312", "", "utf-8"),
     ],
 )
 def test_encodings(declared: str, meta: str, encoding: str) -> None:
     """UTF-8 where the bytes are that, whatever is declared; else as declared; else what the web means by nothing."""
     html = f"{meta}<p>L'été, 20 €</p>"
     assert decode_page(html.encode(encoding), declared) == html
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "raw_unicode_escape", "idna", "punycode", "utf-8"])
+def test_what_is_no_encoding_of_pages_stops_nothing(charset: str) -> None:
+    """A page may declare what it likes: its text has no half characters, which no file could hold."""
+    data = f'<meta charset="{charset}">'.encode() + b"<p>\xe9 \\ud800 +2AA- \xff</p>"
+    assert "<p>" in decode_page(data).encode().decode()
 
 
 def test_saved_pages_declare_their_own() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clapas_data.personal.checksums import IBAN_LENGTHS, iban_remainder, nir_key, passes_iban, passes_luhn
-from clapas_data.personal.find import find
-from clapas_data.personal.finding import Kind
+from clapas_data.personal.find import find, without_overlaps
+from clapas_data.personal.finding import Finding, Kind
 
 FOUND: dict[str, tuple[Kind, str]] = {
     "tél 06 12 34 56 78.": ("phone", "06 12 34 56 78"),
@@ -140,3 +142,14 @@ def test_checks() -> None:
     assert passes_luhn("4111111111111111")
     assert not passes_luhn("4111111111111112")
     assert all(15 <= length <= 34 for length in IBAN_LENGTHS.values())
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6)), max_size=12))
+def test_of_findings_that_overlap_the_earlier_told_stands(places: list[tuple[int, int]]) -> None:
+    """As compared one by one; in the text's order."""
+    found = [Finding("ip", start, start + size) for start, size in places]
+    kept: list[Finding] = []
+    for one in found:
+        if all(one.stop <= other.start or other.stop <= one.start for other in kept):
+            kept.append(one)
+    assert without_overlaps(found) == sorted(kept, key=lambda finding: finding.start)

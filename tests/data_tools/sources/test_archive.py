@@ -8,6 +8,7 @@ import io
 import lzma
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -110,6 +111,17 @@ def test_damage_is_named(tmp_path: Path, ending: str) -> None:
     path.write_bytes(data)
     with pytest.raises(UserError, match=rf"x{ending}"):
         documents(files(path))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_damaged_anywhere(tmp_path: Path, method: int) -> None:
+    """Whatever byte is wrong, and whatever its members are packed with: read as it was, or one message."""
+    path = zip_of(tmp_path / "x.zip", {f"{n}.txt": f"texte {n} " * 40 for n in range(3)}, method)
+    data = path.read_bytes()
+    for place in range(0, len(data), 2):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
+        with suppress(UserError):
+            documents(files(path))
 
 
 def test_names_reach_no_disk_and_links_are_not_followed(tmp_path: Path) -> None:

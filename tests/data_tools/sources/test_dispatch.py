@@ -13,6 +13,10 @@ import pytest
 from clapas.recipe.errors import UserError
 from clapas_data.chunks import write_chunk
 from clapas_data.sources import read_part, source_identity, source_parts
+from clapas_data.steps.c4 import C4
+from clapas_data.steps.deduplicate import Near
+from clapas_data.steps.language import Language
+from clapas_data.steps.repair import Repair
 from reading import files, lines_of
 
 MANY = [f"texte numéro {n} " * 50 for n in range(1000)]
@@ -33,13 +37,14 @@ def write(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet", "a.zip", "a.txt"])
-@pytest.mark.parametrize("change", ["remove", "cut", "grow"])
+@pytest.mark.parametrize("change", ["remove", "cut", "grow", "edit"])
 def test_a_source_that_changes_while_it_is_read(tmp_path: Path, name: str, change: str) -> None:
     """Between listing and reading, or in the middle: the file is named, with the true reason; no half chunk stays."""
     changes = {
         "remove": lambda path: path.unlink(),
         "cut": lambda path: path.open("r+b").truncate(path.stat().st_size // 2),
         "grow": lambda path: path.open("ab").write(b"\n"),
+        "edit": lambda path: path.write_bytes(path.read_bytes()),
     }
     what = "vanished" if change == "remove" else "changed"
     for meanwhile in (False, True):
@@ -68,3 +73,16 @@ def test_identity_follows_content(tmp_path: Path) -> None:
     assert source_identity("b", files(path).model_copy(update=said)) == before
     path.write_bytes(lines_of(["un", "deux"]))
     assert source_identity("a", files(path)) != before
+
+
+def test_identity_follows_what_finds_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a page another version of trafilatura finds another text; a model, another language."""
+    path = tmp_path / "a.html"
+    path.write_text("<p>un")
+    page = files(path).model_copy(update={"extract": "page"})
+    sure = [source_identity("a", files(path)), C4().identity()]
+    found = [source_identity("a", page), Repair().identity(), Language().identity(), Near().identity()]
+    monkeypatch.setattr("clapas_data.optional.version", lambda package: f"another {package}")
+    assert [source_identity("a", files(path)), C4().identity()] == sure
+    others = [source_identity("a", page), Repair().identity(), Language().identity(), Near().identity()]
+    assert not [one for one, other in zip(found, others, strict=True) if one == other]

@@ -22,6 +22,8 @@ def test_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     (folder / "train.jsonl").write_bytes(lines_of(["un", "deux"]))
     assert texts(Source(datasets=str(folder), licence="test")) == ["un", "deux"]
+    (folder / "train.jsonl").write_bytes(lines_of(["un", "deux", "trois"]))
+    assert texts(Source(datasets=str(folder), licence="test")) == ["un", "deux", "trois"], "one process, other files"
 
 
 def test_a_data_set_streams_file_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

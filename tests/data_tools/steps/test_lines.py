@@ -122,7 +122,16 @@ def test_misread_text_is_told_from_sound_text(tmp_path: Path) -> None:
     strange = own(batch_of(LAW, "kwxz qjkw zzxk wxqk")).scores["ocr_quality"]
     assert strange[0] < 0.5 < 0.99 < strange[1]
     before = own.identity()
-    reference.write_text("autre", encoding="utf-8")
+    reference.write_text(LAW * 50, encoding="utf-8")
     assert own.identity() != before
+    assert own(batch_of(LAW)).scores["ocr_quality"][0] > 0.9, "read again, as it has changed"
     with pytest.raises(UserError, match=r"ocr\.reference"):
         Ocr(reference=tmp_path / "nowhere.txt").identity()
+
+
+@pytest.mark.parametrize("step", [Ocr(), Boilerplate()])
+def test_data_that_ship_are_part_of_what_a_step_is(step: Ocr | Boilerplate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phrase or a table that a new release brings is not met by work that an older one left in the cache."""
+    before = step.identity()
+    monkeypatch.setattr(f"{type(step).__module__}._shipped", lambda: b"other")
+    assert step.identity() != before

@@ -68,7 +68,8 @@ def trained(guides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLAPAS_CACHE", str(folder / "cache"))
         command = ["data", "perplexity", str(folder / "corpus.yaml"), "--source", "guides", "--workers", "1"]
-        assert run([*command, "--out", str(folder / "guides.ngrams")]) == 0
+        assert run([*command, "--out", str(folder / "new" / "guides.ngrams")]) == 0  # a folder that is not there yet
+    (folder / "new" / "guides.ngrams").rename(folder / "guides.ngrams")
     return folder / "guides.ngrams"
 
 
