@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ def sample(folder: Path, each: int) -> list[dict[str, Any]]:
         if row["split"] == "train":
             kept[row["source"]].append((row["hash"], f"{row['shard']}#{row['document']}"))
     for source, documents in kept.items():
-        for _, name in sorted(documents)[:each]:
-            (found,) = trace(folder, name, full=True)
+        traced = (trace(folder, name, full=True)[0] for _, name in sorted(documents))
+        for found in islice((found for found in traced if found["removed"] is None), each):
             text = found["text"] or ""
             rows.append(_row(source, "kept", "", None, found["hash"], found["id"], text))
     for source, samples in _dropped(folder / "rejected.parquet").items():

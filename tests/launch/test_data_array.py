@@ -64,6 +64,17 @@ def test_a_folder_of_any_name_is_quoted(corpus: Path, capsys: pytest.CaptureFixt
     assert "wanted:  a folder without double quotes" in capsys.readouterr().err
 
 
+def test_streams_are_refused_where_nodes_have_no_internet(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the overrides that fetch them beforehand."""
+    words = ["data", "build", "french", "--out", "out", "--slurm", "jean-zay", "--account", "xyz@cpu", "--dry-run"]
+    assert run(words) == 2
+    told = capsys.readouterr().err
+    assert "compute nodes of Jean Zay (GENCI-IDRIS) have no internet" in told
+    assert "found:   web, books, encyclopedia, english" in told
+    overrides = told.partition("fetch them first, from here: ")[2].partition(";")[0].split()
+    assert run([*words[:3], *overrides, *words[3:]]) == 0
+
+
 def test_options_of_arrays_are_refused_where_none_is_made(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--dry-run` above all: it would build."""
     for words in (["--dry-run"], ["--tasks", "0"], ["--time", "1:00:00"]):

@@ -7,6 +7,8 @@ file; before the folder appears, a clean process has loaded it with stock transf
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ def release(run: Path, out: Path, licence: str) -> dict[str, Any]:
     newest = open_manifest(recipe.data.path)
     manifest = data_that_ran(run, recipe, newest)
     check_sources(manifest)
+    check_stems(run)
     reader = open_checkpoint(run)
     if reader.step != recipe.total_steps:
         found, wanted = f"step {reader.step}", f"step {recipe.total_steps}"
@@ -81,6 +84,26 @@ def check_sources(manifest: Manifest) -> None:
             way_out="train without these sources; or, where you know better, build with the licence that you hold: "
             "sources.NAME.licence=… (bare shards: `megatron:` in a corpus file)",
         )
+
+
+def check_stems(run: Path) -> None:
+    """The same for the runs that a branch comes from, as far as they and their data are still where they were; where
+    they are not, that is said on stderr."""
+    for stem in _stems(run):
+        try:
+            recipe = read_run_recipe(stem)
+            manifest = data_that_ran(stem, recipe, open_manifest(recipe.data.path))
+        except UserError as error:
+            print(f"warning: the licences of what {stem} read were not checked: {error.what}", file=sys.stderr)
+        else:
+            check_sources(manifest)
+
+
+def _stems(run: Path) -> Iterator[Path]:
+    """The run that a branch left, the one that this left, and so on."""
+    while (run / "ledger.jsonl").is_file() and (branch := sum_ledger(read_ledger(run)).branch) is not None:
+        run = Path(branch["checkpoint"]).parent.parent
+        yield run
 
 
 def _hosts(run: Path) -> int:
