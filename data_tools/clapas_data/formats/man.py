@@ -65,6 +65,11 @@ def _format(source: str, name: str) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    """The page without its first and last line (names, dates), and without the space that set things apart."""
+    """The page without its first and last line (names, dates), and without the space that set things apart.
+
+    BSD's macros write these lines only where a page's first section is NAME.
+    """
     lines = [re.sub(r" {2,}", " ", line.strip(" ")) for line in text.strip("\n").splitlines()]
-    return "\n".join(lines[1:-1]).strip("\n")
+    title = lines[0][: lines[0].find(")") + 1] if lines else ""
+    has_both = bool(title) and lines[0].endswith(title)  # "ls(1)  Commandes  ls(1)"
+    return "\n".join(lines[1:-1] if has_both else lines).strip("\n")
