@@ -17,6 +17,7 @@ from clapas_data.chunks import BATCH_BYTES
 from clapas_data.corpus import Corpus, read_corpus
 from clapas_data.files import make_folder
 from clapas_data.prepare import corpus_key, prepare
+from clapas_data.steps.personal import Personal
 from clapas_data.text.batch import TextBatch
 from clapas_data.text.hash import text_hash
 from clapas_data.text.ngram_counts import Counter
@@ -88,10 +89,12 @@ def summary(model: NgramModel, path: Path) -> str:
 
 
 def _alone(corpus: Corpus, name: str) -> Corpus:
-    """A corpus of one source, with the steps before `perplexity`; near-copies of held-out text may stay."""
+    """A corpus of one source, with the steps before `perplexity`, and `personal` wherever it stands: neither the cache
+    nor a model keeps what it replaces. Near-copies of held-out text may stay."""
     source = corpus.sources[name]
     names = [step.step for step in corpus.steps]
-    before = corpus.steps[: names.index("perplexity")] if "perplexity" in names else corpus.steps
+    stop = names.index("perplexity") if "perplexity" in names else len(names)
+    before = tuple(step for place, step in enumerate(corpus.steps) if place < stop or isinstance(step, Personal))
     kept = {step.step for step in before}
     changes = {step: change for step, change in source.steps.items() if step in kept}
     source = source.model_copy(update={"steps": changes, "weight": None})

@@ -25,8 +25,6 @@ SAMPLES = 200
 """Documents of each source and reason that are kept to look at, of a chunk and of a corpus."""
 EXCERPT = 2_000
 """Characters of a sample."""
-MARGIN = 500
-"""Characters read beyond a sample, so that no telephone number is cut in two and not known for one."""
 FEW_DEAD = 0.75
 """The share of a batch's documents that must be left for the dropped ones to stay in it."""
 
@@ -104,14 +102,15 @@ def run_steps(steps: Sequence[Step], batch: TextBatch) -> Passed:
 
 
 def _fit_to_show(samples: list[Rejected], steps: Sequence[Step]) -> list[Rejected]:
-    """Samples cut to EXCERPT; without personal data where these steps, the one that dropped them first, replace it."""
+    """Samples cut to EXCERPT; without personal data where these steps, the one that dropped them first, replace it.
+
+    That step reads the whole text, as it would have: what stands later says what a number is.
+    """
     personal = next((step for step in steps if isinstance(step, Personal)), None)
     if personal is None or not samples:
         return [replace(sample, text=sample.text[:EXCERPT]) for sample in samples]
     batch = TextBatch([sample.text for sample in samples], ids=[sample.id for sample in samples])
-    found = personal(batch).texts or batch.texts
-    pairs = zip(batch.texts, found, strict=True)
-    texts = [(new[:-MARGIN] if len(old) == EXCERPT + MARGIN else new)[:EXCERPT] for old, new in pairs]
+    texts = [text[:EXCERPT] for text in personal(batch).texts or batch.texts]
     return [
         replace(sample, text=text, hash=text_hash(text.encode())) for sample, text in zip(samples, texts, strict=True)
     ]
@@ -133,7 +132,7 @@ class _Work:
         self.counts: list[StepCounts] = []
 
     def run(self, step: Step) -> list[Rejected]:
-        """Run one step. Returns samples of what it dropped, raw and longer than they are shown."""
+        """Run one step. Returns samples of what it dropped, raw and whole."""
         began = time.monotonic()
         if step.edits or self.alive.sum() < FEW_DEAD * len(self.alive):
             self.drop_the_dead()
@@ -184,10 +183,7 @@ class _Work:
         texts, ids, source = self.batch.texts, self.batch.ids, self.batch.source
         lowest = sorted((text_hash(texts[place].encode()), place) for place in places)[:SAMPLES]
         measured = {place: None if values is None else float(values[place]) for _, place in lowest}
-        return [
-            Rejected(source, step, reason, ids[place], measured[place], key, texts[place][: EXCERPT + MARGIN])
-            for key, place in lowest
-        ]
+        return [Rejected(source, step, reason, ids[place], measured[place], key, texts[place]) for key, place in lowest]
 
 
 def _sizes(texts: Sequence[str]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from clapas_data.shards import token_dtype
 from clapas_data.stages import OneTask
 from clapas_data.work import Work
 from clapas_data.write import TOKENIZER, BuildFolder, documents_schema
+
+MANY = 10_000
+"""Samples of dropped documents that are held beyond those kept so far, before they are sorted out: 40 MB."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,22 @@ def _join_tables(path: Path, work: Work, tables: Iterable[Path]) -> None:
 def _join_samples(path: Path, work: Work) -> bool:
     """Write samples of what the steps dropped, of each reason those with the lowest hashes. False where none are."""
     samples: list[Rejected] = []
-    for chunk in work.chunks:
-        if own := work.chunk(chunk.number).rejected():
-            samples = fewest([*samples, *own])
-    for file in sorted((work.folder / FOLDER / "rejected").glob("*.parquet")):
-        samples = fewest([*samples, *read_rejected(file)])
-    if samples:
+    enough = 0
+    for own in _samples(work):
+        samples += own
+        if len(samples) > 2 * enough + MANY:  # seldom: a large corpus has many chunks
+            samples = fewest(samples)
+            enough = len(samples)
+    if samples := fewest(samples):
         write_rejected(path, samples)
     return bool(samples)
+
+
+def _samples(work: Work) -> Iterator[list[Rejected]]:
+    for chunk in work.chunks:
+        yield work.chunk(chunk.number).rejected()
+    for file in sorted((work.folder / FOLDER / "rejected").glob("*.parquet")):
+        yield read_rejected(file)
 
 
 def _encoding(entries: list[ShardEntry], seconds: float) -> StepRecord:

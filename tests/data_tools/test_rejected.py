@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from tests.data_tools.test_build import documents
 
+from clapas_data import seal
 from clapas_data.build import build
 from clapas_data.manifest import open_manifest
 from clapas_data.rejected import rejected, rejected_table
@@ -20,9 +22,10 @@ LOST = "L'\ufffdt\ufffd de la d\ufffdcision n\ufffd {}"
 
 
 def test_kept_and_rejected_documents_are_told(
-    tmp_path: Path, jsonl_corpus: Corpus, test_data: Path, guides: list[str], clapas
+    tmp_path: Path, jsonl_corpus: Corpus, test_data: Path, guides: list[str], clapas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each kept one with its place and hash; of the rejected ones samples, by step, reason and source."""
+    monkeypatch.setattr(seal, "MANY", 0)
     path = jsonl_corpus(a=[LOST.format(1), guides[0], LOST.format(2)], b=[guides[1], LOST.format(3)])
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "steps": ["repair"]}))

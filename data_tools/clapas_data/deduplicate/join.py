@@ -80,21 +80,20 @@ def keepers(one: np.ndarray, two: np.ndarray, order: np.ndarray) -> np.ndarray:
     better, worse = position[one], position[two]
     better, worse = np.minimum(better, worse), np.maximum(better, worse)
     kept_by = np.full(len(order), len(order))
-    stays = np.zeros(len(order), bool)
-    open_ = np.ones(len(order), bool)
-    while open_.any():
-        waiting = np.zeros(len(order), bool)
+    stays, gone, waiting = (np.zeros(len(order), bool) for _ in range(3))
+    undecided = np.arange(len(order))
+    while len(undecided):  # each round costs what is still undecided: one long chain among millions takes many rounds
         waiting[worse] = True
-        fresh = open_ & ~waiting
-        stays |= fresh
-        open_ &= ~fresh
-        decided = fresh[better]
+        stays[undecided[~waiting[undecided]]] = True
+        waiting[worse] = False
+        decided = stays[better]
         goes = worse[decided]
         np.minimum.at(kept_by, goes, better[decided])
-        open_[goes] = False
+        gone[goes] = True
         # pairs of documents that have gone decide nothing; pairs of one that stays may still name a better keeper
-        live = ~decided & ~((kept_by < len(order)) & ~stays)[better]
+        live = ~decided & ~gone[better]
         better, worse = better[live], worse[live]
+        undecided = undecided[~(stays[undecided] | gone[undecided])]
     found = np.where(kept_by < len(order), order[np.minimum(kept_by, len(order) - 1)], -1)
     return found[position]
 

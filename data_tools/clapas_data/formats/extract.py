@@ -40,7 +40,10 @@ def extract_text(how: str, text: str, url: str = "") -> str:
 def extract_file(how: str, data: bytes, name: str) -> Iterator[Document]:
     """The documents of one file. Raises UserError, naming the file, where it is not what `how` reads."""
     try:
-        yield from FILE_EXTRACTORS[how](data, name)
+        for document in FILE_EXTRACTORS[how](data, name):
+            if wrong := [value for value in document if not isinstance(value, str)]:
+                raise TypeError(f"no text: {wrong[0]!r:.60}")
+            yield document
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise UserError(
             f"not a file that `{how}` reads",

@@ -6,6 +6,7 @@ and a tokenizer that normalises gives its normal form. Of a corpus of ours, docu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from glob import glob
@@ -35,10 +36,12 @@ def files(name: str, source: Source) -> list[str]:
 def parts(name: str, source: Source) -> list[Part]:
     """Ranges of documents of about a part's size. Raises UserError where a shard is cut short."""
     found: list[Part] = []
-    for prefix in _prefixes(name, source):
+    prefixes = _prefixes(name, source)
+    base = os.path.commonpath([os.path.dirname(prefix) for prefix in prefixes])  # noqa: PTH120 - glob's words
+    for prefix in prefixes:
         record = _record(prefix)
         step = max(1, record.documents * PART_BYTES // max(1, record.bin_bytes))
-        paths, base = (f"{prefix}.bin", f"{prefix}.idx"), str(Path(prefix).parent)
+        paths = (f"{prefix}.bin", f"{prefix}.idx")
         starts = range(0, record.documents, step)
         found += [Part(source, paths, start, min(start + step, record.documents), base) for start in starts]
     return found

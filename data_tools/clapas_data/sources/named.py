@@ -49,7 +49,7 @@ def _named_files(name: str, patterns: Iterable[str]) -> list[str]:
                 f"source {name}: not a kind of file that is read", where=path, wanted=", ".join(_shown(ENDINGS)),
                 way_out="`folder:` with `pattern:` reads files of any name as text",
             )  # fmt: skip
-    return found
+    return list(dict.fromkeys(found))  # two globs may name one file
 
 
 def _shown(endings: Iterable[str]) -> list[str]:

@@ -57,6 +57,8 @@ def _records(file: Any, path: str) -> Iterator[tuple[int, ArcWarcRecord]]:
             return
         except (ArchiveLoadFailed, StatusAndHeadersParserException, EOFError, ValueError) as error:
             raise _damaged(path, records.offset, (str(error).strip() or type(error).__name__).splitlines()[0]) from None
+        except AttributeError:  # warcio looks into the address of a page without asking whether there is one
+            raise _damaged(path, records.offset, "a page without its WARC-Target-URI") from None
         place = records.offset
         if records.err_count:
             raise _damaged(path, place, "the record before is longer than it says")

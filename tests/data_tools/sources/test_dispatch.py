@@ -17,7 +17,7 @@ from clapas_data.steps.c4 import C4
 from clapas_data.steps.deduplicate import Near
 from clapas_data.steps.language import Language
 from clapas_data.steps.repair import Repair
-from reading import files, lines_of
+from reading import files, lines_of, texts
 
 MANY = [f"texte numéro {n} " * 50 for n in range(1000)]
 
@@ -62,6 +62,13 @@ def test_a_source_that_changes_while_it_is_read(tmp_path: Path, name: str, chang
             write_chunk(tmp_path / "chunk.arrow", reading())
         assert not list(tmp_path.glob("*chunk*"))
         path.unlink(missing_ok=True)
+
+
+def test_a_file_that_two_globs_name_is_read_once(tmp_path: Path) -> None:
+    """In the place of the first."""
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_bytes(lines_of([name]))
+    assert texts(files(tmp_path / "b.jsonl", tmp_path / "*.jsonl")) == ["b", "a"]
 
 
 def test_identity_follows_content(tmp_path: Path) -> None:

@@ -51,6 +51,16 @@ def test_text_comes_back(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert documents(source_of(shards)) == found
 
 
+def test_shards_of_two_folders_are_told_apart(shards: Path) -> None:
+    """Their files may have the same name: ids begin with the folder, as those of other files do."""
+    for name in "ab":
+        (shards / name).mkdir()
+        for ending in (".bin", ".idx"):
+            (shards / f"{name}_text_document{ending}").rename(shards / name / f"shard{ending}")
+    found = documents(Source(megatron=str(shards / "*" / "shard"), tokenizer=shards / "tokenizer"))
+    assert [d.id for d in found] == [f"{name}/shard#{n}" for name in "ab" for n in range(3)]
+
+
 def test_its_licence_is_unknown(shards: Path) -> None:
     """Where the corpus file does not say; then a release refuses it. Others must say."""
     path = shards / "made.yaml"

@@ -77,6 +77,13 @@ def test_a_body_that_does_not_unpack_is_an_empty_page(tmp_path: Path) -> None:
     assert len(others) == 3
 
 
+def test_a_page_without_an_address_is_damage(tmp_path: Path) -> None:
+    """The standard asks for it."""
+    (tmp_path / "a.warc").write_bytes(warc_of().replace(b"WARC-Target-URI", b"WARC-Target-URX"))
+    with pytest.raises(UserError, match=r"a\.warc: a damaged WARC file: a page without its WARC-Target-URI"):
+        documents(files(tmp_path / "a.warc", extract="html"))
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_damage_is_named(tmp_path: Path, packed: bool) -> None:
     """Cut short within any record, or no WARC at all."""

@@ -11,6 +11,7 @@ import pytest
 
 from clapas.cli import run
 from clapas.recipe.errors import UserError
+from clapas_data.chunks import find_chunk
 from clapas_data.corpus import read_corpus
 from clapas_data.perplexity import train_perplexity
 from clapas_data.pipeline import run_steps
@@ -72,6 +73,23 @@ def trained(guides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
         assert run([*command, "--out", str(folder / "new" / "guides.ngrams")]) == 0  # a folder that is not there yet
     (folder / "new" / "guides.ngrams").rename(folder / "guides.ngrams")
     return folder / "guides.ngrams"
+
+
+def test_personal_data_are_in_neither_model_nor_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the corpus replaces them only after the step that asks for the model."""
+    monkeypatch.setenv("CLAPAS_CACHE", str(tmp_path / "cache"))
+    texts = [f"Au mot {number} appelez le 06 12 34 56 78 pour un autre mot." for number in range(60)]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    (tmp_path / "corpus.yaml").write_text(
+        "name: made\nsources:\n  a: {files: a.jsonl, licence: x, contains: [personal]}\n"
+        "steps: [perplexity: {model: a.ngrams}, personal]\n"
+    )
+    train_perplexity(tmp_path / "corpus.yaml", source="a", out=tmp_path / "a.ngrams", workers=1)
+    (path,) = (tmp_path / "cache" / "prepared").rglob("*.arrow")
+    chunk = find_chunk(path)
+    assert chunk is not None
+    kept = [text for batch in chunk.batches("text") for text in batch.column("text").to_pylist()]
+    assert kept == [text.replace("06 12 34 56 78", "<TÉLÉPHONE>") for text in texts]
 
 
 def test_french_is_told_from_rubbish(trained: Path, guides: list[str]) -> None:
