@@ -18,7 +18,7 @@ from .lab import Lab
 SITE = Path(__file__).with_name("lab.yaml")
 ASKED = ("--slurm", SITE, "--account", "clapas@lab", "--tasks", 4)
 PATIENCE = 150.0
-LARGE = 30
+LARGE = 40
 """The first part's documents are so many times those of another: it is still read when it is killed."""
 
 
@@ -68,9 +68,10 @@ def test_a_killed_element_costs_its_own_work_alone(
     assert result.returncode == 0, result.stderr
     jobs = result.stdout.split()
     assert len(jobs) >= 4  # read, the choice, encode, seal
+    wait_for(lambda: [*cache.glob("prepared/a-*/.00000.arrow.partial-node*")], told)
+    slurm("scancel", "--signal=STOP", "--full", f"{jobs[0]}_0", cwd=tmp_path)  # it is at work for a second or two alone
     again = slurm.clapas(*command, cwd=tmp_path)
     assert (again.returncode, "in the queue already" in again.stderr) == (2, True)
-    wait_for(lambda: [*cache.glob("prepared/a-*/.00000.arrow.partial-node*")], told)
     slurm("scancel", "--signal=KILL", "--full", f"{jobs[0]}_0", cwd=tmp_path)
     wait_for(lambda: not queued(), told)
     assert not (out / "manifest.json").exists()
