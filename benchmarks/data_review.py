@@ -1,7 +1,7 @@
 """What a corpus kept and dropped, to be read by a person: a sample, then a page of verdicts.
 
     python benchmarks/data_review.py sample FOLDER --each 50 --out review.jsonl
-    python benchmarks/data_review.py page review.jsonl --corpus bench --out docs/data-review.md
+    python benchmarks/data_review.py page review.jsonl --data FOLDER --out docs/data-review.md
 
 `sample` writes of each source the kept documents with the lowest hashes, and as many dropped ones, of each reason in
 turn. Whoever reads them adds to each line `verdict` (`right`, `wrong`, `doubtful`) and `remark`. The choice depends on
@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow.parquet as pq
 
+from clapas_data.manifest import Manifest, open_manifest
 from clapas_data.trace import trace
 
 EXCERPT = 1_500
@@ -35,8 +36,8 @@ def sample(folder: Path, each: int) -> list[dict[str, Any]]:
         if row["split"] == "train":
             kept[row["source"]].append((row["hash"], f"{row['shard']}#{row['document']}"))
     for source, documents in kept.items():
-        for _, name in sorted(documents)[:each]:
-            (found,) = trace(folder, name, full=True)
+        traced = (trace(folder, name, full=True)[0] for _, name in sorted(documents))
+        for found in islice((found for found in traced if found["removed"] is None), each):
             text = found["text"] or ""
             rows.append(_row(source, "kept", "", None, found["hash"], found["id"], text))
     for source, samples in _dropped(folder / "rejected.parquet").items():
@@ -62,33 +63,46 @@ def _row(source: str, choice: str, rule: str, value: float | None, key: str, nam
     return {**facts, "characters": len(text), "text": text[:EXCERPT], "verdict": None, "remark": ""}
 
 
-def page(rows: list[dict[str, Any]], corpus: str) -> str:
+def dropped_of_all(manifest: Manifest) -> dict[str, tuple[int, int]]:
+    """(documents that the steps on one document dropped, documents that came in) of each source."""
+    found: dict[str, tuple[int, int]] = {}
+    for step in manifest.steps:
+        for source, counts in step.sources.items():
+            dropped, came = found.get(source, (0, counts.documents_in))
+            found[source] = (dropped + counts.documents_in - counts.documents_out, came)
+    return found
+
+
+def page(rows: list[dict[str, Any]], manifest: Manifest) -> str:
     """The verdicts as a page: figures first, then every document with a quotation."""
+    dropped = dropped_of_all(manifest)
     lines = [
         "# A corpus read by eye",
         "",
-        f"Documents of `recipes/corpora/{corpus}.yaml` as its steps kept or dropped them, chosen by the lowest hash of the",
-        "text (dropped ones: each rule in turn) and read one by one by language models, a verdict each. *Right*: a kept",
+        f"Documents of `recipes/corpora/{manifest.name}.yaml` as its steps kept or dropped them, those with the lowest",
+        "hashes (dropped ones: each rule in turn), read one by one by language models, a verdict each. *Right*: a kept",
         "document is French that a model may learn from, a dropped one is not worth keeping. Made by",
-        "`benchmarks/data_review.py`. Each rule in turn is no random draw: rare rules weigh as much as common ones, and",
-        "the share of wrong drops *of all documents* is far lower than that of this page.",
+        "`benchmarks/data_review.py`. Each rule in turn is no random draw: rare rules weigh as much as common ones,",
+        "and the share of wrong drops *of all documents* is at most what the last column says. Source names are the",
+        "corpus's; near duplicates are trusted to the rule, which verifies each pair.",
         "",
-        "| source | kept: right | doubtful | wrong | dropped: right | doubtful | wrong |",
-        "|---|---|---|---|---|---|---|",
+        "| source | kept: right | doubtful | wrong | dropped: right | doubtful | wrong | dropped by rules, of all |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     counts = Counter((row["source"], row["choice"], row["verdict"]) for row in rows)
     for source in dict.fromkeys(row["source"] for row in rows):
         cells = [
             str(counts[source, choice, v]) for choice in ("kept", "dropped") for v in ("right", "doubtful", "wrong")
         ]
-        lines.append(f"| {source} | {' | '.join(cells)} |")
+        gone, came = dropped[source]
+        lines.append(f"| {source} | {' | '.join(cells)} | {gone:,} of {came:,} ({gone / came:.2%}) |")
     rules = defaultdict(Counter)
     for row in rows:
         if row["choice"] == "dropped":
             rules[row["rule"]][row["verdict"]] += 1
     lines += ["", "| rule | right | doubtful | wrong |", "|---|---|---|---|"]
     lines += [f"| {rule} | {c['right']} | {c['doubtful']} | {c['wrong']} |" for rule, c in sorted(rules.items())]
-    for (source, choice), _ in Counter((row["source"], row["choice"]) for row in rows).items():
+    for source, choice in dict.fromkeys((row["source"], row["choice"]) for row in rows):
         lines += ["", f"## {source}, {choice}", "", "| hash | quotation | rule | verdict |", "|---|---|---|---|"]
         own = [row for row in rows if (row["source"], row["choice"]) == (source, choice)]
         lines += [f"| `{row['hash'][:12]}` | {_quoted(row['text'])} | {_rule(row)} | {_verdict(row)} |" for row in own]
@@ -119,7 +133,7 @@ def main() -> None:
     verb.add_argument("--out", type=Path, required=True)
     verb = verbs.add_parser("page")
     verb.add_argument("rows", type=Path, nargs="+")
-    verb.add_argument("--corpus", required=True)
+    verb.add_argument("--data", type=Path, required=True, help="the folder that was sampled")
     verb.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.verb == "sample":
@@ -129,7 +143,7 @@ def main() -> None:
     rows = [orjson.loads(line) for path in options.rows for line in path.read_bytes().splitlines()]
     if unread := [row["hash"] for row in rows if row["verdict"] not in VERDICTS]:
         parser.error(f"{len(unread)} rows without a verdict, the first {unread[0]}")
-    options.out.write_text(page(rows, options.corpus))
+    options.out.write_text(page(rows, open_manifest(options.data)))
 
 
 if __name__ == "__main__":

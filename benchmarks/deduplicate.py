@@ -158,7 +158,7 @@ def _seconds(command: list[str], environment: dict[str, str]) -> float:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr[-2000:])
-    found = [line for line in done.stderr.splitlines() if line.startswith("deduplicate")]
+    found = [line for line in done.stderr.splitlines() if line.startswith(("deduplicate: ", "deduplicate.near: "))]
     if found:
         print("; ".join(found), flush=True)
     return time.monotonic() - began

@@ -67,7 +67,7 @@ def main() -> None:
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(rows[-1], flush=True)
     sizes = np.log([row["documents"] for row in rows])
-    for name in ("match", "verify", "all"):
+    for name in ("match", "verify", "all") if len(rows) > 1 else ():
         slope = np.polyfit(sizes, np.log([row[name] for row in rows]), 1)[0]
         print(f"{name}: CPU seconds grow as n^{slope:.2f}")
 

@@ -37,6 +37,7 @@ BUILDER = 2
 """Version of what encoding and writing do: raised when they change."""
 STATE = "build.json"
 PLAN = "plan.json"
+_NOT_BEGUN = "clapas data build CORPUS --out …; one without --slurm is seen here once its documents are chosen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def open_build(out: Path) -> BuildFolder:
     try:
         values = orjson.loads((out / WORK / PLAN).read_bytes())
     except FileNotFoundError:
-        raise UserError("no build was begun here", where=out, way_out="clapas data build CORPUS --out …") from None
+        raise UserError("no build was begun here", where=out, way_out=_NOT_BEGUN) from None
     return BuildFolder(out, Work(Path(values["work"])))
 
 

@@ -1,6 +1,6 @@
 """Prepared text on disk: one Arrow file for each part of a source, after all steps that read one document at a time.
 
-A chunk is `NAME.arrow` (record batches of about 4 MB of text, LZ4), `NAME.rejected.parquet` (samples of what the steps
+A chunk is `NAME.arrow` (record batches of about 2 MB of text, LZ4), `NAME.rejected.parquet` (samples of what the steps
 dropped, where any did) and `NAME.json` (its counts), written last: where the counts are, the chunk is whole. Reading is
 memory-mapped, one batch at a time.
 """
@@ -28,7 +28,7 @@ from clapas_data.steps.step import Step
 from clapas_data.text.batch import TextBatch
 from clapas_data.text.hash import HASH_BYTES, text_hash
 
-BATCH_BYTES = 4 * 2**20
+BATCH_BYTES = 2 * 2**20
 """UTF-8 bytes of text in a record batch: the unit of work that follows."""
 
 SCHEMA = pa.schema(

@@ -67,7 +67,8 @@ class Source(Section):
     megatron: the path of bare `.bin`/`.idx` shards without their ending, globs allowed, which the `tokenizer` (a
         folder) turns back into text; their licence may be left out, and is then unknown.
     npm, debian: a package with its exact version, `pattern` of its members, and `sha256` of its .tgz or .deb.
-    text, id, url_field: the fields of a row that hold its text, name it, and give its page's address.
+    text, id, url_field: the fields of a row that hold its text, name it, and give its page's address; without
+        the last two, `id` and `url` are read where they are there.
     only: fields and what they must be for a row to be read: `{language: French}`.
     caveats, note: what a team should know before it trains on it.
     date: when the text was published or collected, in ISO 8601, as people know it.
@@ -97,7 +98,7 @@ class Source(Section):
     extract: Extractor = "plain"
     text: str = "text"
     id: str | None = None
-    url_field: str = "url"
+    url_field: str | None = None
     only: dict[str, str] = Field(default_factory=dict)
 
     licence: str = UNKNOWN

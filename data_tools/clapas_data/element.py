@@ -32,7 +32,8 @@ FAILED = "failed"
 def main(arguments: list[str] | None = None) -> int:
     """Run an element; its exit code."""
     options = _options(arguments)
-    signal.signal(signal.SIGTERM, _end)  # cancelled or preempted: what is half written is removed
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # preempted, or by `clapas cancel`: what is half written is removed
+        signal.signal(number, _end)
     if (options.out / MANIFEST).exists():
         print(f"{options.out}: built already, nothing to do", file=sys.stderr)
         return EXIT_DONE

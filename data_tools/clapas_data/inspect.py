@@ -65,6 +65,11 @@ def inspect_table(content: dict[str, Any]) -> str:
         ]
         if reasons:
             lines += ["", *table(("step", "reason", "dropped", "of those that came"), reasons)]
+        counts = [
+            [step["name"], what, _cell(count)] for step in content["steps"] for what, count in step["counts"].items()
+        ]
+        if counts:
+            lines += ["", *table(("step", "counted", "number"), counts)]
     if content["removals"]:
         keys = heads = ("date", "documents", "tokens", "bytes", "reason")
         rows = [

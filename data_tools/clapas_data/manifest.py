@@ -249,16 +249,43 @@ def open_manifest(folder: Path) -> Manifest:
     """The manifest of a folder, after checking the size and header of every file.
 
     A folder without one but with `.idx` files opens as bare Megatron shards. Raises UserError where there is
-    neither, or a file is missing or cut short.
+    neither, where a file is missing or cut short, or where the folder is of a corpus from which documents were removed.
     """
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         check_files(manifest)
         return manifest
     if folder.is_dir() and (indexes := sorted(folder.rglob("*.idx"))):
+        _refuse_part_of_masked(folder)
         return _bare_manifest(folder, indexes)
     what = "no corpus here: no manifest.json and no .idx files" if folder.is_dir() else "no such corpus folder"
     raise UserError(what, where=folder, way_out="build one: `clapas data build CORPUS.yaml --out FOLDER`")
+
+
+def _refuse_part_of_masked(folder: Path) -> None:
+    if whole := masked_corpus(folder):
+        raise UserError(
+            "a part of a corpus from which documents were removed: without its manifest they would be read",
+            where=folder,
+            found=f"{whole.folder / MANIFEST}, revision {whole.revision}",
+            way_out=f"read the whole: {whole.folder}",
+        )
+
+
+def masked_corpus(folder: Path) -> Manifest | None:
+    """The corpus that a folder is, or is a part of, if documents were removed from it: such shards are not bare.
+
+    Raises UserError where it is one, but its manifest is not sound. Others' files of that name are passed over.
+    """
+    place = folder.resolve()
+    for above in (place, *place.parents):
+        try:
+            values = orjson.loads((above / MANIFEST).read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            continue
+        if isinstance(values, dict) and values.get("shards") and values.get("removed"):
+            return read_manifest(above)
+    return None
 
 
 def revision_name(revision: int) -> str:

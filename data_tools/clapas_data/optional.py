@@ -10,13 +10,16 @@ from clapas.recipe.errors import UserError
 
 
 @contextmanager
-def needs(package: str, what: str, extra: str = "data") -> Iterator[None]:
-    """Import an optional package within the block. what: the thing that needs it. Raises UserError without it."""
+def needs(package: str, what: str, extra: str | None = "data") -> Iterator[None]:
+    """Import an optional package within the block. what: the thing that needs it. Raises UserError without it.
+
+    extra: of ours that brings it; None where it is installed by its own name.
+    """
     try:
         yield
     except ImportError as error:
         if error.name is not None and error.name.split(".")[0] == package.replace("-", "_"):
-            way_out = f"pip install 'clapas[{extra}]'"
+            way_out = f"pip install 'clapas[{extra}]'" if extra else f"pip install {package}"
             raise UserError(f"{what} needs `{package}`, which is not installed", way_out=way_out) from None
         raise
 

@@ -7,7 +7,7 @@ another source is named for that, as CCNet takes the crawl itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from clapas.recipe.errors import UserError
 from clapas_data.chunks import BATCH_BYTES
 from clapas_data.corpus import Corpus, read_corpus
+from clapas_data.files import make_folder
 from clapas_data.prepare import corpus_key, prepare
 from clapas_data.steps.personal import Personal
 from clapas_data.text.batch import TextBatch
@@ -36,14 +37,19 @@ def train_perplexity(
     calibrate: str | None = None,
     order: int = 3,
     workers: int | None = None,
+    overrides: Sequence[str] = (),
 ) -> NgramModel:
-    """Train a model on a source and write it. Raises UserError for an unknown source, or one with too little text."""
-    corpus = read_corpus(corpus_name)
+    """Train a model on a source and write it. Raises UserError for an unknown source, or one with too little text.
+
+    overrides: of the corpus file, as `clapas_data.build.build` takes them.
+    """
+    corpus = read_corpus(corpus_name, overrides)
     for name in (source, *([calibrate] if calibrate else [])):
         if name not in corpus.sources:
             raise UserError(f"corpus {corpus.name} has no source {name}", wanted=" or ".join(corpus.sources))
     if order not in ORDERS:
         raise UserError("not an order of n-grams", found=order, wanted=f"{ORDERS.start} to {ORDERS.stop - 1} words")
+    make_folder(out.absolute().parent)
     with Workers(workers) as pool:
         reference = _alone(corpus, source)
         texts = prepare(reference, pool)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from clapas.recipe.errors import UserError
-from clapas_data.manifest import Manifest, StepRecord, open_manifest
+from clapas_data.manifest import Manifest, StepRecord, StepTotals, open_manifest
 
 REJECTED = "rejected.parquet"
 SHOWN = 10
@@ -26,37 +26,50 @@ def rejected(folder: Path, wanted: str = "", source: str | None = None) -> list[
     """What the steps dropped: a row for each step, reason and source, with `documents`, `share` (of those that the
     source brought to the step) and `samples` (id, value, hash, text).
 
-    wanted: a step, or a step's reason as in `gopher.repetition.lines`; all where it is empty. Raises UserError where
-    there is no such step or source.
+    Of a step that compares documents with each other, the sources' shares are not recorded: one row, whose source is
+    None, with the samples of all. wanted: a step, or a step's reason as in `gopher.repetition.lines`; all where it is
+    empty. Raises UserError where there is no such step or source.
     """
     manifest = open_manifest(folder)
     if source is not None and source not in manifest.sources:
         raise UserError("no such source", where=folder, found=source, wanted=", ".join(manifest.sources))
-    rows = [row for row in _counts(manifest) if _is_wanted(row, wanted) and source in (None, row["source"])]
-    if wanted and not rows:
+    rows = [row for row in _counts(manifest) if _is_wanted(row, wanted) and _is_of(row, source)]
+    if (
+        wanted
+        and not rows
+        and not any(step.name == wanted and step.documents_in == step.documents_out for step in manifest.steps)
+    ):
         known = sorted({f"{row['step']}.{row['reason']}" for row in _counts(manifest)})
-        raise UserError("no step dropped anything for that", where=folder, found=wanted, wanted=", ".join(known))
+        raise UserError("no reason of that name is recorded", where=folder, found=wanted, wanted=", ".join(known))
     samples = _samples(folder)
     for row in rows:
-        row["samples"] = samples.get((row["source"], row["step"], row["reason"]), [])
+        of = [row["source"]] if row["source"] else [source] if source else list(manifest.sources)
+        row["samples"] = [sample for name in of for sample in samples.get((name, row["step"], row["reason"]), [])]
     return rows
 
 
 def _counts(manifest: Manifest) -> Iterator[dict[str, Any]]:
     for step in manifest.steps:
         for name, reason, documents, came_in in _of_step(step):
+            if not documents:
+                continue
             share = round(documents / max(1, came_in), 6)
             yield {"step": step.name, "reason": reason, "source": name, "documents": documents, "share": share}
 
 
-def _of_step(step: StepRecord) -> Iterator[tuple[str, str, int, int]]:
-    for source, totals in step.sources.items():
+def _of_step(step: StepRecord) -> Iterator[tuple[str | None, str, int, int]]:
+    by_source: dict[str | None, StepTotals] = {**step.sources} if step.sources else {None: step}
+    for source, totals in by_source.items():
         for reason, documents in sorted(totals.reasons.items(), key=lambda pair: -pair[1]):
             yield source, reason, documents, totals.documents_in
 
 
 def _is_wanted(row: dict[str, Any], wanted: str) -> bool:
     return wanted in ("", row["step"], f"{row['step']}.{row['reason']}")
+
+
+def _is_of(row: dict[str, Any], source: str | None) -> bool:
+    return source is None or row["source"] in (None, source)
 
 
 def _samples(folder: Path) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
@@ -72,7 +85,7 @@ def rejected_table(rows: list[dict[str, Any]]) -> str:
     """The same for a person to read."""
     lines: list[str] = [] if rows else ["no step dropped any document"]
     for row in rows:
-        of = f"{row['documents']:,} documents of {row['source']} ({row['share']:.2%})"
+        of = f"{row['documents']:,} documents of {row['source'] or 'all sources'} ({row['share']:.2%})"
         lines.append(f"{row['step']}.{row['reason']}: {of}")
         lines += [f"  {_sample(sample)}" for sample in row["samples"][:SHOWN]]
     return "\n".join(lines)

@@ -103,8 +103,12 @@ def _csv_names(path: Path, text: str) -> Iterable[tuple[int, str]]:
         found = ", ".join(rows.fieldnames or ()) or "nothing"
         raise UserError("no column names a document", where=path, found=found, wanted=f"one of {', '.join(NAMES)}")
     for row in rows:
-        if (name := _named(row)) is not None:
+        name = _named(row)
+        if name is not None:
             yield rows.line_num, name
+        elif any(row.values()):  # else it is empty, as spreadsheets leave them at the end
+            found, wanted = ",".join(str(value) for value in row.values() if value), f"one of {', '.join(NAMES)}"
+            raise UserError("names no document", where=f"{path}:{rows.line_num}", found=found, wanted=wanted)
 
 
 def remove(
@@ -123,6 +127,8 @@ def remove(
     if folder.is_dir() and not (folder / MANIFEST).is_file():
         way_out = "build the corpus with `clapas data build`, or rewrite these shards without the documents"
         raise UserError("only a corpus with a manifest can leave documents out", where=folder, way_out=way_out)
+    if not folder.exists():
+        open_manifest(folder)  # tells it; a lock in no folder would not
     with locked(folder, refuse="a build or a removal"):
         manifest = open_manifest(folder)
         lines = {name: line for line, name in reversed(names)}

@@ -41,6 +41,7 @@ def trace(folder: Path, name: str, *, full: bool = False) -> list[dict[str, Any]
             found=name,
             wanted="an id, source:id, URL, text hash or shard#document, such as "
             f"{manifest.shards[0].path}#0; sources here: {', '.join(manifest.sources)}",
+            way_out="what a step dropped is not in the shards: `clapas data inspect FOLDER --rejected` tells how much",
         )
     corpus = _corpus(folder)
     return [_traced(manifest, row, corpus, full) for row in rows[:SHOWN]]
@@ -158,11 +159,12 @@ def _step(step: dict[str, Any]) -> str:
     kept = f"{step['documents_out']:,} of {step['documents_in']:,} documents left it"
     options = NOT_RECORDED if step["options"] is None else _options(step["options"])
     override = f"; this source: {_options(step['override'])}" if step["override"] else ""
-    return f"{step['name']}: {kept}; options {options}{override}"
+    said = f"; options {options}" if options else ""
+    return f"{step['name']}: {kept}{said}{override}"
 
 
 def _options(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items()) or "as they are by default"
+    return ", ".join(f"{name} {value}" for name, value in options.items())
 
 
 def _quoted(document: dict[str, Any]) -> list[str]:

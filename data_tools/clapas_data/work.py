@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -117,10 +116,6 @@ class Work:
     def steps(self) -> list[StepRecord]:
         """What all steps took in and gave out; there when `choose` is done."""
         return [StepRecord(**step) for step in orjson.loads((self.folder / STEPS).read_bytes())]
-
-    def of_source(self, source: str) -> Iterator[ChunkPlace]:
-        """The chunks of a source, in order."""
-        return (place for place in self.chunks if place.source == source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clapas import __version__
-from clapas.recipe.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ClapasError
+from clapas.recipe.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ClapasError, UserError
 from clapas.recipe.shipped import names_a_file
 
 
@@ -71,6 +71,8 @@ def _data_build(options: argparse.Namespace) -> None:
 
         slurm_build(options)
         return
+    of_slurm = ("dry_run", "tasks", "partition", "account", "qos", "time", "accept_unverified")
+    _refuse_alone(options, "--slurm SITE", of_slurm)
     from clapas_data.build import build
 
     facts = {name: getattr(options, name) for name in ("tokenizer", "workers", "overrides")}
@@ -84,7 +86,17 @@ def _data_inspect(options: argparse.Namespace) -> None:
     if options.rejected is not None:
         _print(rejected(options.folder, options.rejected, options.source), options.json, rejected_table)
         return
+    _refuse_alone(options, "--rejected", ("source",))
     _print(inspect(options.folder), options.json, inspect_table)
+
+
+def _refuse_alone(options: argparse.Namespace, needed: str, names: tuple[str, ...]) -> None:
+    """Raise UserError for an option that means something beside another alone, which is not given."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value is not False:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} needs {needed}", where=option, way_out=f"add {needed}, or leave {option} out")
 
 
 def _data_status(options: argparse.Namespace) -> None:
@@ -104,7 +116,7 @@ def _data_verify(options: argparse.Namespace) -> None:
 def _data_perplexity(options: argparse.Namespace) -> None:
     from clapas_data.perplexity import summary, train_perplexity
 
-    names = ("source", "out", "calibrate", "order", "workers")
+    names = ("source", "out", "calibrate", "order", "workers", "overrides")
     print(summary(train_perplexity(options.corpus, **{name: getattr(options, name) for name in names}), options.out))
 
 
@@ -315,6 +327,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(parser=parser)
     verbs = parser.add_subparsers(metavar="VERB", title="verbs")
     _data_verbs(verbs)
+    _tokenizer_verbs(verbs)
     _run_verbs(verbs)
     _launch_verbs(verbs)
     _model_verbs(verbs)
@@ -368,13 +381,14 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("folder", type=Path)
     does = "show what the steps dropped, with samples: of all steps, of a step, or for one of its reasons"
     verb.add_argument("--rejected", nargs="?", const="", metavar="STEP[.REASON]", help=does)
-    verb.add_argument("--source", help="with --rejected: of this source alone")
+    verb.add_argument("--source", help="what was dropped of this source alone")
     _json(verb)
     verb = _verb(parts, "verify", "check every byte against the manifest", "clapas data verify data/demo", _data_verify)
     verb.add_argument("folder", type=Path)
     example = "clapas data perplexity mine.yaml --source wikipedia --out wikipedia.ngrams"
     verb = _verb(parts, "perplexity", "train the n-gram model that the step reads", example, _data_perplexity)
     verb.add_argument("corpus", help="a corpus file, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
     verb.add_argument("--source", required=True, metavar="NAME", help="the corpus's source that is the reference")
     verb.add_argument("--out", type=Path, required=True, help="the model's file")
     does = "the source whose documents say what is head, middle and tail (default: a tenth of the reference)"
@@ -404,7 +418,9 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("--ignore-missing", action="store_true", help="pass over names of no document")
     _json(verb)
 
-    example = "clapas tokenizer train demo --out data/demo/tokenizer"
+
+def _tokenizer_verbs(verbs: Any) -> None:
+    example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
     tokenizer = _verb(verbs, "tokenizer", "train a tokenizer, compare it, look into it", example)
     parts = tokenizer.add_subparsers(metavar="VERB", required=True)
     example = "clapas tokenizer train demo --vocab-size 8192 --out data/demo/tokenizer"
@@ -434,7 +450,7 @@ def _data_verbs(verbs: Any) -> None:
 
 def _slurm_options(verb: Any) -> None:
     verb.add_argument("--slurm", metavar="SITE", help="as job arrays on a site: its file, or the name of a shipped one")
-    verb.add_argument("--tasks", type=int, default=100, metavar="N", help="with --slurm: elements of an array (100)")
+    verb.add_argument("--tasks", type=int, metavar="N", help="with --slurm: elements of an array (100)")
     does = "with --slurm: a kind of node, as the site's file calls it (default: its own for data)"
     verb.add_argument("--partition", metavar="KIND", help=does)
     verb.add_argument("--account", help="with --slurm: who is charged (default: $SBATCH_ACCOUNT)")
@@ -467,8 +483,8 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("--calibrate", type=Path, metavar="RUN", help="correct speeds by what this run measured")
     _json(verb)
     verb = _verb(verbs, "audit", "show the documents that a step read", "clapas audit runs/demo --step 100", _audit)
-    verb.add_argument("run", type=Path)
-    verb.add_argument("--step", type=int, required=True)
+    verb.add_argument("run", type=Path, help="a run's folder")
+    verb.add_argument("--step", type=int, required=True, help="which step, from 1")
     _json(verb)
 
 

@@ -256,7 +256,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_full_disk(small_disk: Path, jsonl_corpus: Corpus, tokenizer: Path, guides: list[str], clapas) -> None:
     """A disk that fills up while shards are written: exit 1, one line, no half file; with room it is finished."""
     path = jsonl_corpus(a=guides[:10], b=guides[10:])
-    run = clapas("data", "build", path, "--out", small_disk / "out", "--tokenizer", tokenizer, cwd=small_disk)
+    command = ("data", "build", path, "--out", small_disk / "out", "--workers", 1)  # a's small shard before b's
+    run = clapas(*command, "--tokenizer", tokenizer, cwd=small_disk)
     assert run.returncode == 1, run.stderr
     assert "No space left on device" in run.stderr
     assert "Traceback" not in run.stderr
@@ -265,7 +266,7 @@ def test_full_disk(small_disk: Path, jsonl_corpus: Corpus, tokenizer: Path, guid
     assert "a-00000.bin" in left
     assert "manifest.json" not in left
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
-    run = clapas("data", "build", path, "--out", small_disk / "out", cwd=small_disk)
+    run = clapas(*command, cwd=small_disk)
     assert run.returncode == 0, run.stderr
     verify(small_disk / "out").raise_for_damage()
 

@@ -36,10 +36,11 @@ def test_demo_holds_out_a_whole_code() -> None:
 
 
 WRONG = {
-    "licenc: x": ("made.yaml:5", "did you mean sources.licence?"),
+    "licenc: x": ("made.yaml:5", "did you mean sources.a.licence?"),
     "files: a.jsonl": ("made.yaml:3", "exactly one of folder, files, datasets, megatron, npm, debian"),
     "extract: legi": ("made.yaml:3", "reads whole files"),
     "weight: -1": ("made.yaml:5", "greater than 0"),
+    "contains: health": ("made.yaml:5", "found 'health'; input should be a list: [health]"),
     "files: []": ("made.yaml:5", "at least 1"),
 }
 

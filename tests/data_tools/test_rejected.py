@@ -13,6 +13,7 @@ from tests.data_tools.test_build import documents
 from clapas_data import seal
 from clapas_data.build import build
 from clapas_data.manifest import open_manifest
+from clapas_data.rejected import rejected, rejected_table
 from clapas_data.text.hash import text_hash
 from clapas_data.verify import verify
 
@@ -74,6 +75,10 @@ def test_repeated_lines_and_near_copies_are_in_no_shard(
     assert manifest.text_bytes("train") == sum(len(text.encode()) for text in kept)
     (sample,) = pq.read_table(tmp_path / "out" / "rejected.parquet").to_pylist()
     assert (sample["step"], sample["id"]) == ("deduplicate.near", "b/1")
+    for source, samples in ((None, 1), ("b", 1), ("a", 0)):  # whose they were is not counted; what was kept of them is
+        (row,) = rejected(tmp_path / "out", "deduplicate.near", source)
+        assert (row["source"], row["documents"], len(row["samples"])) == (None, 1, samples)
+    assert "1 documents of all sources" in rejected_table(rejected(tmp_path / "out"))
 
 
 def test_no_sample_keeps_personal_data(

@@ -8,15 +8,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tokenizers import Tokenizer, models
 
 from clapas.recipe.errors import UserError
+from clapas_data.corpus import Source
 from clapas_data.documents import DOCUMENTS
 from clapas_data.inspect import inspect, inspect_table
 from clapas_data.lookup import find
 from clapas_data.manifest import open_manifest, read_manifest, read_revisions
 from clapas_data.remove import Outcome, read_names, remove
+from clapas_data.sources import source_identity
 from clapas_data.verify import verify
 from corpora import write_corpus
+from reading import documents
 
 
 @pytest.fixture
@@ -113,6 +117,7 @@ def test_what_is_no_document_is_refused_before_anything_is_written(corpus: Path)
         ("a.jsonl", '{"id": "d1"}\n{"name": "d2"}\n', r"a.jsonl:2: names no document"),
         ("a.jsonl", '{"id": "d1"\n', r"a.jsonl:1: not JSON"),
         ("a.csv", "name\nd1\n", "no column names a document"),
+        ("a.csv", "id,source\nd1,law\n,\n,law\n", r"a.csv:4: names no document\n  found:   law"),
     ],
 )
 def test_a_file_that_names_nothing_is_refused(corpus: Path, name: str, text: str, message: str) -> None:
@@ -126,6 +131,8 @@ def test_bare_shards_cannot_leave_anything_out(corpus: Path) -> None:
     (corpus / "manifest.json").unlink()
     with pytest.raises(UserError, match="only a corpus with a manifest"):
         take(corpus, "law:d1\n")
+    with pytest.raises(UserError, match="no such corpus folder"):
+        take(corpus.with_name("nowhere"), "law:d1\n")
 
 
 def test_damage_to_masks_and_old_manifests_is_found(corpus: Path) -> None:
@@ -151,3 +158,22 @@ def test_a_manifest_from_before_there_were_removals_opens_as_it_was(corpus: Path
         del source["domain"], source["language"]
     path.write_text(json.dumps(values))
     assert open_manifest(corpus).hash == values["hash"]
+
+
+def test_shards_are_not_bare_where_their_corpus_leaves_documents_out(corpus: Path) -> None:
+    """A folder within is refused; decoded as a source, they lack what was removed, under another identity."""
+    tokenizer = Tokenizer(models.WordLevel({f"t{number}": number for number in range(600)}, unk_token="t0"))
+    (corpus.parent / "tokenizer").mkdir()
+    tokenizer.save(str(corpus.parent / "tokenizer/tokenizer.json"))
+    source = Source(megatron=str(corpus / "train/law-*"), tokenizer=corpus.parent / "tokenizer")
+    before, identity = documents(source), source_identity("law", source)
+    assert open_manifest(corpus / "train").tokens("train") == 50 * 3 + 40 * 2 + 30 * 7
+    take(corpus, "law:d1\nlaw:d57\n")
+    with pytest.raises(UserError, match=r"a part of a corpus from which documents were removed[\s\S]*revision 2"):
+        open_manifest(corpus / "train")
+    left = documents(source)
+    assert [document.id for document in before if document not in left] == ["law-00000#1", "law-00001#7"]
+    assert len(left) == 88
+    assert source_identity("law", source) != identity
+    (corpus.parent / "manifest.json").write_text("[1]")  # somebody else's
+    assert len(documents(source)) == 88

@@ -37,7 +37,7 @@ def test_a_real_document_is_traced_by_all_of_its_names(test_data: Path, clapas: 
     assert f"… {document['characters'] - 500:,} characters more (--full)" in told
     ended = clapas("data", "trace", document["id"], "--data", test_data, "--json", cwd=tmp_path)
     assert json.loads(ended.stdout) == json.loads(json.dumps([document]))
-    with pytest.raises(UserError, match="no such document"):
+    with pytest.raises(UserError, match=r"no such document(.|\n)*--rejected"):
         trace(test_data, "nobody")
 
 

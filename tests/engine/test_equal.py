@@ -43,12 +43,9 @@ LAYOUTS: dict[str, tuple[int, str]] = {
 }
 """Name -> ranks, and the recipe's overrides."""
 QUICK = {
-    "2 ranks, ZeRO-0",
-    "2 ranks, ZeRO-1",
     "2 ranks, ZeRO-2, 2 micro-batches",
     "2 ranks, ZeRO-3",
     "2 ranks, ZeRO-1 offload",
-    "2 ranks, ZeRO-3 offload",
     "2 tensor ranks, ZeRO-1",
     "2 sequence ranks, ZeRO-3",
 }

@@ -81,6 +81,24 @@ def test_a_sample_loses_what_was_removed_and_no_other_moves(names: set[str], len
                 assert not numbers & {*targets, *inputs}
 
 
+@settings(deadline=None, max_examples=8)
+@given(names=st.sets(st.sampled_from(NAMES), min_size=1, max_size=len(NAMES) - 3), length=st.integers(2, 30))
+def test_with_a_document_mask_what_is_left_is_predicted_as_before(names: set[str], length: int) -> None:
+    """Each target of a document that stays, from the token before it, also where documents beside it left."""
+    with tempfile.TemporaryDirectory() as place:
+        before = write_corpus(Path(place), LENGTHS)
+        holes = gone(before, sorted(names))
+        numbers = {number for number, token in enumerate(_all(before)) if token in holes}
+        after = take_out(Path(place), sorted(names))
+        old, new = (DataPlan(m, Phases.constant(4, length), seed=3, document_mask=True) for m in (before, after))
+        with Loader(old, micro_batch_size=4) as was, Loader(new, micro_batch_size=4) as now:
+            for first, second, _ in zip(was, now, range(8), strict=False):
+                for old_row, row, inputs in zip(first.targets, second.targets, second.tokens, strict=True):
+                    found = row[row != -100].tolist()
+                    assert found == [target for target in old_row.tolist() if target not in {*numbers, -100}]
+                    assert (inputs[row != -100] + 1).tolist() == found
+
+
 def _all(manifest: Manifest) -> list[tuple[str, int]]:
     """(shard, token) of each token of the train split, in order: by what the tokens are numbered."""
     return [(shard.path, token) for shard in manifest.shards for token in range(shard.tokens)]
@@ -109,7 +127,7 @@ def test_a_source_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
 def run_of(folder: Path, name: str, *, steps: int, left_out: tuple[Any, ...] = (), stages: Any = STAGES) -> Path:
     """A run as training leaves it: recipe and ledger."""
     values = {
-        "name": name,
+        "name": Path(name).name,
         "seed": 5,
         "model": MODEL,
         "data": {"path": str(folder / "data"), "sequence_length": 16, "mixture": {"law": 2, "web": 1}},
@@ -190,6 +208,22 @@ def test_removing_tells_the_runs_and_leaves_the_old_manifest(tmp_path: Path) -> 
     assert remove_documents(tmp_path / "data", names, runs=[run])["other_runs"] == [str(run)]
     with pytest.raises(UserError, match="no run here"):
         find_runs([tmp_path / "data"])
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    """It is told, and so are the points of a sweep, which lie deeper."""
+    write_corpus(tmp_path / "data", LENGTHS)
+    names = tmp_path / "names.txt"
+    names.write_text(f"{NAMES[0]}\n{NAMES[1]}\n")
+    for name in ("sweep/first", "sweep/second", "whole"):
+        run_of(tmp_path, name, steps=17)
+    (tmp_path / "runs/old").mkdir()
+    (tmp_path / "runs/old/recipe.yaml").write_text("name: old\nno_such_key: 1\n")
+    told = remove_documents(tmp_path / "data", names, runs=[tmp_path / "runs"])
+    assert [Path(run["run"]).name for run in told["runs"]] == ["first", "second", "whole"]
+    assert list(told["unreadable"]) == [str(tmp_path / "runs/old")]
+    assert "runs/old: cannot be read" in removal_table(told)
+    assert "no_such_key" in removal_table(told)
 
 
 def test_an_altered_mask_is_not_read_past(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -131,7 +132,7 @@ def test_a_budget_is_exact_and_the_others_share_the_rest() -> None:
     all_budgets = plan_of({"mixture": {"books": 1}}, stages=stages)
     assert all_budgets.stretches[0].drawn_until(80) == {"law": 20, "web": 60}
     assert all_budgets.shares[0].why["books"] == "left out: the budgets leave nothing"
-    with pytest.raises(UserError, match="more than the stage has"):
+    with pytest.raises(UserError, match=r"data\.token_budgets: the budgets are more than the stage has"):
         plan_of({"token_budgets": {"law": 3200, "web": 100_000}}, tokens=100_000)
     with pytest.raises(UserError, match=r"2.06 epochs in all[\s\S]*max_epochs_by_source: \{law: 3\}"):
         plan_of({"token_budgets": {"law": 3300}, "max_epochs": 2}, tokens=100_000)
@@ -207,9 +208,33 @@ def test_what_cannot_be_is_refused(data: dict[str, Any], message: str) -> None:
         plan_of(data, tokens=1_000_000)
 
 
+def test_a_budget_is_told_where_it_stands() -> None:
+    """In the first stage, too."""
+    with pytest.raises(UserError, match=r"^stages\[0\]\.token_budgets: the budgets are more than the stage has"):
+        plan_of({}, stages=[{"steps": 3, "token_budgets": {"law": 10_000}}])
+
+
 def test_the_most_that_a_message_allows_is_allowed() -> None:
-    """Also where the caps do not end with a step."""
+    """Also where the caps do not end with a step, where the batch grows, and where shares are 65,536ths."""
     plan_of({"max_epochs": 1}, tokens=121_600)
+    sizes = {"web": [1_500_007], "books": [300_017], "law": [40_009], "letters": [7001]}
+    rules = {"mixture": dict.fromkeys(sizes, 1), "max_epochs": 2.5}
+    ramp = {"batch_ramp": {1: 8, 5000: 24}, "global_batch_size": 56}
+    for growth, batches in ((1, {}), (1, ramp), (1000, {})):
+        manifest = manifest_of(entries_of({name: [size * growth for size in own] for name, own in sizes.items()}))
+        with pytest.raises(UserError, match="every source reaches its cap") as refused:
+            plan_of(rules, manifest, tokens=10**12, **batches)
+        found = re.search(r"at most ([\d,]+) tokens here", str(refused.value))
+        assert found is not None
+        most = int(found[1].replace(",", ""))
+        plan = plan_of(rules, manifest, tokens=most, **batches)
+        drawn = plan.stretches[0].drawn_until(most // 16)
+        for name, samples in plan.stretches[0].samples.items():
+            assert drawn[name] <= 2.5 * samples + 1
+        all_that_is_there = 16 * sum(int(2.5 * samples) for samples in plan.stretches[0].samples.values())
+        assert most > 0.9999 * all_that_is_there - 16 * 56
+        with pytest.raises(UserError, match="every source reaches its cap"):
+            plan_of(rules, manifest, tokens=all_that_is_there, **batches)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +242,8 @@ def test_the_most_that_a_message_allows_is_allowed() -> None:
     [
         ({"mixture": WEIGHTS, "temperature": 2}, {"steps": 3}, "mixture and temperature: both given"),
         ({"token_budgets": {"law": 10}}, {"stages": [{"steps": 3}]}, "data.token_budgets: found it beside stages"),
+        ({"temperature": 1e-9}, {"steps": 3}, "greater than or equal to 0.1"),
+        ({"max_epochs": float("inf")}, {"steps": 3}, "finite number"),
     ],
 )
 def test_what_contradicts_itself_is_refused(data: dict[str, Any], length: dict[str, Any], message: str) -> None:

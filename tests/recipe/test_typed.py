@@ -173,7 +173,7 @@ def test_numbers_over_a_list_of_sections_change_these_items(tmp_path: Path) -> N
     assert "command line: sources[1].lr: found 'x'" in error_of(child, "sources.1.lr=x")
     assert "sources has no parts" in error_of(child, "sources.2.lr=1")
     write(child, "extends: base\nsources:\n  1: {lrr: 3}\n")
-    assert "a.yaml:3: sources[1].lrr: unknown key; did you mean sources.lr?" in error_of(child)
+    assert "a.yaml:3: sources[1].lrr: unknown key; did you mean sources[1].lr?" in error_of(child)
 
 
 def test_a_file_of_overrides_lies_over_the_recipe(tmp_path: Path) -> None:

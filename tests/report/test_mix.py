@@ -45,3 +45,5 @@ def test_it_is_drawn(data: str, tmp_path: Path) -> None:
     assert (tmp_path / "mix.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="not a plot's file"):
         mix_command("test", overrides, plot=tmp_path / "mix.gif")
+    with pytest.raises(UserError, match="--plot: no such folder"):
+        mix_command("test", overrides, plot=tmp_path / "nowhere/mix.svg")

@@ -71,7 +71,7 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
     [
         pytest.param("lion", 3, "fp32", 2, marks=pytest.mark.slow),
         ("muon", 1, "bf16", 2),
-        ("schedule_free", 2, "bf16", 2),
+        pytest.param("schedule_free", 2, "bf16", 2, marks=pytest.mark.slow),
         pytest.param("averaged muP", 3, "bf16", 1, marks=pytest.mark.slow),
         pytest.param("averaged muP", 1, "fp32", 2, marks=pytest.mark.slow),
     ],

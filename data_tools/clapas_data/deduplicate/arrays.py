@@ -6,6 +6,7 @@ A *shelf* is a few columns of one length in a fixed order, with `NAME.starts`: s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -32,37 +33,45 @@ def shelf(name: str, starts: np.ndarray, **columns: np.ndarray) -> dict[str, np.
     return {f"{name}.starts": starts.astype(np.int64), **{f"{name}.{key}": value for key, value in columns.items()}}
 
 
+_HEADER = 4096
+"""Bytes that hold the header of most files: one read."""
+
+
 class Arrays:
     """A file of arrays, open. Read by copies, not mapped: what a task holds is what it asked for."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
-        size = int.from_bytes(self._file.read(8), "little")
-        self._header = orjson.loads(self._file.read(size))
+        self._path = path
+        self._file = os.open(path, os.O_RDONLY)
+        begins = os.pread(self._file, _HEADER, 0)
+        size = int.from_bytes(begins[:8], "little")
+        text = begins[8 : 8 + size] if 8 + size <= len(begins) else os.pread(self._file, size, 8)
+        self._header = orjson.loads(text)
         self._base = 8 + size
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        os.close(self._file)
 
     def read(self, name: str, first: int = 0, stop: int | None = None) -> np.ndarray:
         """Values from `first` to `stop` of an array."""
         facts = self._header[name]
-        dtype = np.dtype(_TYPES[facts["dtype"]])
         (length,) = facts["shape"]
-        count = max(0, (length if stop is None else stop) - first)
-        offset = self._base + facts["data_offsets"][0] + first * dtype.itemsize
-        self._file.seek(offset)
-        values = np.fromfile(self._file, dtype, count)
-        if len(values) != count:
-            raise OSError(f"{self._file.name}: ends within {name}")
+        values = np.empty(max(0, (length if stop is None else stop) - first), _TYPES[facts["dtype"]])
+        offset = self._base + facts["data_offsets"][0] + first * values.itemsize
+        view, found = values.view(np.uint8).data, 0
+        while found < len(view):
+            if not (more := os.preadv(self._file, [view[found:]], offset + found)):
+                raise OSError(f"{self._path}: ends within {name}")
+            found += more
         return values
 
     def slices(self, shelf: str, first: int, stop: int, *columns: str) -> list[np.ndarray]:
         """Slices `first` to `stop` of a shelf, a column each."""
-        begin, end = (int(self.read(f"{shelf}.starts", place, place + 1)[0]) for place in (first, stop))
+        starts = self.read(f"{shelf}.starts", first, stop + 1)
+        begin, end = int(starts[0]), int(starts[-1])
         return [self.read(f"{shelf}.{column}", begin, end) for column in columns]
 
 

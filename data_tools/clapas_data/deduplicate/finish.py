@@ -16,7 +16,7 @@ from clapas_data.codes import EMPTIED, HELD_OUT, NEAR_DUPLICATE, TRAIN
 from clapas_data.deduplicate.arrays import Arrays, buckets
 from clapas_data.deduplicate.lines import codes_before
 from clapas_data.deduplicate.near import chosen_texts
-from clapas_data.deduplicate.plan import Plan
+from clapas_data.deduplicate.plan import Place, Plan
 from clapas_data.deduplicate.stage import JoinStage, Tally, read_tally, write_values
 from clapas_data.files import new_file
 from clapas_data.manifest import StepRecord
@@ -92,30 +92,27 @@ def _samples(plan: Plan, links: Mapping[str, np.ndarray]) -> list[Rejected]:
     source = np.array([names.index(place.source) for place in plan.chunks])[chunk]
     found = []
     for number in range(len(names)):
-        rows = np.flatnonzero(source == number)[:SAMPLES].tolist()
-        found += [_sample(plan, int(chunk[row]), int(document[row]), float(jaccard[row])) for row in rows]
+        rows = np.flatnonzero(source == number)[:SAMPLES]
+        for own in np.unique(chunk[rows]).tolist():
+            its = rows[chunk[rows] == own]
+            found += _samples_of(plan.chunks[own], document[its], jaccard[its])
     return found
 
 
-def _sample(plan: Plan, chunk: int, document: int, jaccard: float) -> Rejected:
-    place = plan.chunks[chunk]
+def _samples_of(place: Place, documents: np.ndarray, jaccard: np.ndarray) -> Iterator[Rejected]:
+    """Samples of one chunk: each of its batches is read once."""
+    order = np.argsort(documents)
     wanted = np.zeros(place.documents, bool)
-    wanted[document - place.first] = True
-    ((_, (text,)),) = chosen_texts(place, wanted)
-    whole = find_chunk(place.path)
-    assert isinstance(whole, Chunk)
-    name = _id(whole, document - place.first)
-    return Rejected(
-        place.source, "deduplicate.near", "near_duplicate", name, jaccard, text_hash(text.encode()), text[:EXCERPT]
-    )
-
-
-def _id(chunk: Chunk, row: int) -> str:
-    for batch in chunk.batches():
-        if row < len(batch):
-            return batch.column("id")[row].as_py()
-        row -= len(batch)
-    raise IndexError(row)
+    wanted[documents - place.first] = True
+    chunk = find_chunk(place.path)
+    assert isinstance(chunk, Chunk)
+    ids = (name for batch in chunk.batches("id") for name in batch.column("id").to_pylist())
+    names = [name for name, is_one in zip(ids, wanted, strict=True) if is_one]
+    texts = [text for _, some in chosen_texts(place, wanted) for text in some]
+    for name, text, value in zip(names, texts, jaccard[order].tolist(), strict=True):
+        yield Rejected(
+            place.source, "deduplicate.near", "near_duplicate", name, value, text_hash(text.encode()), text[:EXCERPT]
+        )
 
 
 def steps(plan: Plan, seconds: Mapping[str, float]) -> list[StepRecord]:

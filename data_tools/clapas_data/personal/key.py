@@ -15,7 +15,6 @@ from clapas.recipe.errors import UserError
 
 SHORTEST = 16
 """Bytes of a key: 128 bits where they are random."""
-_WAY_OUT = "make one with: openssl rand -hex 32"
 _ENV = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)$")
 
 
@@ -26,22 +25,26 @@ def read_key(place: str) -> bytes:
     if match:
         value = os.environ.get(match[1], "").strip().encode()
         missing = f"the environment has no {match[1]}"
+        way_out = f"make one once, and keep it: export {match[1]}=$(openssl rand -hex 32)"
     else:
         path = Path(place.removeprefix("file:"))
+        way_out = f"make one once, and keep it: (umask 077; openssl rand -hex 32 > {path})"
         try:
             value = path.read_bytes().strip()
         except OSError as error:
-            raise UserError("the key of the surrogates cannot be read", where=path, found=error.strerror) from None
+            raise UserError(
+                "the key of the surrogates cannot be read", where=path, found=error.strerror, way_out=way_out
+            ) from None
         missing = f"{path} is empty"
     if not value:
-        raise UserError("surrogates need a key", where="steps.personal.key", found=missing, way_out=_WAY_OUT)
+        raise UserError("surrogates need a key", where="steps.personal.key", found=missing, way_out=way_out)
     if len(value) < SHORTEST:
         raise UserError(
             "the key of the surrogates is too short to be one",
             where="steps.personal.key",
             found=f"{len(value)} bytes",
             wanted=f"at least {SHORTEST}",
-            way_out=_WAY_OUT,
+            way_out=way_out,
         )
     return value
 

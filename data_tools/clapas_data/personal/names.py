@@ -35,7 +35,7 @@ def load_namer(by: NamesBy, model: str | None) -> Namer:
 
 def _presidio(model: str) -> Namer:
     """Presidio's analyser on a spaCy model of French."""
-    with needs("presidio-analyzer", "`names: presidio` of the step `personal`"):
+    with needs("presidio-analyzer", "`names: presidio` of the step `personal`", extra=None):
         from presidio_analyzer import AnalyzerEngine  # pyright: ignore[reportMissingImports]
         from presidio_analyzer.nlp_engine import NlpEngineProvider  # pyright: ignore[reportMissingImports]
     _refuse_missing_model(model, "presidio")
@@ -52,7 +52,7 @@ def _presidio(model: str) -> Namer:
 
 def _eds_nlp(model: str) -> Namer:
     """A pipeline of EDS-NLP (AP-HP), such as EDS-Pseudo."""
-    with needs("edsnlp", "`names: eds-nlp` of the step `personal`"):
+    with needs("edsnlp", "`names: eds-nlp` of the step `personal`", extra=None):
         import edsnlp  # pyright: ignore[reportMissingImports]
     if "/" in model and not Path(model).exists():  # it would be looked for on the Hub
         raise _no_model(model, "eds-nlp", FileNotFoundError("no such folder"))

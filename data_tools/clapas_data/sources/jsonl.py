@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from clapas_data.corpus import Source
 from clapas_data.formats.plain import not_utf8
 from clapas_data.sources.limits import LARGEST_DOCUMENT, tell_left_out
 from clapas_data.sources.opened import BUFFER, COMPRESSED, open_file, packed
-from clapas_data.sources.part import PART_BYTES, Part, RawDocument, id_start, left_out
+from clapas_data.sources.part import MOST_PARTS, PART_BYTES, Part, RawDocument, id_start, left_out
 from clapas_data.sources.rows import row_fields
 
 BOM = b"\xef\xbb\xbf"
@@ -27,12 +28,14 @@ def parts(source: Source, path: str) -> list[Part]:
     if path.endswith(COMPRESSED):
         return [Part(source, (path,))]
     size = Path(path).stat().st_size
-    return [Part(source, (path,), start, min(start + PART_BYTES, size)) for start in range(0, size, PART_BYTES)]
+    step = max(PART_BYTES, -(-size // MOST_PARTS))
+    return [Part(source, (path,), start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def read(part: Part) -> Iterator[RawDocument]:
     """The documents whose lines begin in a part's bytes. Raises UserError, with file and line, for a bad one."""
     source, path = part.source, part.paths[0]
+    unseen, rows = source.url_field, 0
     with open_file(path) as file:
         for number, (at, line) in enumerate(_lines_of_range(file, part.start, part.stop)):
             if line is None:
@@ -43,9 +46,12 @@ def read(part: Part) -> Iterator[RawDocument]:
             if content and not content.isspace():
                 row = _row_of_line(content, part, number)
                 found = row_fields(source, row, lambda number=number: _line_name(part, number))
+                unseen, rows = None if unseen in row else unseen, rows + 1
                 if found is None:
                     continue
                 yield RawDocument(found.id or f"{id_start(part)}@{at}", path, found.text, len(line), found.url, at)
+    if unseen and rows:  # allowed, for lines may lack it; but misspelt it would hide every document from `opt_out`
+        print(f"warning: {path}: none of {rows:,} lines has {unseen!r}, which `url_field` names", file=sys.stderr)
 
 
 def _lines_of_range(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int, bytes | None]]:

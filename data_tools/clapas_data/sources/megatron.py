@@ -1,7 +1,7 @@
 """`megatron:` bare `.bin`/`.idx` shards, turned back into text by the tokenizer that made them.
 
 So foreign shards can be cleaned, deduplicated and encoded anew. What is lost stays lost: special tokens are left out,
-and a tokenizer that normalises gives its normal form.
+and a tokenizer that normalises gives its normal form. Of a corpus of ours, documents that were removed are not read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
-from clapas_data.manifest import bare_record
+from clapas_data.manifest import bare_record, masked_corpus
+from clapas_data.removed import Holes
 from clapas_data.shards import ShardRecord, TokenShard
 from clapas_data.sources.part import PART_BYTES, Part, RawDocument, id_start
 
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
 
 def files(name: str, source: Source) -> list[str]:
-    """The shards' files and the tokenizer's. Raises UserError where one is missing."""
-    return [*(f"{prefix}{ending}" for prefix in _prefixes(name, source) for ending in (".bin", ".idx")), _json(source)]
+    """The shards' files, the masks of what was removed of them, and the tokenizer's. Raises UserError where one is
+    missing."""
+    prefixes = _prefixes(name, source)
+    corpora = [masked_corpus(folder) for folder in dict.fromkeys(Path(prefix).parent for prefix in prefixes)]
+    masks = dict.fromkeys(str(corpus.folder / corpus.removed.file) for corpus in corpora if corpus and corpus.removed)
+    return [*(f"{prefix}{ending}" for prefix in prefixes for ending in (".bin", ".idx")), *masks, _json(source)]
 
 
 def parts(name: str, source: Source) -> list[Part]:
@@ -47,9 +52,11 @@ def read(part: Part) -> Iterator[RawDocument]:
     prefix = part.paths[0].removesuffix(".bin")
     record, tokenizer = _record(prefix), _tokenizer(_json(part.source))
     shard = TokenShard(Path(prefix).parent, record)
-    vocabulary, size = tokenizer.get_vocab_size(), shard.dtype.itemsize
+    vocabulary, size, holes = tokenizer.get_vocab_size(), shard.dtype.itemsize, _holes(prefix)
     for document in range(part.start, part.stop):
         start, stop = shard.document_start(document), shard.document_start(document + 1)
+        if holes is not None and start < stop and not any(holes.rest(start, stop)):
+            continue
         tokens = shard.read(start, stop)
         if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < vocabulary:
             raise UserError(
@@ -89,6 +96,14 @@ def _json(source: Source) -> str:
 def _record(prefix: str) -> ShardRecord:
     path = Path(f"{prefix}.idx")
     return bare_record(path.parent, path)[1]
+
+
+def _holes(prefix: str) -> Holes | None:
+    """What was removed of a shard, where it is of a corpus of ours."""
+    corpus = masked_corpus(Path(prefix).parent)
+    if corpus is None:
+        return None
+    return corpus.holes.get(Path(prefix).resolve().relative_to(corpus.folder).as_posix())
 
 
 @lru_cache(maxsize=2)

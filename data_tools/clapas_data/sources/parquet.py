@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from clapas.recipe.errors import UserError
 from clapas_data.corpus import Source
 from clapas_data.sources.limits import LARGEST_DOCUMENT, tell_left_out
-from clapas_data.sources.part import PART_BYTES, Part, RawDocument, id_start
-from clapas_data.sources.rows import check_fields, documents_of_rows
+from clapas_data.sources.part import MOST_PARTS, PART_BYTES, Part, RawDocument, id_start
+from clapas_data.sources.rows import URL_FIELD, check_fields, documents_of_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,9 +46,10 @@ def read(part: Part) -> Iterator[RawDocument]:
 
 def _row_group_ranges(groups: pq.FileMetaData) -> Iterator[tuple[int, int]]:
     start = size = 0
+    whole = sum(groups.row_group(group).total_byte_size for group in range(groups.num_row_groups))
     for group in range(groups.num_row_groups):
         size += groups.row_group(group).total_byte_size
-        if size >= PART_BYTES:
+        if size >= max(PART_BYTES, whole // MOST_PARTS):
             yield start, group + 1
             start, size = group + 1, 0
     if start < groups.num_row_groups:
@@ -57,7 +58,7 @@ def _row_group_ranges(groups: pq.FileMetaData) -> Iterator[tuple[int, int]]:
 
 def _rows(file: pq.ParquetFile, part: Part, first: int) -> Iterator[dict[str, Any]]:
     source, path = part.source, part.paths[0]
-    wanted = dict.fromkeys((source.text, source.id or "id", source.url_field, *source.only))
+    wanted = dict.fromkeys((source.text, source.id or "id", source.url_field or URL_FIELD, *source.only))
     columns = [name for name in wanted if name in file.schema_arrow.names]
     for group in range(part.start, part.stop):
         facts = file.metadata.row_group(group)

@@ -17,7 +17,9 @@ from clapas_data.corpus import Source
 from clapas_data.formats import extract_file
 
 PART_BYTES = 16 * 2**20
-"""About how much a part reads, where its source can be cut."""
+"""About how much a part reads, where its source can be cut: at least."""
+MOST_PARTS = 64
+"""Of one file: those of a gigabyte or more have larger parts, for each part becomes two or three files."""
 
 
 @dataclass(frozen=True, slots=True)

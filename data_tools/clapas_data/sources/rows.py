@@ -18,6 +18,9 @@ FIELDS = {
 }
 """Option of a source -> what its field is for."""
 
+URL_FIELD = "url"
+"""The field of a page's address where a source names none; a row need not have it."""
+
 
 class Row(NamedTuple):
     """What a row says of its document. id: None where it has none."""
@@ -47,7 +50,7 @@ def wanted_fields(source: Source, kind: str) -> dict[str, str]:
     named = {**dict.fromkeys(source.only, "only"), source.text: "text"}
     if source.id:
         named[source.id] = "id"
-    if kind == "column" and "url_field" in source.model_fields_set:
+    if kind == "column" and source.url_field:
         named[source.url_field] = "url_field"
     return named
 
@@ -82,7 +85,7 @@ def row_fields(source: Source, row: Any, where: Callable[[], str]) -> Row | None
         text = ""
     if not isinstance(text, str):
         raise UserError(f"field {source.text!r} is not text", where=where(), found=repr(text)[:60], wanted="a string")
-    url = row.get(source.url_field)
+    url = row.get(source.url_field or URL_FIELD)
     identifier = row.get(source.id) if source.id else row.get("id", url)
     url = url if isinstance(url, str) else ""
     return Row(None if identifier is None else str(identifier), extract_text(source.extract, text, url), url)

@@ -84,6 +84,7 @@ def dry_run(wanted: Wanted, site: str, choices: Choices) -> str:
 
 def _derive(site: Site, corpus: Corpus, choices: Choices) -> Job:
     """A job on one node of the site's kind for data. Raises UserError for what the site refuses."""
+    _refuse_streams(site, corpus)
     kind = choices.partition or site.data_partition or site.default_partition
     partition = site.partition(kind)
     kind = kind or next(iter(site.partitions))
@@ -94,6 +95,21 @@ def _derive(site: Site, corpus: Corpus, choices: Choices) -> Job:
         nodes=1, wall_seconds=wall, lead_seconds=0, chain=None, retries=0,
     )  # fmt: skip
     return check_facts(job, choices.accept_unverified)
+
+
+def _refuse_streams(site: Site, corpus: Corpus) -> None:
+    """Raise UserError where elements would read over a network that compute nodes do not have."""
+    sources = corpus.sources.items()
+    streamed = [name for name, source in sources if source.streaming and not Path(source.datasets or "").exists()]
+    if streamed and not site.environment.internet:
+        keys = [f"sources.{name}.streaming" for name in streamed]
+        raise UserError(
+            f"read over the network as the build goes, and compute nodes of {site.title} have no internet",
+            where=keys[0],
+            found=", ".join(streamed),
+            way_out=f"fetch them first, from here: {' '.join(f'{key}=false' for key in keys)}; "
+            "or build without --slurm on a node that has internet",
+        )
 
 
 def _parts(folder: BuildFolder) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from clapas.recipe.typed import Section
 
-Weight = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Epochs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(ge=0.1, allow_inf_nan=False)]
+"""Less would read the largest source alone."""
 
 
 class DataConfig(Section):
@@ -46,10 +49,10 @@ class DataConfig(Section):
     path: Path
     sequence_length: PositiveInt
     mixture: Annotated[dict[str, Weight], Field(min_length=1)] | None = None
-    temperature: PositiveFloat | None = None
+    temperature: Temperature | None = None
     token_budgets: Annotated[dict[str, PositiveInt], Field(min_length=1)] | None = None
-    max_epochs: PositiveFloat | None = None
-    max_epochs_by_source: Annotated[dict[str, PositiveFloat], Field(min_length=1)] | None = None
+    max_epochs: Epochs | None = None
+    max_epochs_by_source: Annotated[dict[str, Epochs], Field(min_length=1)] | None = None
     document_mask: bool = False
 
     @model_validator(mode="after")

@@ -24,14 +24,23 @@ TRAIN = "train"
 
 
 def find_runs(folders: Iterable[Path] | None) -> list[Path]:
-    """The runs that these folders are or hold; without any, those in `runs`. Raises UserError for one without a run."""
+    """The runs that these folders are or hold, those of sweeps too; without any, those in `runs`. Raises UserError for
+    one without a run."""
     found: list[Path] = []
     for folder in [Path("runs")] if folders is None else folders:
-        own = [folder] if (folder / "recipe.yaml").is_file() else sorted(p.parent for p in folder.glob("*/recipe.yaml"))
+        own = _runs_in(folder)
         if not own and folders is not None:
             raise UserError("no run here", where=folder, wanted="a folder that `clapas train` wrote, or one of such")
         found += own
     return list(dict.fromkeys(found))
+
+
+def _runs_in(folder: Path, levels: int = 2) -> list[Path]:
+    """A run, or the runs in a folder; those of a sweep lie one level deeper."""
+    if (folder / "recipe.yaml").is_file():
+        return [folder]
+    inner = sorted(path for path in folder.glob("*") if path.is_dir()) if levels else []
+    return [run for path in inner for run in _runs_in(path, levels - 1)]
 
 
 def recorded_identity(recipe: Path) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clapas.loader.readers import find_runs, readings
+from clapas.recipe.errors import UserError
 from clapas_data.remove import read_names, remove
 
 SHOWN = 12
@@ -25,13 +26,20 @@ def remove_documents(
 
     runs: runs or folders of runs; by default those in `runs`. `revision` and `hash` are the manifest's, `was` its hash
     before; `removed` the documents that left, `removed_before` those that had left already; `runs` as in `readings`, of
-    all of these documents; `other_runs` those that read other data, or none that is known.
+    all of these documents; `other_runs` those that read other data, or none that is known;
+    `unreadable` a run -> why nobody can tell what it read.
     Raises UserError, before anything is written, where a name is of no document or a folder holds no run.
     """
     found = find_runs(runs)
     outcome = remove(folder, read_names(names), where=names, reason=reason, ignore_missing=ignore_missing)
     rows = [*outcome.removed, *outcome.before]
-    told = {run: readings(run, outcome.manifest, rows) for run in found}
+    told: dict[Path, dict[str, Any] | None] = {}
+    unreadable: dict[str, str] = {}
+    for run in found:
+        try:
+            told[run] = readings(run, outcome.manifest, rows)
+        except UserError as error:  # what was removed is removed: the others are told
+            unreadable[str(run)] = str(error)
     return {
         "folder": str(folder),
         "revision": outcome.manifest.revision,
@@ -43,6 +51,7 @@ def remove_documents(
         "unknown": outcome.unknown,
         "runs": [reading for reading in told.values() if reading is not None],
         "other_runs": [str(run) for run, reading in told.items() if reading is None],
+        "unreadable": unreadable,
     }
 
 
@@ -65,6 +74,8 @@ def removal_table(told: dict[str, Any]) -> str:
         lines.append("no run of those looked at read these data")
     if told["other_runs"]:
         lines.append(f"read other data: {', '.join(told['other_runs'])}")
+    for run, why in told["unreadable"].items():
+        lines += [f"{run}: cannot be read, so that nobody can tell whether it read them:", f"  {why}"]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ count over all stages of the run. A stage whose weights no rule touches keeps th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -53,7 +53,7 @@ def resolve(manifest: Manifest, split: str, phases: Phases) -> tuple[Phases, tup
     stages = [list(own) for _, own in groupby(phases, key=lambda phase: phase.stage)]
     ends = [*(own[0].first_sample for own in stages[1:]), phases.samples_after(phases.total_steps)]
     for own, end in zip(stages, ends, strict=True):
-        shares = _Stage(sources, own[0], end - own[0].first_sample).shares()
+        shares = _Stage(sources, own, end - own[0].first_sample).shares()
         told.append(shares)
         found += [replace(phase, mixture=shares.weights or phase.mixture, rules=None) for phase in own]
     return Phases(tuple(found), phases.total_steps), tuple(told)
@@ -96,16 +96,20 @@ class _Sources:
 
 
 class _Stage:
-    """One stage's rules at work. All counts are of samples."""
+    """One stage's rules at work. All counts are of samples.
 
-    def __init__(self, sources: _Sources, phase: Phase, samples: int) -> None:
-        self.sources, self.phase, self.samples = sources, phase, samples
+    phases: the stage's, more than one where its batch is ramped.
+    """
+
+    def __init__(self, sources: _Sources, phases: Sequence[Phase], samples: int) -> None:
+        self.sources, self.phases, self.samples = sources, phases, samples
+        self.phase = phase = phases[0]
         self.rules = phase.rules or MixtureRules()
         self.length = phase.sequence_length
         self.key = f"stages[{phase.stage}]" if phase.stage else "data"
         self.given = None if self.rules.temperature else phase.mixture or sources.weights
         sources.refuse_unknown(self.given or (), f"{self.key}.mixture")
-        sources.refuse_unknown(self.rules.token_budgets, f"{self.key}.token_budgets")
+        sources.refuse_unknown(self.rules.token_budgets, f"{phase.section}.token_budgets")
         sources.refuse_unknown(self.rules.max_epochs_by_source, f"{self.key}.max_epochs_by_source")
 
     def shares(self) -> StageShares:
@@ -119,7 +123,7 @@ class _Stage:
         asked |= {name: weight / total * rest / self.samples for name, weight in weights.items()}
         filled, capped, left = water_fill(Fraction(rest), weights, caps)
         if left:
-            raise self._used_up(caps, left)
+            raise self._used_up(caps, self.samples - math.ceil(left))
         why = {name: self._why(name) for name in capped} | dict.fromkeys(budgets, "token budget")
         if not capped and not budgets and not self.rules.temperature:
             plain = None if self.given is None else asked
@@ -129,6 +133,8 @@ class _Stage:
         parts = {name: Fraction(count) / self.samples for name, count in {**budgets, **filled}.items()}
         limits = {name: caps[name] * period // self.samples for name in parts if name in caps}
         whole = whole_shares(parts, limits, period)
+        if sum(whole.values()) < period:  # what the shares' steps lose under the caps fits under none
+            raise self._used_up(caps, sum(budgets.values()) + sum(caps[name] for name in weights))
         why |= {name: self._why_not(name, asked[name], caps) for name in asked if name not in whole}
         self.sources.add({n: Fraction(share, period) for n, share in whole.items()}, self.samples, self.length)
         return StageShares(self.phase.stage, self.samples, whole, asked, why)
@@ -168,43 +174,56 @@ class _Stage:
             if count > caps.get(name, count):
                 epochs = self.sources.read[name] + Fraction(count, self.sources.samples(name, self.length))
                 raise UserError(
-                    f"{self.key}.token_budgets: more of {name} than its cap allows",
-                    where=self.key,
+                    f"more of {name} than its cap allows",
+                    where=f"{self.phase.section}.token_budgets",
                     found=f"{self.rules.token_budgets[name]:,} tokens, which make {float(epochs):.3g} epochs in all",
                     wanted=f"at most {self._max_epochs(name):g} epochs: {caps[name] * self.length:,} tokens",
                     way_out=f"a smaller budget, or max_epochs_by_source: {{{name}: {math.ceil(epochs)}}}",
                 )
         rest = self.samples - sum(budgets.values())
-        slack = self.phase.global_batch_size + len(budgets)  # a stage is rounded up to a step, a budget to a sample
+        slack = self.phases[-1].global_batch_size + len(budgets)  # stages are rounded up to steps, budgets to samples
         if not weights and abs(rest) <= slack:
             largest = max(budgets, key=budgets.__getitem__)
             budgets[largest] += rest
             return 0
         if rest < 0 or (rest and not weights):
             all_tokens = sum(self.rules.token_budgets.values())
-            what = "more than the stage has" if rest < 0 else "they leave a part of the stage to no source"
+            what = (
+                "the budgets are more than the stage has"
+                if rest < 0
+                else "the budgets leave a part of the stage to no source"
+            )
             raise UserError(
-                f"{self.key}.token_budgets: {what}",
-                where=self.key,
+                what,
+                where=f"{self.phase.section}.token_budgets",
                 found=f"{all_tokens:,} tokens in all, of a stage of {self.samples * self.length:,}",
                 wanted="less than the stage has, and sources with weights that share the rest",
             )
         return rest
 
-    def _used_up(self, caps: Mapping[str, int], left: Fraction) -> UserError:
-        """That all sources reach their caps before the stage's end; `left` samples have no source."""
-        most = self.samples - math.ceil(left)
-        most -= most % self.phase.global_batch_size  # a stage is rounded up to a step
+    def _used_up(self, caps: Mapping[str, int], most: int) -> UserError:
+        """That all sources reach their caps before the stage's end. most: samples that they may give it."""
+        if most > LONGEST_PERIOD:  # each source's share is rounded down: less than one of these is lost of each
+            most = most * LONGEST_PERIOD // (LONGEST_PERIOD + len(caps))
+        most = self._whole_steps(most)
         left_of = ", ".join(f"{name} {cap * self.length:,}" for name, cap in caps.items())
-        name = "the run" if self.key == "data" else f"stage {self.phase.stage + 1}"
+        name = "the run" if self.phase.section == "data" else f"stage {self.phase.stage + 1}"
         before = self.phase.first_token
         return UserError(
-            f"max_epochs: every source reaches its cap before {name} ends",
-            where=self.key,
+            f"every source reaches its cap before {name} ends",
+            where=f"{self.key}.max_epochs",
             found=f"{self.samples * self.length:,} tokens; the caps leave {left_of}",
             wanted=f"at most {most * self.length:,} tokens here, {before + most * self.length:,} in the run until then",
             way_out="a shorter run, a higher max_epochs, or more text",
         )
+
+    def _whole_steps(self, samples: int) -> int:
+        """As many samples as whole steps of the stage have, not more than these."""
+        for phase in reversed(self.phases):
+            before = phase.first_sample - self.phase.first_sample
+            if before <= samples:
+                return before + (samples - before) // phase.global_batch_size * phase.global_batch_size
+        return 0
 
 
 def tempered(tokens: int, temperature: float) -> Fraction:
@@ -235,7 +254,8 @@ def water_fill(
 def whole_shares(parts: Mapping[str, Fraction], limits: Mapping[str, int], period: int) -> dict[str, int]:
     """Parts of one as whole shares of a period; a source whose share would be none is left out.
 
-    Each is within one share of its part, none above its limit, and none of nothing that may have one.
+    Each is near its part (within one share, where no limit is in the way), none above its limit, and none of nothing
+    that may have one. Their sum is less than the period where the limits' is.
     """
     wanted = {name: part * period for name, part in parts.items()}
     shares = {name: min(math.floor(part), limits.get(name, period)) for name, part in wanted.items()}
@@ -245,6 +265,9 @@ def whole_shares(parts: Mapping[str, Fraction], limits: Mapping[str, int], perio
     for name in sorted(room, key=lambda name: shares[name] - wanted[name])[: max(0, left)]:
         shares[name] += shares[name] < limits.get(name, period)
     left = period - sum(shares.values())  # of rounding: less than a share a source
-    largest = max(shares, key=lambda name: (shares[name] + left <= limits.get(name, period), shares[name]))
-    shares[largest] += left
+    room = {name: limits.get(name, period) - share for name, share in shares.items()}
+    for name in sorted(shares, key=lambda name: (room[name] >= left, shares[name]), reverse=True):
+        given = min(left, room[name])
+        shares[name] += given
+        left -= given
     return {name: share for name, share in shares.items() if share > 0}

@@ -39,6 +39,7 @@ class Phase:
     global_batch_size: samples of `sequence_length` tokens in one step, over all ranks.
     micro_batch_size: samples that one rank holds at once; None: its whole share of the global batch.
     mixture: source -> weight, or None where all sources are one stream. rules: what else decides it; None for nothing.
+    section: where the recipe speaks of this stage alone.
     """
 
     stage: int
@@ -50,6 +51,7 @@ class Phase:
     sequence_length: int
     mixture: Mapping[str, float] | None = None
     rules: MixtureRules | None = None
+    section: str = "data"
 
     @property
     def tokens_per_step(self) -> int:
@@ -128,7 +130,8 @@ def phases_of(recipe: Recipe) -> Phases:
             steps = wanted if until is None else min(wanted, until - step)
             micro = stage.micro_batch_size or recipe.train.micro_batch_size
             mixture, rules = _mixture(recipe, stage)
-            found.append(Phase(number, step + 1, sample, token, batch, micro, length, mixture, rules))
+            section = "data" if recipe.stages is None else f"stages[{number}]"
+            found.append(Phase(number, step + 1, sample, token, batch, micro, length, mixture, rules, section))
             step, sample, token = step + steps, sample + steps * batch, token + steps * batch * length
             if steps == wanted:
                 break

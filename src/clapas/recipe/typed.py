@@ -198,6 +198,8 @@ def _explain(item: Any, document: Document, model: type[BaseModel], where: Path 
         key = message.partition(": ")[0]
         place = document.place((*path, *key_path(key))) or place
         return f"{place}: {name + ': ' if name else ''}{message}"
+    if kind in ("tuple_type", "list_type"):
+        return f"{place}: {name}: found {item['input']!r}; input should be a list: [{item['input']}]"
     return f"{place}: {name}: found {item['input']!r}; {message[0].lower()}{message[1:]}"
 
 
@@ -218,22 +220,40 @@ def _real_path(loc: Iterable[str | int], values: Any) -> KeyPath:
 def _suggest(path: KeyPath, model: type[BaseModel]) -> str:
     """What the user most likely meant: a key of the same section, or one of the same name elsewhere."""
     known = list(known_keys(model))
-    wrong = ".".join(str(part) for part in path if isinstance(part, str))
+    wrong = _of_schema(path, model)
     section, _, leaf = wrong.rpartition(".")
+    here = f"{dotted(path[:-1])}." if section else ""
     siblings = [key for key in known if key.rpartition(".")[0] == section]
     for pool, text in ((siblings, wrong), (known, wrong)):
         if close := difflib.get_close_matches(text, pool, n=1, cutoff=0.75):
-            return f"did you mean {close[0]}?"
+            its_section, _, its_leaf = close[0].rpartition(".")
+            return f"did you mean {here + its_leaf if its_section == section else close[0]}?"
     for name, other_names in _other_names(model):
         if name == section and (close := difflib.get_close_matches(leaf, other_names, n=1, cutoff=0.75)):
-            return f"did you mean {section + '.' if section else ''}{other_names[close[0]]}?"
+            return f"did you mean {here}{other_names[close[0]]}?"
     leaves = {key.rpartition(".")[2]: key for key in reversed(known)}
     candidates = [key.rpartition(".")[2] for key in siblings] or list(leaves)
     if close := difflib.get_close_matches(leaf, candidates, n=1, cutoff=0.5):
-        return f"did you mean {section + '.' if section else ''}{close[0]}?"
+        return f"did you mean {here}{close[0]}?"
     if leaf in leaves:
         return f"did you mean {leaves[leaf]}?"
     return f"known here: {', '.join(candidates)}"
+
+
+def _of_schema(path: KeyPath, model: type[BaseModel]) -> str:
+    """A path as `known_keys` writes it: without the names and numbers of sections in mappings and lists."""
+    names: list[str] = []
+    sections, is_name = [model], False
+    for part in path:
+        if is_name and part != path[-1]:
+            is_name = False
+            continue
+        fields = {info.alias or name: info for section in sections for name, info in section.model_fields.items()}
+        names += [part] if isinstance(part, str) else []
+        if part in fields:
+            sections = list(models_in(fields[str(part)].annotation))
+            is_name = bool(sections) and get_origin(fields[str(part)].annotation) in (dict, list, tuple)
+    return ".".join(names)
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:

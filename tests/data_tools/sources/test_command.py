@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from clapas_data.manifest import open_manifest
 from commands import Clapas
@@ -40,3 +44,18 @@ def test_an_archive_by_override(
     manifest = open_manifest(tmp_path / "out")
     assert sum(shard.documents for shard in manifest.shards) == 3
     assert manifest.sources["a"].licence == "CC-BY-NC-4.0"
+
+
+def test_a_table_without_addresses(tmp_path: Path, fresh_cache: Path, test_data: Path, clapas: Clapas) -> None:
+    """A worker reads the plan that was written down: what its source does not say stays unsaid there."""
+    del fresh_cache
+    pq.write_table(pa.table({"content": [f"{TEXT} {n}" for n in range(3)]}), tmp_path / "a.parquet")
+    source = {"files": "a.parquet", "text": "content", "licence": "test"}
+    (tmp_path / "made.yaml").write_text(json.dumps({"name": "made", "sources": {"a": source}}))
+    command = ("data", "build", "made.yaml", "--out", "out", "--tokenizer", test_data / "tokenizer", "--workers", "2")
+    run = clapas(*command, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert sum(shard.documents for shard in open_manifest(tmp_path / "out").shards) == 3
+    run = clapas(*command, "sources.a.url_field=url", "--out", "other", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "a.parquet: no column 'url'" in run.stderr

@@ -83,7 +83,7 @@ def test_utf16_is_told_as_such(tmp_path: Path, encoding: str) -> None:
             texts(source)
 
 
-def test_files_of_any_kind_together(tmp_path: Path) -> None:
+def test_files_of_any_kind_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Texts, plain and compressed, beside tables: each by its ending, in the order named, its page and place known."""
     (tmp_path / "a.txt").write_text("un")
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"deux"))
@@ -99,6 +99,9 @@ def test_files_of_any_kind_together(tmp_path: Path) -> None:
     ]
     found = documents(files(tmp_path / "c.jsonl", url_field="u"))
     assert [d.url for d in found] == ["", "https://b.fr"]
+    assert capsys.readouterr().err == ""
+    assert [d.url for d in documents(files(tmp_path / "c.jsonl", url_field="uu"))] == ["", ""]
+    assert "c.jsonl: none of 2 lines has 'uu', which `url_field` names" in capsys.readouterr().err
     assert [d.text for d in documents(Source(folder=tmp_path, pattern="*", licence="test"))] == [
         "un", "deux", "trois", "quatre",
     ]  # fmt: skip

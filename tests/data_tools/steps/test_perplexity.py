@@ -63,13 +63,15 @@ def trained(guides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("perplexity")
     (folder / "guides.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in guides))
     (folder / "corpus.yaml").write_text(
-        "name: guides\nsources:\n  guides: {files: guides.jsonl, licence: x, steps: {perplexity: {most: 9}}}\n"
+        "name: guides\nsources:\n  guides: {files: elsewhere.jsonl, licence: x, steps: {perplexity: {most: 9}}}\n"
         "steps: [repair, perplexity: {model: guides.ngrams, keep: [head]}]\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLAPAS_CACHE", str(folder / "cache"))
-        command = ["data", "perplexity", str(folder / "corpus.yaml"), "--source", "guides", "--workers", "1"]
-        assert run([*command, "--out", str(folder / "guides.ngrams")]) == 0
+        command = ["data", "perplexity", str(folder / "corpus.yaml"), "sources.guides.files=guides.jsonl"]
+        command += ["--source", "guides", "--workers", "1"]
+        assert run([*command, "--out", str(folder / "new" / "guides.ngrams")]) == 0  # a folder that is not there yet
+    (folder / "new" / "guides.ngrams").rename(folder / "guides.ngrams")
     return folder / "guides.ngrams"
 
 
