@@ -12,9 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from clapas_data.text.batch import TextBatch
-from clapas_data.text.spans import Spans, mixed
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd (Knuth, TAOCP 3, 6.4)
 MOST_MARKS = 2**24
 """Bytes that a process keeps to tell n-grams apart."""
 
@@ -52,19 +50,4 @@ def shared_fraction(texts: Sequence[str], words: int, index: np.ndarray, marks: 
 
 def _ngrams(texts: Sequence[str], words: int) -> tuple[np.ndarray, np.ndarray]:
     """All n-grams' hashes, uint64, and the text that each belongs to."""
-    spans = TextBatch(texts, ids=[""] * len(texts)).words
-    grams, first = spans.ngrams(words)
-    short = np.flatnonzero((spans.counts > 0) & (spans.counts < words))
-    if not len(short):
-        return grams, spans.owners[first]
-    return np.concatenate([grams, _whole(spans, short)]), np.concatenate([spans.owners[first], short])
-
-
-def _whole(spans: Spans, texts: np.ndarray) -> np.ndarray:
-    """A hash of all words of each of some texts: uint64[texts]."""
-    hashes = np.zeros(len(texts), np.uint64)
-    starts, counts = spans.bounds[texts], spans.counts[texts]
-    for place in range(int(counts.max())):
-        has = counts > place
-        hashes[has] = hashes[has] * _MIX + spans.hashes[starts[has] + place]
-    return mixed(hashes + counts.astype(np.uint64))
+    return TextBatch(texts, ids=[""] * len(texts)).words.ngrams_or_whole(words)

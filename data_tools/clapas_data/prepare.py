@@ -32,7 +32,7 @@ from clapas_data.steps.step import Step
 from clapas_data.work import FIRST, INDEX, PARTS, Work, parts_json, write_plan
 from clapas_data.workers import Workers
 
-PREPARATION = 5
+PREPARATION = 6
 """Version of what extraction, cleaning and choosing do: raised when they change, so that cached work is not reused."""
 
 

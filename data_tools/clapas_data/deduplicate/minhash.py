@@ -15,7 +15,7 @@ from clapas_data.optional import needs
 from clapas_data.steps.deduplicate import Near
 from clapas_data.text.batch import TextBatch
 from clapas_data.text.hash import text_hash
-from clapas_data.text.spans import Spans, mixed
+from clapas_data.text.spans import mixed
 
 SEED = 42
 
@@ -26,25 +26,8 @@ def shingles(texts: Sequence[str], words: int) -> tuple[np.ndarray, np.ndarray]:
     A text of fewer words is one n-gram of all of them: it equals only texts of the same words, and a text without
     words has none.
     """
-    spans = TextBatch(texts, ids=[""] * len(texts)).words
-    grams, first = spans.ngrams(words)
-    owners = spans.owners[first]
-    short = np.flatnonzero((spans.counts > 0) & (spans.counts < words))
-    if len(short):
-        order = np.argsort(np.concatenate([owners, short]), kind="stable")
-        grams, owners = (
-            np.concatenate(pair)[order] for pair in ((grams, _whole(spans, short, words)), (owners, short))
-        )
+    grams, owners = TextBatch(texts, ids=[""] * len(texts)).words.ngrams_or_whole(words)
     return grams, np.searchsorted(owners, np.arange(len(texts) + 1))
-
-
-def _whole(spans: Spans, short: np.ndarray, words: int) -> np.ndarray:
-    """One hash for all words of each of some short documents."""
-    values = spans.counts[short].astype(np.uint64)
-    for step in range(words - 1):
-        there = spans.counts[short] > step
-        values[there] = mixed(values[there]) + spans.hashes[spans.bounds[short[there]] + step]
-    return mixed(values)
 
 
 def sets_of(texts: Sequence[str], words: int) -> list[np.ndarray]:

@@ -94,6 +94,28 @@ class Spans:
         whole = np.flatnonzero(self.owners[:count] == self.owners[size - 1 :])
         return mixed(runs[whole]), whole
 
+    def ngrams_or_whole(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Hashes of all runs of `size` pieces, uint64[runs], and the document of each, int64, in the documents' order.
+
+        A document of fewer pieces is one run of all of them: it equals only documents of the same pieces.
+        """
+        runs, firsts = self.ngrams(size)
+        owners = self.owners[firsts]
+        short = np.flatnonzero((self.counts > 0) & (self.counts < size))
+        if not len(short):
+            return runs, owners
+        order = np.argsort(np.concatenate([owners, short]), kind="stable")
+        return np.concatenate([runs, self._whole(short)])[order], np.concatenate([owners, short])[order]
+
+    def _whole(self, documents: np.ndarray) -> np.ndarray:
+        """A hash of all pieces of each of some documents, their number told too: uint64[documents]."""
+        starts, counts = self.bounds[documents], self.counts[documents]
+        hashes = np.zeros(len(documents), np.uint64)
+        for place in range(int(counts.max())):
+            has = counts > place
+            hashes[has] = hashes[has] * BASE + self.hashes[starts[has] + place]
+        return mixed(hashes + counts.astype(np.uint64))
+
     def ngrams_at(self, size: int, firsts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `ngrams`, of those runs alone that begin at some pieces, int64[n]."""
         ends = self.bounds[np.searchsorted(self.bounds, firsts, side="right")]

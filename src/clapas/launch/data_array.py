@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from clapas.launch import slurm
-from clapas.launch.job import Choices, Job, account_of, check_facts, fitting_qos, wall_text
+from clapas.launch.job import Choices, Job, account_of, check_facts, fitting_qos
 from clapas.launch.records import Launch, launches, next_folder
-from clapas.launch.script import lined_up, quoted, site_lines
+from clapas.launch.script import lined_up, node_directives, queue_directives, quoted, site_lines
 from clapas.plan.site import Site, read_site
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
@@ -202,28 +202,13 @@ def render(job: Job, array: ArrayJob, out: Path, launch: Path) -> str:
 def _directives(job: Job, array: ArrayJob, launch: Path, workers: int) -> Iterator[tuple[str, str]]:
     """(option, why) of each #SBATCH line."""
     partition = job.partition
-    yield f"--job-name={job.name}-{array.name}", ""
-    if job.account:
-        yield f"--account={job.account}", "who is charged"
-    if partition.partition:
-        yield f"--partition={partition.partition}", ""
-    if partition.constraint:
-        yield f"--constraint={partition.constraint}", "the kind of node"
-    if job.qos:
-        yield f"--qos={job.qos.name}", f"at most {job.qos.max_hours:g} hours"
+    yield from queue_directives(job, f"{job.name}-{array.name}")
     yield f"--array=0-{array.elements - 1}", "each does every so-many-th task"
     yield "--nodes=1", ""
     yield "--ntasks=1", ""
     cores = partition.cores_per_gpu * workers
     yield f"--cpus-per-task={cores}", "one process" if workers == 1 else f"{workers} processes, a whole node"
-    if partition.hint:
-        yield f"--hint={partition.hint}", ""
-    if partition.threads_per_core:
-        yield f"--threads-per-core={partition.threads_per_core}", ""
-    if partition.exclusive:
-        yield "--exclusive", "whole nodes"
-    if job.wall_seconds is not None:
-        yield f"--time={wall_text(job.wall_seconds)}", ""
+    yield from node_directives(job, "")
     yield "--requeue", "after preemption, or where its node failed"
     yield "--kill-on-invalid-dep=yes", "what waits for a stage that failed does not wait for ever"
     yield "--open-mode=append", ""

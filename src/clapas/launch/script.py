@@ -59,10 +59,10 @@ def _may_requeue(job: Job) -> bool:
     return job.may_requeue and job.chain is None
 
 
-def directives(job: Job, launch: Path, folder: Path) -> Iterator[tuple[str, str]]:
-    """(option, why) of each #SBATCH line."""
-    partition, log = job.partition, "%A_%a" if job.points > 1 else "%j"
-    yield f"--job-name={job.name}", ""
+def queue_directives(job: Job, name: str) -> Iterator[tuple[str, str]]:
+    """(option, why): under which name, for whom and where a job waits."""
+    partition = job.partition
+    yield f"--job-name={name}", ""
     if job.account:
         yield f"--account={job.account}", "who is charged"
     if partition.partition:
@@ -71,20 +71,32 @@ def directives(job: Job, launch: Path, folder: Path) -> Iterator[tuple[str, str]
         yield f"--constraint={partition.constraint}", "the kind of node"
     if job.qos:
         yield f"--qos={job.qos.name}", f"at most {job.qos.max_hours:g} hours"
-    yield f"--nodes={job.nodes}", ""
-    on_gpu = partition.device != CPU
-    yield f"--ntasks-per-node={partition.gpus_per_node}", "one rank a GPU" if on_gpu else "ranks"
-    if on_gpu:
-        yield f"--gres=gpu:{partition.gpus_per_node}", "all of a node's"
-    yield f"--cpus-per-task={partition.cores_per_gpu}", "cores of a rank"
+
+
+def node_directives(job: Job, why_hint: str) -> Iterator[tuple[str, str]]:
+    """(option, why): how a node's cores are shared out, and for how long."""
+    partition = job.partition
     if partition.hint:
-        yield f"--hint={partition.hint}", "binds each rank to cores of its own"
+        yield f"--hint={partition.hint}", why_hint
     if partition.threads_per_core:
         yield f"--threads-per-core={partition.threads_per_core}", ""
     if partition.exclusive:
         yield "--exclusive", "whole nodes"
     if job.wall_seconds is not None:
         yield f"--time={wall_text(job.wall_seconds)}", ""
+
+
+def directives(job: Job, launch: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """(option, why) of each #SBATCH line."""
+    partition, log = job.partition, "%A_%a" if job.points > 1 else "%j"
+    yield from queue_directives(job, job.name)
+    yield f"--nodes={job.nodes}", ""
+    on_gpu = partition.device != CPU
+    yield f"--ntasks-per-node={partition.gpus_per_node}", "one rank a GPU" if on_gpu else "ranks"
+    if on_gpu:
+        yield f"--gres=gpu:{partition.gpus_per_node}", "all of a node's"
+    yield f"--cpus-per-task={partition.cores_per_gpu}", "cores of a rank"
+    yield from node_directives(job, "binds each rank to cores of its own")
     yield f"--signal=B:USR1@{job.lead_seconds}", "seconds before the end; may come 60 s earlier"
     if job.chain is not None:
         yield "--dependency=singleton", "one job of this name at a time"
