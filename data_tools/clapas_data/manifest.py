@@ -11,7 +11,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -39,11 +39,13 @@ class ShardEntry(ShardRecord):
     """A shard with its place in the corpus.
 
     text_bytes: UTF-8 bytes of its documents' text, without EOS (what bits per byte divides by); None where unknown.
+    targets: a shard of as many uint8 "tokens", which says what is learned: see `examples.py`; None: everything.
     """
 
     split: str
     source: str
     text_bytes: int | None
+    targets: ShardRecord | None = None
 
     @classmethod
     def of(cls, record: ShardRecord, *, folder: str, split: str, source: str, text_bytes: int | None) -> ShardEntry:
@@ -81,6 +83,19 @@ class SourceRecord(Section):
     weight: float | None = None
     domain: str | None = None
     language: str | None = None
+
+
+class ExamplesRecord(Section):
+    """What the documents of a folder of examples are: see `examples.py`.
+
+    kind: what they teach. documents_per_example: in a row, 2 for pairs: the preferred one, then the other.
+    template: SHA-256 of the chat template that made them. counts: what was read, left out and why.
+    """
+
+    kind: Literal["conversations", "pairs", "labelled", "prompts"]
+    documents_per_example: Literal[1, 2] = 1
+    template: str | None = None
+    counts: dict[str, int] = Field(default_factory=dict)
 
 
 class StepTotals(Section):
@@ -144,6 +159,7 @@ class Manifest(Section):
 
     version: of this format. dtype: of the tokens. shards: in reading order. files: path -> size and hash of the rest.
     removed: the documents that the shards hold and nobody may read, see `removed.py`; None for a corpus as built.
+    examples: for folders of examples to fine-tune on; None for running text.
     """
 
     version: Literal[1] = 1
@@ -155,6 +171,7 @@ class Manifest(Section):
     files: dict[str, FileRecord] = Field(default_factory=dict)
     shards: tuple[ShardEntry, ...]
     removed: Removed | None = None
+    examples: ExamplesRecord | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -182,6 +199,9 @@ class Manifest(Section):
         ]
         tokenizer = None if self.tokenizer is None else self.tokenizer.hash
         content = ["clapas-manifest-1", self.dtype, tokenizer, shards]
+        if self.examples is not None:
+            targets = [None if shard.targets is None else shard.targets.bin_sha256 for shard in self.shards]
+            content.append([self.examples.kind, self.examples.documents_per_example, targets])
         if self.removed is not None:
             content.append(self.removed.hash)
         return hashlib.sha256(orjson.dumps(content)).hexdigest()
@@ -328,6 +348,10 @@ def check_files(manifest: Manifest) -> None:
         _check_size(f"{prefix}.crc", shard.crc_bytes)
         header = IndexHeader(manifest.dtype, shard.sequences, shard.documents)
         _check_index(f"{prefix}.idx", shard.idx_bytes, header)
+        if (targets := shard.targets) is not None:
+            _check_size(f"{folder}/{targets.path}.bin", targets.bin_bytes)
+            _check_size(f"{folder}/{targets.path}.crc", targets.crc_bytes)
+            _check_index(f"{folder}/{targets.path}.idx", targets.idx_bytes, replace(header, dtype="uint8"))
     for path, file in manifest.files.items():
         if not path.startswith("tokenizer/"):  # another one there is not "cut short": training compares its hash
             _check_size(f"{folder}/{path}", file.bytes)

@@ -130,7 +130,8 @@ def _wrong_revisions(manifest: Manifest, damaged: set[Path]) -> Iterator[Damage]
 
 
 def _expected_files(manifest: Manifest) -> Iterator[_Expected]:
-    for shard in manifest.shards:
+    targets = (shard.targets for shard in manifest.shards if shard.targets is not None)
+    for shard in (*manifest.shards, *targets):
         if shard.bin_sha256 and shard.idx_sha256 and shard.crc_sha256:
             bin_path, idx_path, crc_path = shard_files(manifest.folder, shard)
             yield _Expected(bin_path, shard.bin_bytes, shard.bin_sha256, crc_path)

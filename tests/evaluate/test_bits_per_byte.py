@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.evaluate.small import write_model
 
 from clapas.evaluate.bits_per_byte import Scored, score
 from clapas.evaluate.evaluate import evaluate, evaluation_table
@@ -17,7 +18,6 @@ from clapas.model.operations import summed_loss
 from clapas.recipe.errors import UserError
 from clapas_data.manifest import open_manifest
 from clapas_data.shards import TokenShard
-from evaluate.small import write_model
 
 
 @pytest.fixture(scope="module")

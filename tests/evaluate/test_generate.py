@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 import torch
 import transformers
+from tests.evaluate.small import CONFIG, EOS, write_model
 
 from clapas.evaluate.generate import complete, decoded, generate_to_stdout, stream_text, stream_tokens
 from clapas.evaluate.load import load
 from clapas.evaluate.sampling import Sampling
 from clapas.model.decoder import CausalLM
 from clapas.recipe.errors import UserError
-from evaluate.small import CONFIG, EOS, write_model
 
 GREEDY = Sampling(temperature=0)
 PROMPTS = [[72, 101], [5], [10, 20, 30, 40, 50, 60, 70, 80, 90], [1, 2, 3]]

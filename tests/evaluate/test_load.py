@@ -8,11 +8,11 @@ from pathlib import Path
 import orjson
 import pytest
 import torch
+from tests.evaluate.small import CONFIG, write_model, write_tokenizer
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.evaluate.load import load
 from clapas.recipe.errors import UserError
-from evaluate.small import CONFIG, write_model, write_tokenizer
 
 
 def test_a_hugging_face_folder(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def gradients(model: nn.Module, objective: Tensor) -> list[Tensor]:
 
 def test_the_gradient_is_the_formulas_and_the_losses_are_without() -> None:
     model, batch = model_and_batch()
-    objective, losses = objective_of(read_recipe("test", OVERRIDES), language_modelling)(model, batch)
+    objective, losses = objective_of(read_recipe("test", OVERRIDES), None).loss(model, batch)
     plain, losses_without = language_modelling(model, batch)
     assert torch.equal(losses, losses_without)
     logits = model(batch.tokens)
@@ -65,7 +65,7 @@ def test_it_makes_another_run_where_it_is_used() -> None:
     plain, zero, other = (read_recipe("test", o) for o in ([], ["train.z_loss=0"], OVERRIDES))
     assert "z_loss" not in plain.identity("")
     assert plain.identity_hash("") == zero.identity_hash("") != other.identity_hash("")
-    assert objective_of(plain, language_modelling) is language_modelling
+    assert objective_of(plain, None).loss is language_modelling
 
 
 def test_what_has_none_is_refused_by_name() -> None:

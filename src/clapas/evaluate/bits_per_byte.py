@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clapas.loader.windows import Windows
+from clapas.loader.held_out import HeldOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Scored:
         """Mean cross-entropy in nats a token. Raises ZeroDivisionError where nothing was scored."""
         return self.loss_sum / self.tokens
 
-    def bits_per_byte(self, windows: Windows) -> float | None:
+    def bits_per_byte(self, windows: HeldOut) -> float | None:
         """Bits a byte of the text; None where the shards do not know their text's bytes.
 
         Where only a part was scored (`limit`), the split's mean of bytes a token stands in for that part's.
@@ -45,7 +45,7 @@ class Scored:
 @torch.no_grad()
 def score(
     model: Callable[..., tuple[Tensor, Tensor]],
-    windows: Windows,
+    windows: HeldOut,
     *,
     device: torch.device | str = "cpu",
     limit: int | None = None,
@@ -57,14 +57,19 @@ def score(
     limit: stop once the ranks together have scored about so many tokens; all ranks stop after the same batch.
     positions: [start, stop) of each window that this rank holds, where ranks share windows; by default all.
     """
-    per_batch = windows.stride * windows.batch_size * windows.world
-    batches = len(windows) if limit is None else min(len(windows), math.ceil(limit / per_batch))
+    batches = windows.batches_for(limit)
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     tokens = 0
     for _, batch in zip(range(batches), windows, strict=False):
         own = batch if positions is None else batch.slice(*positions)
         on_device = own.to(device)
-        _, losses_B = model(on_device.tokens, on_device.positions, targets_BS=on_device.targets)
+        _, losses_B = model(
+            on_device.tokens,
+            on_device.positions,
+            on_device.document_ids,
+            document_starts=on_device.document_starts,
+            targets_BS=on_device.targets,
+        )
         loss_sum += losses_B.sum()
         tokens += own.target_count
     return Scored(loss_sum.item(), tokens)

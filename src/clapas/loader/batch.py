@@ -19,6 +19,8 @@ from clapas_kernels.attention import document_starts
 
 NO_TARGET = -100
 """What `torch.nn.functional.cross_entropy` ignores by default."""
+LENGTH_STEP = 64
+"""Samples that are not packed are as long as the longest of their batch, rounded up to this: few shapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Batch:
     `clapas_kernels.attention`); also of the whole samples. None without a document mask.
     source_ids: of shape (B,), where each sample is from: a place in the `sources` of what made the batch.
     target_counts_B: of shape (B,), the target_count of each sample.
+
+    Of whole examples also (else None):
+    documents: of shape (N,), the number among all of the manifest's documents of each document of the batch, in order.
+    segments: which of these each position belongs to, from 0 to N - 1; -1 for padding.
+    turns: which of the assistant's turns each target belongs to, from 1; 0 where there is no target.
     """
 
     tokens: torch.Tensor
@@ -42,6 +49,9 @@ class Batch:
     target_count: int
     source_ids: torch.Tensor
     target_counts_B: torch.Tensor
+    documents: torch.Tensor | None = None
+    segments: torch.Tensor | None = None
+    turns: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
@@ -56,6 +66,7 @@ class Batch:
         if positions is None:
             length = self.tokens.shape[1]
             positions = torch.arange(length, device=self.tokens.device).expand_as(self.tokens)
+        own = {name: tensor for name in ("segments", "turns") if (tensor := getattr(self, name)) is not None}
         targets = self.targets[:, start:stop].contiguous()
         counts = (targets != NO_TARGET).sum(1)
         return replace(
@@ -65,6 +76,7 @@ class Batch:
             positions=positions[:, start:stop].contiguous(),
             target_count=int(counts.sum()),
             target_counts_B=counts,
+            **{name: tensor[:, start:stop].contiguous() for name, tensor in own.items()},
         )
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
@@ -80,12 +92,16 @@ class Sample:
     starts: whether each token begins a document, or None where nobody asked.
     context: how many positions at its beginning predict nothing, being there for the others to see.
     source: where it is from: a place among the names of the sources.
+    documents: of whole examples, the number of each of its documents among all of the manifest's.
+    turns: of examples of which a part is learned, the assistant's turn of each token, 0 for none (uint8).
     """
 
     tokens: np.ndarray
     starts: np.ndarray | None = None
     context: int = 0
     source: int = 0
+    documents: np.ndarray | None = None
+    turns: np.ndarray | None = None
 
 
 def pad_token(manifest: Manifest) -> int:
@@ -110,6 +126,27 @@ def read_sample(pool: ShardPool, spans: Sequence[Span], with_starts: bool = Fals
     return Sample(tokens, starts, source=source)
 
 
+def read_examples(pool: ShardPool, spans: Sequence[Span], source: int = 0) -> Sample:
+    """Read a sample of whole examples, one a span."""
+    sample = read_sample(pool, spans, with_starts=True, source=source)
+    assert sample.starts is not None
+    documents, turns, at = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)], 0
+    for span in spans:
+        size = span.stop - span.start
+        first = pool.documents_before(span.shard) + pool[span.shard].document_at(span.start)
+        documents.append(first + np.arange(int(sample.starts[at : at + size].sum())))
+        learned = pool.targets(span.shard)
+        turns.append(np.ones(size, np.uint8) if learned is None else learned.read(span.start, span.stop))
+        at += size
+    return replace(sample, documents=np.concatenate(documents), turns=np.concatenate(turns))
+
+
+def shortest_length(samples: Sequence[Sample], sequence_length: int) -> int:
+    """The positions that these samples need, so that all ranks that share them get equally many."""
+    longest = max(len(sample.tokens) for sample in samples) - 1
+    return min(sequence_length, max(1, -(-longest // LENGTH_STEP)) * LENGTH_STEP)
+
+
 def collate(samples: Sequence[Sample], sequence_length: int, pad: int) -> Batch:
     """Samples of at most sequence_length + 1 tokens as one batch; shorter ones are filled up with `pad`."""
     rows = np.full((len(samples), sequence_length + 1), pad, dtype=np.int64)
@@ -119,6 +156,9 @@ def collate(samples: Sequence[Sample], sequence_length: int, pad: int) -> Batch:
         row[:count] = sample.tokens
         if count:  # none is left of a sample whose documents were all removed
             target[sample.context : count - 1] = sample.tokens[sample.context + 1 :]
+    turns = None if samples[0].turns is None else _padded_turns(samples, sequence_length)
+    if turns is not None:
+        targets[turns == 0] = NO_TARGET
     positions = document_ids = None
     if samples[0].starts is not None:
         starts = _padded_starts(samples, sequence_length)
@@ -126,6 +166,8 @@ def collate(samples: Sequence[Sample], sequence_length: int, pad: int) -> Batch:
         document_ids = np.cumsum(starts[:, :-1], axis=1)
         places = np.broadcast_to(np.arange(sequence_length), document_ids.shape)
         positions = places - np.maximum.accumulate(np.where(starts[:, :-1], places, 0), axis=1)
+    if turns is not None:
+        turns[targets == NO_TARGET] = 0
     counts = (targets != NO_TARGET).sum(axis=1)
     ids_BS = None if document_ids is None else torch.from_numpy(document_ids)
     return Batch(
@@ -137,7 +179,29 @@ def collate(samples: Sequence[Sample], sequence_length: int, pad: int) -> Batch:
         target_count=int(counts.sum()),
         source_ids=torch.tensor([sample.source for sample in samples]),
         target_counts_B=torch.from_numpy(counts),
+        turns=None if turns is None else torch.from_numpy(turns),
+        **_documents(samples, document_ids),
     )
+
+
+def _documents(samples: Sequence[Sample], document_ids: np.ndarray | None) -> dict[str, torch.Tensor]:
+    """A batch's `documents` and `segments`, where its samples know of them. document_ids: (B, S), from 1."""
+    if document_ids is None or any(sample.documents is None for sample in samples):
+        return {}
+    held = [sample.documents for sample in samples if sample.documents is not None]
+    before = np.cumsum([0, *map(len, held[:-1])])
+    padded = document_ids > np.array([len(documents) for documents in held])[:, None]
+    segments = np.where(padded, -1, document_ids - 1 + before[:, None])
+    return {"documents": torch.from_numpy(np.concatenate(held)), "segments": torch.from_numpy(segments)}
+
+
+def _padded_turns(samples: Sequence[Sample], sequence_length: int) -> np.ndarray:
+    """The turn of what each position predicts, int64 of shape (B, S)."""
+    turns = np.zeros((len(samples), sequence_length), dtype=np.int64)
+    for row, sample in zip(turns, samples, strict=True):
+        if sample.turns is not None and len(sample.tokens):
+            row[: len(sample.tokens) - 1] = sample.turns[1:]
+    return turns
 
 
 def _padded_starts(samples: Sequence[Sample], sequence_length: int) -> np.ndarray:

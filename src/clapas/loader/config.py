@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -30,6 +30,11 @@ class DataConfig(Section):
     max_epochs_by_source: the same for sources by name, which comes first.
     document_mask: a token sees its own document only, positions begin anew with each document, and the first token of a
         document is not predicted (nothing of its own comes before it).
+    packing: `stream` lays all documents end to end and cuts on a fixed grid; `best_fit` puts whole documents or
+        examples together into samples, `none` gives each its own. By default best_fit for every objective but
+        language_modelling; both mask documents.
+    too_long: what becomes of a document that is longer than a sample where they are packed; the run's start tells how
+        many were.
     """
 
     also_called: ClassVar[dict[str, str]] = {
@@ -54,6 +59,16 @@ class DataConfig(Section):
     max_epochs: Epochs | None = None
     max_epochs_by_source: Annotated[dict[str, Epochs], Field(min_length=1)] | None = None
     document_mask: bool = False
+    packing: Literal["stream", "best_fit", "none"] = "stream"
+    too_long: Literal["drop", "truncate"] = "drop"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _packed_is_masked(cls, values: Any) -> Any:
+        packed = isinstance(values, dict) and values.get("packing", "stream") != "stream"
+        if packed and values.get("document_mask") is False:
+            raise ValueError("document_mask: found false; documents that are packed whole do not see one another")
+        return values | {"document_mask": True} if packed else values
 
     @model_validator(mode="after")
     def _one_kind_of_weights(self) -> DataConfig:

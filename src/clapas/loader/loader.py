@@ -16,7 +16,16 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clapas.loader.batch import Batch, Sample, collate, pad_token, read_sample
+from clapas.loader.batch import (
+    Batch,
+    Sample,
+    collate,
+    pad_token,
+    read_examples,
+    read_sample,
+    shortest_length,
+)
+from clapas.loader.packing import Packing, PackingKind, TooLong
 from clapas.loader.plan import DataPlan
 from clapas.loader.prefetch import Prefetch
 from clapas.loader.shard_pool import ShardPool
@@ -73,6 +82,8 @@ class Loader:
         batch_size: int,
         mixture: Mapping[str, float] | None = None,
         document_mask: bool = False,
+        packing: PackingKind = "stream",
+        too_long: TooLong = "drop",
         seed: int = 0,
         split: str = "train",
         steps: int | None = None,
@@ -83,11 +94,18 @@ class Loader:
         """Batches of a folder of shards: `clapas data build`'s, or bare Megatron `.bin` and `.idx` files.
 
         batch_size: samples of `sequence_length` tokens in a batch of this rank; a step has one on each rank.
-        mixture, document_mask: as in a recipe's `data`. steps: the batches of this rank, by default without end, epoch
-        after epoch. Raises UserError where folder, split, mixture or lengths do not fit together.
+        mixture, document_mask, packing, too_long: as in a recipe's `data`. steps: the batches of this rank, by default
+        without end, epoch after epoch. Raises UserError where folder, split, mixture or lengths do not fit together.
         """
         phases = Phases.constant(batch_size * world, sequence_length, mixture, steps)
-        plan = DataPlan(open_manifest(Path(folder)), phases, seed=seed, document_mask=document_mask, split=split)
+        plan = DataPlan(
+            open_manifest(Path(folder)),
+            phases,
+            seed=seed,
+            document_mask=document_mask,
+            packing=Packing(packing, too_long),
+            split=split,
+        )
         return cls(plan, rank=rank, world=world, start_step=start_step)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -143,8 +161,11 @@ class Loader:
             length, (micro, _) = self.plan.phases.at(step).sequence_length, self._micro_batch(step)
             for first in range(0, len(indices), micro):
                 samples = [self._sample(pool, index) for index in indices[first : first + micro]]
-                yield collate(samples, length, pad)
+                trimmed = shortest_length(samples, length) if self.plan.packing.kind == "none" else length
+                yield collate(samples, trimmed, pad)
 
     def _sample(self, pool: ShardPool, index: int) -> Sample:
         spans = self.plan.spans(index)
+        if self.plan.packing.is_packed:
+            return read_examples(pool, spans, self.plan.source_id(spans))
         return read_sample(pool, spans, self.plan.document_mask, self.plan.source_id(spans))

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from clapas.loader.drawn import Drawn, Window
 from clapas.loader.mixture import Mixture
 from clapas.loader.order import ORDER_VERSION, Permutation, epoch_key
+from clapas.loader.packing import STREAM, Packing, Samples, samples_of
 from clapas.loader.shares import resolve
-from clapas.loader.stream import Span, Stream
+from clapas.loader.stream import Span
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.phases import Phase, Phases
@@ -45,7 +46,7 @@ class Stretch:
     first_sample: int
     sequence_length: int
     mixture: Mixture | None
-    streams: dict[str, Stream]
+    streams: dict[str, Samples]
     samples: dict[str, int]
     drawn: dict[str, int]
 
@@ -69,6 +70,7 @@ class DataPlan:
     manifest: the corpus. phases: the batch, sequence length and mixture of each step. seed: the run's.
     shares: how the mixtures came about, where rules decided them (see `loader.shares`); by stage.
     document_mask: whether a token sees its own document only. split: the documents to read.
+    packing: how documents are cut into samples (see `loader.packing`).
     left_out: windows of steps whose samples were drawn in vain (see `loader.drawn`): their data are not read again.
     stretches: the parts of the order, one where neither mixture nor sequence length change.
     sources: the names of the split's sources. Raises UserError for a mixture of unknown sources or a sequence length
@@ -83,13 +85,15 @@ class DataPlan:
         seed: int,
         document_mask: bool = False,
         split: str = "train",
+        packing: Packing = STREAM,
         left_out: Sequence[Window] = (),
     ) -> None:
-        self.manifest, self.seed = manifest, seed
-        self.phases, self.shares = resolve(manifest, split, phases)
+        packing.check(manifest)
+        self.manifest, self.seed, self.packing = manifest, seed, packing
+        self.phases, self.shares = resolve(manifest, split, phases, packing)
         self.document_mask, self.split, self.left_out = document_mask, split, tuple(left_out)
         self.drawn = Drawn(self.phases, left_out)
-        self.stretches = _stretches(manifest, split, self.drawn.phases)
+        self.stretches = _stretches(manifest, split, self.drawn.phases, packing)
         self.sources = list(dict.fromkeys(manifest.shards[place].source for place in manifest.of_split(split)))
         self._source_ids = {name: number for number, name in enumerate(self.sources)}
         self._first_samples = [stretch.first_sample for stretch in self.stretches]
@@ -99,7 +103,9 @@ class DataPlan:
     def of_recipe(cls, recipe: Recipe, manifest: Manifest | None = None) -> DataPlan:
         """The plan of a recipe on its own data, or on a manifest of them that is open already."""
         manifest = manifest or open_manifest(recipe.data.path)
-        return cls(manifest, recipe.phases, seed=recipe.seed, document_mask=recipe.data.document_mask)
+        packing = Packing(recipe.data.packing, recipe.data.too_long)
+        mask = recipe.data.document_mask
+        return cls(manifest, recipe.phases, seed=recipe.seed, document_mask=mask, packing=packing)
 
     def leaving_out(self, windows: Sequence[Window]) -> DataPlan:
         """The same plan, with these windows left out and no others."""
@@ -111,6 +117,7 @@ class DataPlan:
             seed=self.seed,
             document_mask=self.document_mask,
             split=self.split,
+            packing=self.packing,
             left_out=windows,
         )
         plan.shares = self.shares
@@ -135,6 +142,7 @@ class DataPlan:
                 "split": self.split,
                 "document_mask": self.document_mask,
                 "seed": self.seed,
+                **self.packing.facts,
                 **first,
                 **({"later": later} if later else {}),
             }
@@ -171,9 +179,13 @@ class DataPlan:
         name, draw = stretch.draw(index)
         samples, length = stretch.samples[name], stretch.sequence_length
         epoch, place = divmod(draw, samples)
-        start = self._permutation(self.seed, self._order_name(name, length), samples, epoch)(place) * length
-        spans = stretch.streams[name].spans(start, start + length + 1)
-        return spans if self.manifest.removed is None else list(without_removed(self.manifest, spans))
+        cell = self._permutation(self.seed, self._order_name(name, length), samples, epoch)(place)
+        spans = stretch.streams[name].sample(cell, length)
+        if self.manifest.removed is None:
+            return spans
+        if self.packing.is_packed:  # an example is whole or not there
+            return [span for span in spans if list(without_removed(self.manifest, [span])) == [span]]
+        return list(without_removed(self.manifest, spans))
 
     def samples_with(self, span: Span, end: int) -> list[int]:
         """The samples of the run, of its first `end`, that hold any token of a part of a shard: `spans`' inverse.
@@ -192,12 +204,10 @@ class DataPlan:
 
     def _samples_of_stretch(self, stretch: Stretch, name: str, span: Span, stop: int) -> Iterator[int]:
         """The same within a stretch, up to the sample `stop` of the run."""
-        start = stretch.streams[name].place_of(span.shard, span.start)
-        if start is None:
-            return
         samples, length = stretch.samples[name], stretch.sequence_length
-        last = start + span.stop - span.start - 1
-        cells = range(max(0, start - 1) // length, min(last // length, samples - 1) + 1)
+        cells = stretch.streams[name].cells(span, length)
+        if not cells:
+            return
         begin, end = stretch.drawn[name], stretch.drawn_until(stop)[name]
         for epoch in range(begin // samples, -(-end // samples)):
             order = self._permutation(self.seed, self._order_name(name, length), samples, epoch)
@@ -246,7 +256,7 @@ def _facts(stretch: Stretch) -> dict[str, Any]:
     return {"sequence_length": stretch.sequence_length, "mixture": shares}
 
 
-def _stretches(manifest: Manifest, split: str, phases: Sequence[Phase]) -> tuple[Stretch, ...]:
+def _stretches(manifest: Manifest, split: str, phases: Sequence[Phase], packing: Packing) -> tuple[Stretch, ...]:
     """The phases, without their batches: one stretch as long as neither mixture nor sequence length change."""
     found: list[Stretch] = []
     drawn: dict[tuple[str, int], int] = {}  # (stream, sequence length) -> samples
@@ -260,7 +270,7 @@ def _stretches(manifest: Manifest, split: str, phases: Sequence[Phase]) -> tuple
             before = last.drawn_until(phase.first_sample)
             drawn.update({(name, last.sequence_length): count for name, count in before.items()})
         section = f"stages[{phase.stage}]" if phase.stage else "data"
-        streams = _streams(manifest, split, mixture, f"{section}.mixture")
+        streams = _streams(manifest, split, mixture, f"{section}.mixture", packing)
         length = phase.sequence_length
         samples = {name: stream.samples(length, f"{section}.sequence_length") for name, stream in streams.items()}
         counts = {name: drawn.get((name, length), 0) for name in streams}
@@ -268,11 +278,11 @@ def _stretches(manifest: Manifest, split: str, phases: Sequence[Phase]) -> tuple
     return tuple(found)
 
 
-def _streams(manifest: Manifest, split: str, mixture: Mixture | None, key: str) -> dict[str, Stream]:
+def _streams(manifest: Manifest, split: str, mixture: Mixture | None, key: str, packing: Packing) -> dict[str, Samples]:
     """One stream for each source of the mixture, or one of all sources in the manifest's order."""
     places = manifest.of_split(split)
     if mixture is None:
-        return {ALL_SOURCES: _stream(manifest, ALL_SOURCES, places, key)}
+        return {ALL_SOURCES: _stream(manifest, ALL_SOURCES, places, key, packing)}
     by_source: dict[str, list[int]] = {}
     for place in places:
         by_source.setdefault(manifest.shards[place].source, []).append(place)
@@ -283,12 +293,12 @@ def _streams(manifest: Manifest, split: str, mixture: Mixture | None, key: str) 
             found=", ".join(unknown),
             wanted=", ".join(by_source),
         )
-    return {name: _stream(manifest, name, by_source[name], key) for name in mixture.sources}
+    return {name: _stream(manifest, name, by_source[name], key, packing) for name in mixture.sources}
 
 
-def _stream(manifest: Manifest, name: str, places: list[int], key: str) -> Stream:
+def _stream(manifest: Manifest, name: str, places: list[int], key: str, packing: Packing) -> Samples:
     """The stream of some shards, with what was removed of them. Raises UserError where that is all of it."""
-    stream = Stream.of(name, places, [manifest.shards[place].tokens for place in places])
+    stream = samples_of(manifest, name, places, packing)
     if stream.tokens and not sum(manifest.left(place).tokens for place in places):
         raise UserError(
             f"all documents of {f'source {name!r}' if name else 'these data'} were removed",

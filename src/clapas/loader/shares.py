@@ -16,7 +16,7 @@ from fractions import Fraction
 from itertools import groupby
 
 from clapas.loader.mixture import LONGEST_PERIOD
-from clapas.loader.stream import Stream
+from clapas.loader.packing import STREAM, Packing, samples_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.phases import MixtureRules, Phase, Phases
 from clapas_data.manifest import Manifest
@@ -38,7 +38,9 @@ class StageShares:
     why: dict[str, str]
 
 
-def resolve(manifest: Manifest, split: str, phases: Phases) -> tuple[Phases, tuple[StageShares, ...]]:
+def resolve(
+    manifest: Manifest, split: str, phases: Phases, packing: Packing = STREAM
+) -> tuple[Phases, tuple[StageShares, ...]]:
     """The phases with plain mixtures, and how these came about (nothing, where no phase has rules).
 
     Raises UserError where the rules cannot hold: unknown sources, budgets larger than the stage, caps that leave too
@@ -47,7 +49,7 @@ def resolve(manifest: Manifest, split: str, phases: Phases) -> tuple[Phases, tup
     if not any(phase.rules for phase in phases):
         return phases, ()
     assert phases.total_steps is not None, "a run without end has no rules"
-    sources = _Sources(manifest, split)
+    sources = _Sources(manifest, split, packing)
     found: list[Phase] = []
     told: list[StageShares] = []
     stages = [list(own) for _, own in groupby(phases, key=lambda phase: phase.stage)]
@@ -65,17 +67,18 @@ class _Sources:
     tokens: of each, those removed since included, so that a removal changes no order. read: epochs of each.
     """
 
-    def __init__(self, manifest: Manifest, split: str) -> None:
+    def __init__(self, manifest: Manifest, split: str, packing: Packing) -> None:
         self.split, self.name = split, manifest.name
         self.weights = manifest.mixture(split)
         places = manifest.of_split(split)
         self._by_source: dict[str, list[int]] = {}
         for place in places:
             self._by_source.setdefault(manifest.shards[place].source, []).append(place)
-        count = {name: [manifest.shards[place].tokens for place in own] for name, own in self._by_source.items()}
-        self.tokens = {name: sum(own) for name, own in count.items()}
-        self._streams = {name: Stream.of(name, own, count[name]) for name, own in self._by_source.items()}
-        self._all = Stream.of("", places, [manifest.shards[place].tokens for place in places])
+        self.tokens = {
+            name: sum(manifest.shards[place].tokens for place in own) for name, own in self._by_source.items()
+        }
+        self._streams = {name: samples_of(manifest, name, own, packing) for name, own in self._by_source.items()}
+        self._all = samples_of(manifest, "", places, packing)
         self.read = dict.fromkeys(self.tokens, Fraction(0))
 
     def samples(self, name: str, length: int) -> int:

@@ -70,6 +70,20 @@ class Stream:
             )
         return -(-(self.tokens - 1) // sequence_length)
 
+    def sample(self, place: int, sequence_length: int) -> list[Span]:
+        """What a sample of the grid reads."""
+        start = place * sequence_length
+        return self.spans(start, start + sequence_length + 1)
+
+    def cells(self, span: Span, sequence_length: int) -> range:
+        """The samples of the grid that hold any token of a part of a shard: `sample`'s inverse."""
+        start = self.place_of(span.shard, span.start)
+        if start is None:
+            return range(0)
+        last = start + span.stop - span.start - 1
+        samples = self.samples(sequence_length)
+        return range(max(0, start - 1) // sequence_length, min(last // sequence_length, samples - 1) + 1)
+
     def place_of(self, shard: int, token: int) -> int | None:
         """Where a token of a shard stands in the stream; None where the stream does not hold it."""
         for place in range(bisect_left(self.shards, shard), bisect_right(self.shards, shard)):

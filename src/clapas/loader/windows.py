@@ -63,6 +63,12 @@ class Windows:
         """Windows over all ranks."""
         return 1 + -(-max(0, self.token_count - self.sequence_length) // self.stride)
 
+    def batches_for(self, tokens: int | None) -> int:
+        """The batches of one rank that score about so many tokens over all ranks; None: all."""
+        if tokens is None:
+            return len(self)
+        return min(len(self), -(-tokens // (self.stride * self.batch_size * self.world)))
+
     def __len__(self) -> int:
         """Batches of one rank."""
         return -(-self.window_count // (self.batch_size * self.world))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -195,12 +195,22 @@ def run_layer(layer: nn.Module, x_BSE: Tensor, context: Context) -> tuple[Tensor
     return layer(x_BSE, context)
 
 
+Criterion = Callable[[Tensor, Tensor], Any]
+"""(last hidden states, (B, S, E); the head's weight, (V, E)) -> whatever an objective makes of them."""
+
+
 class Head(nn.Linear):
     """Hidden states to logits; or, given targets, straight to their losses, without holding the logits."""
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride] nn.Linear takes one
-        self, x_BSE: Tensor, targets_BS: Tensor | None = None, z_loss: float = 0.0
-    ) -> Tensor | tuple[Tensor, Tensor]:
+        self,
+        x_BSE: Tensor,
+        targets_BS: Tensor | None = None,
+        z_loss: float = 0.0,
+        criterion: Criterion | None = None,
+    ) -> Any:
+        if criterion is not None:
+            return criterion(x_BSE, self.weight)  # here, for ZeRO-3 gathers what a module of its own reads
         if targets_BS is None:
             return F.linear(x_BSE, self.weight)
         loss, losses_BS = linear_cross_entropy(x_BSE, self.weight, targets_BS, z_loss)
@@ -232,7 +242,8 @@ class CausalLM(nn.Module):
         last_only: bool = False,
         document_starts: Tensor | None = None,
         z_loss: float = 0.0,
-    ) -> Tensor | tuple[Tensor, Tensor]:
+        criterion: Criterion | None = None,
+    ) -> Any:
         """The logits (B, S, V); or, where targets are given, what training minimises and each sample's loss, in nats.
 
         The objective is a scalar: the sum of the targets' cross-entropies, and of the experts' balance terms where
@@ -247,6 +258,8 @@ class CausalLM(nn.Module):
         targets_BS: the token to foretell at each place, `operations.IGNORED` for none.
         last_only: the logits of the last place only, (B, 1, V).
         document_starts: as a `loader.batch.Batch` has it: with it an accelerator masks documents by its own kernels.
+        criterion: given, the result is (what it makes of the last hidden states and the head's weight; the experts'
+        balance term, or None). `targets_BS` then only tells the experts which tokens count.
         """
         context = self._context(tokens_BS, positions_BS, document_ids_BS, cache, document_starts)
         if targets_BS is not None:
@@ -254,6 +267,8 @@ class CausalLM(nn.Module):
         x_BSE, balance = self.model(tokens_BS, context)
         if cache is not None:
             cache.length += tokens_BS.shape[1]
+        if criterion is not None:
+            return self.lm_head(x_BSE, criterion=criterion), balance
         if targets_BS is None:
             return self.lm_head(x_BSE[:, -1:] if last_only else x_BSE)
         loss, losses_B = self.lm_head(x_BSE, targets_BS, z_loss)

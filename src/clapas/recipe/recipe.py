@@ -37,6 +37,7 @@ from clapas.train.config import (
     check_optimizer,
 )
 from clapas.train.faults_config import FaultsConfig, check_faults
+from clapas.tune.config import LanguageModelling, ObjectiveConfig
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -50,6 +51,7 @@ class Recipe(TypedFile):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     run_dir: Path | None = None
     model: ModelConfig
+    objective: ObjectiveConfig = LanguageModelling()
     data: DataConfig
     compute: ComputeConfig = ComputeConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -64,6 +66,17 @@ class Recipe(TypedFile):
     faults: FaultsConfig = FaultsConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     profile: ProfileConfig = ProfileConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _examples_are_packed(cls, values: Any) -> Any:
+        """Every objective but language modelling reads whole examples: said, so that a resolved recipe says it."""
+        objective, data = (values.get(key) for key in ("objective", "data")) if isinstance(values, dict) else (0, 0)
+        if not isinstance(objective, dict) or not isinstance(data, dict) or data.get("packing") is not None:
+            return values
+        if objective.get("name", "language_modelling") == "language_modelling":
+            return values
+        return values | {"data": data | {"packing": "best_fit"}}
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Recipe:
@@ -175,6 +188,8 @@ class Recipe(TypedFile):
             changes["freeze"] = list(self.train.freeze)
         if self.train.z_loss:
             changes["z_loss"] = self.train.z_loss
+        if self.objective.name != "language_modelling":
+            changes["objective"] = self.objective.model_dump(mode="json")
         if self.branch is not None:
             changes["branch"] = {"seal": self.branch.seal}
         return {

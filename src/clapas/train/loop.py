@@ -1,7 +1,7 @@
 """The training loop.
 
-A step: agree on its count of targets (and on whether to stop), accumulate the gradient of the objective divided by that
-count, update. Everything optional hangs on the loop as callbacks.
+A step: agree on its count of units (target tokens, as a rule) and on whether to stop, accumulate the gradient of the
+objective divided by that count, update. Everything optional hangs on the loop as callbacks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from clapas.checkpoint.reader import CheckpointReader
 from clapas.loader.loader import Batch, Loader
 from clapas.recipe.errors import EXIT_DONE, EXIT_RUN_ME_AGAIN, ClapasError, UserError
 from clapas.train.learning_rate import learning_rate
-from clapas.train.objective import Objective
 from clapas.train.peers import is_peer_gone, peer_gone
 from clapas.train.run import Run, Step
 from clapas.train.segments import go_back
@@ -24,6 +23,7 @@ from clapas.train.spike_response import respond
 from clapas.train.spikes import SpikeWatch
 from clapas.train.stop import StopRequest
 from clapas.train.watchdog import watched
+from clapas.tune.objective import Objective
 
 
 def run_loop(run: Run, objective: Objective) -> int:
@@ -70,6 +70,9 @@ def _train(run: Run, objective: Objective, stop: StopRequest) -> CheckpointReade
     try:
         for callback in run.callbacks:
             callback.on_start(run)
+        if objective.begin is not None and not run.is_over:
+            with run.clock("objective"):
+                objective.begin(run)
         return _loop(run, objective, stop)
     finally:
         for callback in run.callbacks:
@@ -87,12 +90,16 @@ def _loop(run: Run, objective: Objective, stop: StopRequest) -> CheckpointReader
             begin = time.perf_counter()
             with run.clock("data"):
                 micro_batches = next(steps)
-            local_targets = float(sum(batch.target_count for batch in micro_batches))
+            if objective.prepare is not None:
+                with run.clock("objective"):
+                    micro_batches = objective.prepare(run, micro_batches)
+            counts_N = torch.cat([objective.counts(batch) for batch in micro_batches])
+            local_targets = float(counts_N.numpy().sum())  # torch would wake its threads for it
             with run.clock("communication"):
                 targets, asked = run.ranks.sum_all([local_targets, float(stop.requested)])
             run.stopping = bool(asked)
             targets = max(targets, 1.0)  # a step all of whose documents were removed learns nothing
-            step = _train_step(run, objective, micro_batches, targets)
+            step = _train_step(run, objective, micro_batches, counts_N, targets)
             if step.fault is not None and (checkpoint := respond(run, step)) is not None:
                 return checkpoint
             run.finish_step(step, begin)
@@ -101,29 +108,34 @@ def _loop(run: Run, objective: Objective, stop: StopRequest) -> CheckpointReader
     return None
 
 
-def _train_step(run: Run, objective: Objective, micro_batches: list[Batch], targets: float) -> Step:
+def _train_step(
+    run: Run, objective: Objective, micro_batches: list[Batch], counts_N: torch.Tensor, targets: float
+) -> Step:
     engine, device = run.engine, run.ranks.device
     rate = learning_rate(run.recipe, run.step + 1)
     engine.set_batch(run.recipe.phases.at(run.step + 1).global_batch_size, len(micro_batches))
     losses: list[torch.Tensor] = []
+    sums: dict[str, torch.Tensor] = {}
     for batch in micro_batches:
         with run.clock("forward"):
-            loss, losses_B = objective(engine, batch.to(device))
+            loss, losses_B, *told = objective.loss(engine, batch.to(device))
         with run.clock("backward"):
             engine.backward(loss, targets)
         losses.append(losses_B)
+        for name, value in told[0].items() if told else ():
+            sums[name] = sums[name] + value if name in sums else value
     for callback in run.callbacks:
         callback.before_update(run)
     losses_N = torch.cat(losses).double()
     if run.spikes is None:
         with run.clock("optimizer"):
             grad_norm = engine.step(rate)
-        return Step(losses_N, micro_batches, targets, grad_norm, rate)
+        return Step(losses_N, micro_batches, counts_N, targets, grad_norm, rate, sums)
     with run.clock("communication"):
         mean_loss = run.ranks.sum(losses_N.sum().item()) / targets
     with run.clock("optimizer"):
         grad_norm, fault = _guarded_step(run, run.spikes, rate, mean_loss)
-    return Step(losses_N, micro_batches, targets, grad_norm, rate, mean_loss, fault)
+    return Step(losses_N, micro_batches, counts_N, targets, grad_norm, rate, sums, mean_loss, fault)
 
 
 def _guarded_step(run: Run, spikes: SpikeWatch, rate: float, loss: float) -> tuple[float, str | None]:

@@ -1,4 +1,4 @@
-"""What a run minimises: a sum over target tokens, so that how a step is split changes nothing."""
+"""Which objective a run has: the recipe's, or one given to `train`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from torch import Tensor, nn
 from clapas.loader.batch import Batch
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
-
-Objective = Callable[[Any, Batch], tuple[Tensor, Tensor]]
-"""(model or engine, batch on its device) -> (what is minimised, a sum over the batch's target tokens; each sample's
-loss, (B,), without gradient, which is what is logged). The loop divides both by the step's count of targets over all
-ranks."""
+from clapas.tune.objective import LossFunction, Objective
 
 
 def language_modelling(model: Any, batch: Batch, **options: float) -> tuple[Tensor, Tensor]:
@@ -34,20 +30,43 @@ def language_modelling(model: Any, batch: Batch, **options: float) -> tuple[Tens
     )
 
 
-def objective_of(recipe: Recipe, objective: Objective) -> Objective:
-    """`objective` with the recipe's z-loss. Raises UserError where it is another than `language_modelling`."""
+def _language_modelling(recipe: Recipe) -> Objective:
     z_loss = recipe.train.z_loss
-    if not z_loss:
-        return objective
-    if objective is not language_modelling:
+    return Objective(partial(language_modelling, z_loss=z_loss) if z_loss else language_modelling)
+
+
+BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
+    "language_modelling": _language_modelling,
+    "sft": _language_modelling,
+}
+"""`objective.name` -> what makes the objective of a recipe."""
+
+WITH_Z_LOSS = ("language_modelling", "sft")
+
+
+def objective_of(recipe: Recipe, given: Objective | LossFunction | None) -> Objective:
+    """The recipe's objective, or the one that was given. Raises UserError where they do not go together."""
+    name, z_loss = recipe.objective.name, recipe.train.z_loss
+    if given is not None and name != "language_modelling":
         raise UserError(
-            "an objective of your own has no z-loss",
-            where=recipe.place("train.z_loss"),
-            found=f"train.z_loss {z_loss} and an objective given to `train`",
+            "two objectives",
+            where=recipe.place("objective.name"),
+            found=f"objective.name {name} and an objective given to `train`",
             wanted="one of the two",
-            way_out="train.z_loss=0, and pass z_loss to the model in your objective",
         )
-    return partial(language_modelling, z_loss=z_loss)
+    if z_loss and (given is not None or name not in WITH_Z_LOSS):
+        own = "an objective of your own" if given is not None else f"objective {name}"
+        raise UserError(
+            f"{own} has no z-loss",
+            where=recipe.place("train.z_loss"),
+            found=f"train.z_loss {z_loss} and {'an objective given to `train`' if given is not None else name}",
+            wanted="one of the two",
+            way_out="train.z_loss=0"
+            + (", and pass z_loss to the model in your objective" if given is not None else ""),
+        )
+    if given is None:
+        return BUILDERS[name](recipe)
+    return given if isinstance(given, Objective) else Objective(given)
 
 
 def refuse_z_loss(recipe: Recipe, model: nn.Module) -> None:

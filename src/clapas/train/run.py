@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,7 +44,8 @@ class Step:
     """One optimizer step, as this rank saw it.
 
     losses_N: of each of this rank's samples, in nats over its targets, on the rank's device, float64.
-    batches: the samples, on the CPU. targets: the step's target tokens over all ranks.
+    batches: the samples, on the CPU. counts_N: the units (target tokens, as a rule) that each loss is a sum over.
+    targets: the step's units over all ranks. sums: what else the objective tells, summed over this rank's units.
     grad_norm: global L2 norm before clipping; infinity where it is not finite.
     loss: of the step over all ranks, in nats a target token, where it is known already.
     fault: what made this step a spike, and its update was left out; None: nothing.
@@ -51,9 +53,11 @@ class Step:
 
     losses_N: torch.Tensor
     batches: list[Batch]
+    counts_N: torch.Tensor
     targets: float
     grad_norm: float
     learning_rate: float
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
     loss: float | None = None
     fault: str | None = None
 
@@ -96,6 +100,11 @@ class Run:
         self.energy_boundary: str | None = None
         self._logged = Work()
         self._begin = time.perf_counter()
+
+    @property
+    def path(self) -> Path:
+        """The run's folder: the first rank alone writes there."""
+        return self.recipe.folder
 
     @property
     def identity(self) -> str:
@@ -168,6 +177,8 @@ class Run:
         }
         if self.recipe.stages:
             row["stage"] = self.recipe.stages[self.phase.stage].name or str(self.phase.stage + 1)
+        for name, value in step.sums.items():
+            row[name] = self.ranks.sum(value.item()) / step.targets
         if not math.isfinite(step.grad_norm):
             row["grad_norm"] = None
         if self.engine.loss_scale:

@@ -29,7 +29,7 @@ from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.crash_loop import refuse_crash_loop
 from clapas.train.loop import run_loop
-from clapas.train.objective import Objective, language_modelling, objective_of, refuse_z_loss
+from clapas.train.objective import objective_of, refuse_z_loss
 from clapas.train.optimizers.build import build_optimizer
 from clapas.train.optimizers.muon import Muon
 from clapas.train.optimizers.mup import std_scale, width_ratio
@@ -41,13 +41,14 @@ from clapas.train.segments import begin_segment
 from clapas.train.start import find_start
 from clapas.train.start_together import preflight_together
 from clapas.train.utilisation import device_peak
+from clapas.tune.objective import LossFunction, Objective
 
 
 def train(
     recipe: Recipe,
     callbacks: Sequence[Callback] = (),
     *,
-    objective: Objective = language_modelling,
+    objective: Objective | LossFunction | None = None,
     build: Callable[[Recipe], nn.Module] | None = None,
     strict: bool = False,
 ) -> int:
@@ -55,7 +56,7 @@ def train(
 
     Under torchrun, srun or `clapas train --nproc` every rank calls it; alone it is a run of one rank.
     callbacks: called after the built-in ones that log, before those that validate and save.
-    objective: what is minimised; by default the cross-entropy of the next token.
+    objective: what is minimised, instead of what the recipe's `objective` says (see `tune.objective`).
     build: makes the model with its initial weights, on the CPU and equal on all ranks; by default `recipe.model`'s.
     strict: refuse to go on from an older checkpoint where the newest is damaged.
     Raises UserError where recipe, data and run folder do not fit together, ClapasError where something failed.
@@ -71,7 +72,7 @@ def train(
         try:
             with ranks.said_once():
                 recipe, plan = preflight_together(recipe, ranks)
-                objective = objective_of(recipe, objective)
+                chosen = objective_of(recipe, objective)
                 ranks = ranks.arranged(layout_of(recipe, ranks.size))
                 folder = _open_folder(recipe, ranks)
         except UserError as error:
@@ -81,7 +82,7 @@ def train(
         try:
             with kernels(recipe.compute):
                 run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model, strict)
-                code = EXIT_DONE if run is None else run_loop(run, objective)
+                code = EXIT_DONE if run is None else run_loop(run, chosen)
                 ranks.all(True)  # srun ends the others once one has left with 75: not before rank 0 has written all
                 return code
         except ClapasError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clapas.evaluate.bits_per_byte import score
+from clapas.loader.held_out import HeldOutExamples
+from clapas.loader.packing import Packing
 from clapas.loader.windows import Windows
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
@@ -43,9 +45,20 @@ class Validation(Callback):
         run.log(row)
 
 
-def held_out_windows(recipe: Recipe, manifest: Manifest, rank: int = 0, world: int = 1) -> Windows:
-    """The windows over the recipe's held-out split that one rank reads."""
+def held_out_windows(recipe: Recipe, manifest: Manifest, rank: int = 0, world: int = 1) -> Windows | HeldOutExamples:
+    """What one rank reads of the recipe's held-out split: windows over its text, or its examples."""
     config, length = recipe.evaluation, recipe.data.sequence_length
+    if manifest.examples is not None:
+        packing = Packing(recipe.data.packing, recipe.data.too_long)
+        return HeldOutExamples(
+            manifest,
+            packing,
+            sequence_length=length,
+            batch_size=config.batch_size,
+            split=config.split,
+            rank=rank,
+            world=world,
+        )
     return Windows(
         manifest,
         sequence_length=length,

@@ -32,9 +32,8 @@ class SourceLosses(Measure):
         if len(self._names) < 2 or step is None:
             return
         ids_N = torch.cat([batch.source_ids for batch in step.batches])
-        counts_N = torch.cat([batch.target_counts_B for batch in step.batches])
         device = self._sums.device
-        values_2N = torch.stack([step.losses_N, counts_N.to(device, torch.float64, non_blocking=True)])
+        values_2N = torch.stack([step.losses_N, step.counts_N.to(device, torch.float64, non_blocking=True)])
         self._sums.index_add_(1, ids_N.to(device, non_blocking=True), values_2N)
 
     def own(self, run: Run) -> list[float]:

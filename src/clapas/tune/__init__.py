@@ -1,0 +1,1 @@
+"""What fine-tuning minimises: objectives as small parts, which the training loop calls."""
