@@ -57,7 +57,7 @@ class Scorer:
 
     model: the decoder, or an engine around it. longest: tokens that it reads at once; a longer context loses its
     beginning. device: of the model. ranks: who share the work; None: this process alone.
-    shares_contexts: whether `model` is a whole decoder, with which a context may be read once for several continuations.
+    shares_contexts: whether `model` is a whole decoder, so that a context can be read once for several continuations.
     """
 
     model: Callable[..., Any]
