@@ -16,6 +16,7 @@ from clapas.evaluate.harness.french import ALIASES, FRENCH
 from clapas.evaluate.harness.library import import_library
 from clapas.evaluate.harness.local_tasks import find_local_tasks, read_task
 from clapas.evaluate.load import load
+from clapas.evaluate.writer import Writer
 from clapas.recipe.errors import UserError
 
 lm_eval = pytest.importorskip("lm_eval")
@@ -35,7 +36,8 @@ def ours(folder: Path) -> HarnessModel:
     """The model as `clapas eval` makes it."""
     loaded = load(folder, device="cpu")
     scorer = Scorer(loaded.model, CONFIG.max_position_embeddings, loaded.device)
-    return HarnessModel(scorer, loaded.model, loaded.tokenizer, loaded.special)
+    writer = Writer(loaded.model, loaded.tokenizer, loaded.special)
+    return HarnessModel(scorer, writer, loaded.tokenizer, loaded.special)
 
 
 def theirs(folder: Path, prefix: int) -> Any:

@@ -45,7 +45,9 @@ def score_examples(
     flat = sums.flatten().tolist()
     whole = torch.tensor(flat if ranks is None else ranks.sum_all(flat)).view_as(sums)
     losses, hits, tokens = whole.tolist()
-    turns = {str(turn): _figures(losses[turn], hits[turn], tokens[turn]) for turn in range(LAST_TURN + 1) if tokens[turn]}
+    turns = {
+        str(turn): _figures(losses[turn], hits[turn], tokens[turn]) for turn in range(LAST_TURN + 1) if tokens[turn]
+    }
     return {**_figures(sum(losses), sum(hits), sum(tokens)), "turns": turns}
 
 

@@ -7,7 +7,7 @@ work behind them is shared out here. So its sums, its order and its figures are 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -18,15 +18,12 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tokenizers import Tokenizer
 
-from clapas.engine.ranks import Ranks
 from clapas.evaluate.continuations import Continuation, Scorer
 from clapas.evaluate.sampling import Sampling
-from clapas.evaluate.stop_strings import generate_until
-from clapas.model.decoder import CausalLM
+from clapas.evaluate.writer import Writer
 from clapas.recipe.errors import UserError
 from clapas_data.manifest import TokenizerRecord
 
-PROMPTS_AT_ONCE = 16
 MAX_NEW_TOKENS = 256
 
 Messages = list[dict[str, str]]
@@ -35,32 +32,26 @@ Messages = list[dict[str, str]]
 class HarnessModel(TemplateLM):
     """The methods that tasks call.
 
-    scorer: scores continuations. decoder: generates; None where it cannot (a model that trains in parts).
-    chat: makes a prompt of messages; None: there is no template. ranks: who share the work.
+    scorer: scores continuations. writer: generates; None where nobody can (a model that trains in parts).
+    chat: makes a prompt of messages; None: there is no template. template: its text.
     cut: how many requests lost the beginning of their context, by kind: reported, never silent.
     """
 
     def __init__(
         self,
         scorer: Scorer,
-        decoder: CausalLM | None,
+        writer: Writer | None,
         tokenizer: Tokenizer,
         special: TokenizerRecord,
         *,
         chat: Callable[[Messages, bool], str] | None = None,
         template: str = "",
-        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.scorer, self.decoder, self.encoder, self.special = scorer, decoder, tokenizer, special
-        self.chat, self.template, self.seed = chat, template, seed
+        self.scorer, self.writer, self.encoder, self.special = scorer, writer, tokenizer, special
+        self.chat, self.template = chat, template
         self.cut: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
-
-    @property
-    def ranks(self) -> Ranks | None:
-        """Who share the work."""
-        return self.scorer.ranks
 
     @property
     def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleMethodOverride] the library's says None
@@ -129,56 +120,38 @@ class HarnessModel(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         """What the model writes after each context, until one of the task's strings."""
-        if self.decoder is None:
+        if self.writer is None:
             raise UserError("a model in parts cannot generate here", way_out="`clapas eval` on a checkpoint")
-        prompts, options = self._prompts(requests)
-        order = sorted(range(len(requests)), key=lambda place: (-len(prompts[place]), prompts[place]))
-        kinds = [[place for place in order if options[place] == kind] for kind in sorted(set(options))]
-        batches = [
-            kind[start : start + PROMPTS_AT_ONCE] for kind in kinds for start in range(0, len(kind), PROMPTS_AT_ONCE)
-        ]
-        rank, world = (0, 1) if self.ranks is None else (self.ranks.data_rank, self.ranks.data_size)
-        texts: dict[int, str] = {}
-        for batch in batches[rank::world]:
-            own = self._generate([prompts[place] for place in batch], json.loads(options[batch[0]]))
-            texts |= dict(zip(batch, own, strict=True))
-        everyone = [json.dumps(texts)] if self.ranks is None else self.ranks.gather_texts(json.dumps(texts))
-        whole = {int(place): text for part in everyone for place, text in json.loads(part).items()}
-        return [whole[place] for place in range(len(requests))]
-
-    def _prompts(self, requests: list[Instance]) -> tuple[list[list[int]], list[str]]:
-        """Each request's tokens, cut on the left so that its answer has room, and its options as JSON."""
-        prompts, options, were_cut = [], [], []
-        for request in requests:
+        prompts: list[list[int]] = []
+        by_options: dict[str, list[int]] = defaultdict(list)
+        were_cut: list[bool] = []
+        for place, request in enumerate(requests):
             context, asked = cast("tuple[str, dict[str, Any]]", request.args)
-            chosen: dict[str, Any] = {**normalize_gen_kwargs(asked, MAX_NEW_TOKENS)}
-            chosen["max_gen_toks"] = min(chosen["max_gen_toks"], self.scorer.longest // 2)
-            tokens = self.tok_encode(context) or [self.prefix_token_id]
-            room = self.scorer.longest - chosen["max_gen_toks"]
-            were_cut.append(len(tokens) > room)
-            prompts.append(tokens[-room:])
-            options.append(json.dumps(chosen, sort_keys=True))
+            options: dict[str, Any] = {**normalize_gen_kwargs(asked, MAX_NEW_TOKENS)}
+            prompts.append(self.tok_encode(context) or [self.prefix_token_id])
+            were_cut.append(len(prompts[-1]) > self.writer.room(options["max_gen_toks"]))
+            by_options[json.dumps(options, sort_keys=True)].append(place)
         self._count("generate_until", were_cut)
-        return prompts, options
-
-    def _generate(self, prompts: Sequence[Sequence[int]], options: dict[str, Any]) -> list[str]:
-        assert self.decoder is not None
-        sampling = Sampling(temperature=0)
-        if options["do_sample"]:
-            given = {name: options[name] for name in ("top_k", "top_p", "min_p") if name in options}
-            sampling = Sampling(temperature=float(options.get("temperature") or 1.0), **given)
-        return generate_until(
-            self.decoder,
-            self.encoder,
-            prompts,
-            until=options["until"],
-            max_new_tokens=options["max_gen_toks"],
-            eos=self.special.eos,
-            vocabulary=self.special.vocab_size,
-            sampling=sampling,
-            seed=self.seed,
-        )
+        texts = [""] * len(requests)
+        for said, places in by_options.items():
+            options = json.loads(said)
+            written = self.writer.write(
+                [prompts[place] for place in places],
+                max_new_tokens=options["max_gen_toks"],
+                until=options["until"],
+                sampling=_sampling(options),
+            )
+            for place, text in zip(places, written, strict=True):
+                texts[place] = text
+        return texts
 
     def _count(self, kind: str, were_cut: Sequence[bool]) -> None:
         self.requests[kind] += len(were_cut)
         self.cut[kind] += sum(were_cut)
+
+
+def _sampling(options: dict[str, Any]) -> Sampling:
+    if not options["do_sample"]:
+        return Sampling(temperature=0)
+    given = {name: options[name] for name in ("top_k", "top_p", "min_p") if name in options}
+    return Sampling(temperature=float(options.get("temperature") or 1.0), **given)
