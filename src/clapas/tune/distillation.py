@@ -151,7 +151,7 @@ def criterion(
     """What `model.decoder.CausalLM` calls: (the sum over targets; each sample's, (B,); summed divergences and
     cross-entropies, without gradient). vocab_size: ids of the tokenizer, which the divergence is over."""
     is_target_BS = targets_BS != NO_TARGET
-    targets_N, samples_N = targets_BS[is_target_BS], is_target_BS.nonzero()[:, 0]
+    targets_N = targets_BS[is_target_BS]
     alpha, temperature = objective.alpha, objective.temperature
 
     def of_logits(logits_CV: Tensor, chunk: slice) -> tuple[Tensor, Tensor]:
@@ -164,7 +164,7 @@ def criterion(
 
     def of_hidden(hidden_BSE: Tensor, weight_VE: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         loss, told_N3 = sum_over_rows(hidden_BSE[is_target_BS], weight_VE, of_logits, told=3)
-        losses_B = told_N3.new_zeros(len(targets_BS)).index_add_(0, samples_N, told_N3[:, 0])
-        return loss, losses_B, told_N3[:, 1].sum(), told_N3[:, 2].sum()
+        losses_BS = told_N3.new_zeros(targets_BS.shape).masked_scatter_(is_target_BS, told_N3[:, 0])
+        return loss, losses_BS.sum(1), told_N3[:, 1].sum(), told_N3[:, 2].sum()
 
     return of_hidden
