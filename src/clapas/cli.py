@@ -146,6 +146,12 @@ def _tokenizer_train(options: argparse.Namespace) -> None:
     train(options.corpus, vocab_size=options.vocab_size, out=options.out, overrides=options.overrides, **chosen)
 
 
+def _tokenizer_extend(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.extend import extend
+
+    extend(options.base, options.corpus, options.add, options.out, options.overrides)
+
+
 def _tokenizer_compare(options: argparse.Namespace) -> None:
     from clapas_data.tokenizer.compare import compare
     from clapas_data.tokenizer.show import comparison_table
@@ -447,6 +453,13 @@ def _tokenizer_verbs(verbs: Any) -> None:
     verb.add_argument("--split", choices=("llama3", "qwen2"), default="llama3", help=does)
     does = "weigh languages so that the same sentences cost about the same in each: FOLDER's LANGUAGE.txt, or our own"
     verb.add_argument("--parity", type=Path, nargs="?", const=True, default=False, metavar="FOLDER", help=does)
+    example = "clapas tokenizer extend Llama-3 --corpus mine.yaml --add 4000 --out data/mine/tokenizer"
+    verb = _verb(parts, "extend", "add a corpus's words to a model's tokenizer", example, _tokenizer_extend)
+    verb.add_argument("base", type=Path, help="a folder with tokenizer.json, of a byte-level BPE")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
+    verb.add_argument("--corpus", required=True, help="a corpus file, or the name of a shipped one")
+    verb.add_argument("--add", type=int, required=True, metavar="N", help="new ids, after the base's")
+    verb.add_argument("--out", type=Path, required=True, help="the extended tokenizer's folder")
     example = "clapas tokenizer compare data/demo/tokenizer tekken --corpus demo"
     verb = _verb(parts, "compare", "measure tokenizers on the same texts", example, _tokenizer_compare)
     does = "a folder with tokenizer.json, such a file, a tekken.json, or tekken (of mistral-common)"
