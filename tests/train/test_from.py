@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines
 from commands import Clapas, python_ranks
-from evaluate.small import CONFIG, write_model
+from tests.evaluate.small import CONFIG, write_model
 from tune.examples import conversations, write_folder
 
 RECIPE = {
@@ -121,3 +121,34 @@ def test_masters_and_logits_are_the_bases_at_every_stage(folder: Path) -> None:
             assert torch.equal(reader.tensor(name), parameter), f"{layout}: {name}"
         found = torch.load(out / f"{layout}.pt")
         assert torch.equal(found, logits) if "bf16" not in layout else (found - logits).abs().max() < 0.1
+
+
+def train(clapas: Clapas, folder: Path, run: str, *overrides: object) -> list[tuple[float, float]]:
+    """Train in folder/run; returns loss and gradient norm of each step."""
+    result = clapas("train", "recipe.yaml", f"run_dir={run}", *overrides, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return [(row["loss"], row["grad_norm"]) for row in read_json_lines(folder / run / "metrics.jsonl")]
+
+
+def test_a_run_goes_on_when_its_base_has_gone_and_refuses_another(clapas: Clapas, folder: Path) -> None:
+    """Two steps, then two more without the base: the bits of four in a row on ZeRO-3. Other weights: another run."""
+    whole = train(clapas, folder, "whole", "--nproc", 2, "parallel.zero_stage=3")
+    train(clapas, folder, "parts", "train.steps=2")
+    shutil.move(folder / "base", folder / "gone")
+    parts = train(clapas, folder, "parts")
+    assert parts == [pytest.approx(row, rel=1e-5) for row in whole]
+    resolved = yaml.safe_load((folder / "parts/recipe.yaml").read_text())["model"]
+    assert resolved["from"] == "base" and resolved["hidden_size"] == CONFIG.hidden_size and resolved["from_seal"]
+    write_model(folder / "base", seed=2)
+    result = clapas("train", "recipe.yaml", "run_dir=parts", "train.steps=5", cwd=folder)
+    assert result.returncode == 2
+    assert "another run" in result.stderr and resolved["from_seal"] in result.stderr
+
+
+def test_a_plan_needs_nothing_but_the_folder(clapas: Clapas, folder: Path) -> None:
+    """No sizes in the recipe: the base's are planned."""
+    (folder / "base/model-00001-of-00002.safetensors").unlink()
+    overrides = ("precision=bf16", "model.max_position_embeddings=1024")
+    result = clapas("plan", "recipe.yaml", *overrides, "--site", "jean-zay", "--nodes", 1, "--json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert CONFIG.parameters() == orjson.loads(result.stdout)["parameters"]
