@@ -36,15 +36,15 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 def documents(seed: int) -> Iterator[str]:
-    """Four documents of words in no order."""
+    """Two documents of words in no order."""
     generator = np.random.default_rng(seed)
-    for _ in range(4):
-        yield " ".join(generator.choice(WORDS, 24))
+    for _ in range(2):
+        yield " ".join(generator.choice(WORDS, 17))
 
 
 @pytest.fixture(scope="module")
 def data(loaded: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four documents to train on and four of the same kind held out."""
+    """Two documents to train on and two of the same kind held out."""
     folder = tmp_path_factory.mktemp("probes-data")
     entries = []
     for seed, split in enumerate(("train", "heldout")):
@@ -67,8 +67,8 @@ def test_memorisation_is_shown_where_it_is(tmp_path: Path, data: Path) -> None:
     before = probe_memorisation(Asked(loaded, tmp_path), data)
     assert not before["figures"]["difference"]["is_shown"]
     assert before["figures"]["training"]["exact"] == 0
-    texts = [[EOS, *loaded.tokenizer.encode(text, add_special_tokens=False).ids] for text in documents(0)]
-    rows_BS = torch.tensor([text[at : at + 97] for text in texts for at in range(0, len(text) - 97, 8)])
+    texts = [loaded.tokenizer.encode(text, add_special_tokens=False).ids for text in documents(0)]
+    rows_BS = torch.tensor([text[at : at + 96] for text in texts for at in range(0, len(text) - 96, 4)])
     optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=1e-2)
     for _ in range(120):
         loss, _ = loaded.model(rows_BS[:, :-1], targets_BS=rows_BS[:, 1:])
@@ -153,8 +153,10 @@ def test_refusals_are_known_by_their_beginning(answer: str, wanted: bool) -> Non
     assert is_refusal(answer) is wanted
 
 
-def test_all_probes_answer(loaded: LoadedModel, data: Path) -> None:
+def test_all_probes_answer(loaded: LoadedModel, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--probe all`: figures with intervals, every answer, the sets' hashes, and that they are small."""
+    for probe in ("toxicity", "refusal"):
+        monkeypatch.setattr(f"clapas.evaluate.probes.{probe}.NEW_TOKENS", 4)
     found = run_probes(["all"], Asked(loaded, loaded.source), data)
     assert list(found["probes"]) == ["memorisation", "bias", "toxicity", "refusal"]
     assert len(found["items"]["toxicity"]) == 4 * len(ItemSet("toxicity").rows())

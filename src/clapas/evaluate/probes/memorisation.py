@@ -1,4 +1,4 @@
-"""Whether a model goes on word for word with documents that it trained on, more than with others (Carlini et al., 2023).
+"""Whether a model goes on word for word with what it trained on, more than with other text (Carlini et al., 2023).
 
 A prompt of k tokens out of a document, then n tokens of greedy decoding: an exact match repeats all n. Samples of the
 run's own order say which documents it has read; the same is asked of held-out documents, for phrases that everybody
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,8 +36,8 @@ VERSION = 1
 SAMPLES = 200
 PROMPT_TOKENS = 50
 CONTINUATION_TOKENS = 50
-TRIES = 50
-"""Draws for one sample, before documents are taken to be too short."""
+TRIES = 1000
+"""Draws in vain, one after another, before there is taken to be no further excerpt."""
 ROWS_AT_ONCE = 16
 
 
@@ -135,7 +136,7 @@ def _documents_in(pool: ShardPool, span: Span) -> Iterator[Span]:
     """The parts of documents in a span, without the EOS that ends each."""
     shard = pool[span.shard]
     starts = [span.start, *shard.document_starts(span.start + 1, span.stop).tolist(), span.stop]
-    for start, stop in zip(starts, starts[1:], strict=False):
+    for start, stop in pairwise(starts):
         ends = shard.document_start(shard.document_at(start) + 1)
         yield Span(span.shard, start, stop - 1 if stop == ends else stop)
 
@@ -144,15 +145,18 @@ def _excerpts(manifest: Manifest, draw: Draw, length: int, generator: np.random.
     """SAMPLES of them, or as many different ones as there are."""
     pool = ShardPool(manifest)
     found: dict[tuple[int, int], Excerpt] = {}
-    for _ in range(SAMPLES * TRIES):
+    in_vain = 0
+    while len(found) < SAMPLES and in_vain < TRIES:
+        in_vain += 1
         parts = [part for part in draw(generator) if part.stop - part.start >= length]
-        if parts:
-            part = parts[int(generator.integers(len(parts)))]
-            first = part.start + int(generator.integers(part.stop - part.start - length + 1))
+        if not parts:
+            continue
+        part = parts[int(generator.integers(len(parts)))]
+        first = part.start + int(generator.integers(part.stop - part.start - length + 1))
+        if (part.shard, first) not in found:
             tokens = pool[part.shard].read(first, first + length).tolist()
-            found.setdefault((part.shard, first), Excerpt(part.shard, first, tuple(tokens)))
-        if len(found) == SAMPLES:
-            break
+            found[part.shard, first] = Excerpt(part.shard, first, tuple(tokens))
+            in_vain = 0
     if not found:
         raise UserError(
             f"no document of split {split} is long enough to ask for its continuation",
