@@ -19,7 +19,10 @@ from clapas.evaluate.harness.model import harness_model  # noqa: E402 after impo
 from clapas.evaluate.harness.run import run_tasks  # noqa: E402
 from clapas.evaluate.harness.tasks import open_tasks  # noqa: E402
 
-TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
 
 
 def test_the_template_makes_the_prompt(tmp_path: Path) -> None:

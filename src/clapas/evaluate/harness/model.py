@@ -22,7 +22,7 @@ from clapas.engine.ranks import Ranks
 from clapas.evaluate.continuations import Continuation, Scorer
 from clapas.evaluate.load import LoadedModel
 from clapas.evaluate.sampling import Sampling
-from clapas.evaluate.writer import Writer
+from clapas.evaluate.writer import Writer, ends_of
 from clapas.recipe.errors import UserError
 from clapas_data.chat.encoder import open_chat
 from clapas_data.manifest import TokenizerRecord
@@ -163,10 +163,12 @@ def _sampling(options: dict[str, Any]) -> Sampling:
 def harness_model(loaded: LoadedModel, ranks: Ranks | None, *, seed: int = 0, chat: bool = False) -> HarnessModel:
     """A loaded model for the harness. Raises UserError where `chat` is asked for and there is no template."""
     scorer = Scorer(loaded.model, loaded.model.config.max_position_embeddings, loaded.device, ranks)
-    writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed)
     if not chat:
+        writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed)
         return HarnessModel(scorer, writer, loaded.tokenizer, loaded.special)
-    template = open_chat(loaded.tokenizer_folder).template
+    talk = open_chat(loaded.tokenizer_folder)
+    template, ends = talk.template, ends_of(talk, loaded.tokenizer)
+    writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed, ends)
 
     def render(messages: Messages, add_generation_prompt: bool) -> str:
         return template.render(messages, add_generation_prompt=add_generation_prompt)

@@ -12,8 +12,9 @@ from clapas.engine.ranks import Ranks
 from clapas.evaluate.continuations import Continuation, Scorer
 from clapas.evaluate.harness.local_tasks import read_rows
 from clapas.evaluate.load import LoadedModel
-from clapas.evaluate.writer import Writer
+from clapas.evaluate.writer import Writer, ends_of
 from clapas.recipe.hashes import file_hash
+from clapas_data.chat.encoder import Chat, open_chat
 
 ITEMS = Path(__file__).parent / "items"
 
@@ -44,7 +45,18 @@ class Asked:
     @cached_property
     def writer(self) -> Writer:
         """What writes texts."""
-        return Writer(self.loaded.model, self.loaded.tokenizer, self.loaded.special, self.ranks, self.seed)
+        loaded = self.loaded
+        ends = () if self.template is None else ends_of(self.template, loaded.tokenizer)
+        return Writer(loaded.model, loaded.tokenizer, loaded.special, self.ranks, self.seed, ends)
+
+    @cached_property
+    def template(self) -> Chat | None:
+        """The model's chat, where it is asked through it. Raises UserError where it has none."""
+        if not self.chat:
+            return None
+        chat = open_chat(self.loaded.tokenizer_folder)
+        chat.template.check()
+        return chat
 
     def encode(self, text: str) -> list[int]:
         """A text after what stands before a document: BOS where the model was trained so, else the EOS before."""
@@ -60,12 +72,9 @@ class Asked:
 
     def prompts(self, requests: Sequence[str], plain: str = "{}") -> list[list[int]]:
         """Requests as the model is asked: through its chat template, or in a frame of plain text."""
-        if not self.chat:
+        if self.template is None:
             return [self.encode(plain.format(request)) for request in requests]
-        from clapas_data.chat.encoder import open_chat
-
-        chat = open_chat(self.loaded.tokenizer_folder)
-        return [chat.ids([{"role": "user", "content": request}]).tolist() for request in requests]
+        return [self.template.ids([{"role": "user", "content": request}]).tolist() for request in requests]
 
 
 @dataclass(frozen=True, slots=True)
