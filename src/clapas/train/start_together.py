@@ -20,6 +20,8 @@ from clapas.recipe.recipe import Recipe
 from clapas.train.branch import with_seal
 from clapas.train.first_weights import with_first_weights
 from clapas.train.preflight import preflight
+from clapas.tune.config import Distillation
+from clapas.tune.distillation import with_teacher
 from clapas_data.manifest import Manifest
 
 
@@ -30,6 +32,7 @@ def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
         try:
             recipe = with_first_weights(with_seal(recipe))
             plan = preflight(recipe, ranks.size)
+            recipe = with_teacher(recipe, plan)
         except UserError as problem:
             error = str(problem)
         else:
@@ -47,7 +50,8 @@ def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
 
 def _told(recipe: Recipe, manifest: Manifest) -> str:
     seal, model = recipe.branch.seal if recipe.branch else None, recipe.model
-    facts = {"seal": seal, "from": model.from_ and str(model.from_), "from_seal": model.from_seal}
+    teacher = recipe.objective.seal if isinstance(recipe.objective, Distillation) else None
+    facts = {"seal": seal, "from": model.from_ and str(model.from_), "from_seal": model.from_seal, "teacher": teacher}
     return orjson.dumps({**facts, "manifest": manifest.model_dump(mode="json")}).decode()
 
 
@@ -60,4 +64,6 @@ def _heard(told: str, recipe: Recipe) -> tuple[Recipe, Manifest]:
     if recipe.model.from_ is not None:
         first = {"from_": Path(facts["from"]), "from_seal": facts["from_seal"]}
         changes["model"] = recipe.model.model_copy(update=first)
+    if isinstance(recipe.objective, Distillation):
+        changes["objective"] = recipe.objective.model_copy(update={"seal": facts["teacher"]})
     return recipe.model_copy(update=changes), manifest
