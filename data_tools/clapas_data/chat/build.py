@@ -128,7 +128,7 @@ def _source_name(path: Path) -> str:
 
 
 def _sources(named: dict[Path, str], licences: Sequence[str]) -> dict[str, SourceRecord]:
-    """What is recorded of each source: its licence, and the files that it came from. Raises UserError for a bad name."""
+    """What is recorded of each source: its licence, and the files that it came from. Raises UserError where wrong."""
     for path in named:
         if not path.is_file():
             raise UserError("no such file", where=path, wanted="JSONL, JSON or Parquet")

@@ -20,7 +20,7 @@ import orjson
 
 from clapas.recipe.errors import UserError
 from clapas_data.chat.environment import BEGIN, END
-from clapas_data.chat.template import ChatTemplate, Message, ChatTemplateError, need_template, open_template
+from clapas_data.chat.template import ChatTemplate, ChatTemplateError, Message, need_template, open_template
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.examples import LAST_TURN
 
