@@ -156,6 +156,12 @@ def _tokenizer_train(options: argparse.Namespace) -> None:
     train(options.corpus, vocab_size=options.vocab_size, out=options.out, overrides=options.overrides, **chosen)
 
 
+def _tokenizer_extend(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.extend import extend
+
+    extend(options.base, options.corpus, options.add, options.out, options.overrides)
+
+
 def _tokenizer_compare(options: argparse.Namespace) -> None:
     from clapas_data.tokenizer.compare import compare
     from clapas_data.tokenizer.show import comparison_table
@@ -184,6 +190,20 @@ def _train(options: argparse.Namespace) -> int:
     from clapas.train.train import train
 
     return train(recipe, strict=options.strict)
+
+
+def _distil(options: argparse.Namespace) -> int:
+    from clapas.recipe.recipe import read_recipe
+    from clapas.train.local_ranks import run_ranks, under_launcher
+
+    recipe = read_recipe(options.recipe, options.overrides)
+    if options.nproc > 1 and not under_launcher():
+        command = ["distil", str(options.recipe), *options.overrides, "--out", str(options.out)]
+        return run_ranks(command, options.nproc, recipe.train.threads)
+    from clapas.tune.distil import distil
+
+    distil(recipe, options.out)
+    return EXIT_DONE
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -474,6 +494,13 @@ def _tokenizer_verbs(verbs: Any) -> None:
     verb.add_argument("--split", choices=("llama3", "qwen2"), default="llama3", help=does)
     does = "weigh languages so that the same sentences cost about the same in each: FOLDER's LANGUAGE.txt, or our own"
     verb.add_argument("--parity", type=Path, nargs="?", const=True, default=False, metavar="FOLDER", help=does)
+    example = "clapas tokenizer extend Llama-3 --corpus mine.yaml --add 4000 --out data/mine/tokenizer"
+    verb = _verb(parts, "extend", "add a corpus's words to a model's tokenizer", example, _tokenizer_extend)
+    verb.add_argument("base", type=Path, help="a folder with tokenizer.json, of a byte-level BPE")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
+    verb.add_argument("--corpus", required=True, help="a corpus file, or the name of a shipped one")
+    verb.add_argument("--add", type=int, required=True, metavar="N", help="new ids, after the base's")
+    verb.add_argument("--out", type=Path, required=True, help="the extended tokenizer's folder")
     example = "clapas tokenizer compare data/demo/tokenizer tekken --corpus demo"
     verb = _verb(parts, "compare", "measure tokenizers on the same texts", example, _tokenizer_compare)
     does = "a folder with tokenizer.json, such a file, a tekken.json, or tekken (of mistral-common)"
@@ -514,6 +541,12 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
     does = "do not go on from an older checkpoint where the newest is damaged"
     verb.add_argument("--strict", action="store_true", help=does)
+    example = "clapas distil mine.yaml objective.teacher=teacher --out data/teacher"
+    verb = _verb(verbs, "distil", "store what a recipe's teacher says of its data", example, _distil)
+    verb.add_argument("recipe", help="a recipe whose objective is distillation, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    verb.add_argument("--out", type=Path, required=True, help="the folder, for objective.teacher; begun ones go on")
+    verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
     example = "clapas plan demo --site jean-zay --nodes 1 precision=bf16"
     verb = _verb(verbs, "plan", "foretell memory, speed and cost of a recipe on a site", example, _plan)
     verb.add_argument("recipe", help="a recipe, or the name of a shipped one")
