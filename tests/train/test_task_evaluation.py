@@ -26,6 +26,7 @@ metadata: {version: 3}
 """
 SMALL = (
     "train.steps=4",
+    "schedule.warmup_steps=1",
     "checkpoint.every=2",
     "evaluation.every=4",
     "evaluation.tokens=200",
