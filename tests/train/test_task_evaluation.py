@@ -126,3 +126,19 @@ def test_a_missing_library_is_told(test_data: Path, monkeypatch: pytest.MonkeyPa
     recipe = read_recipe("test", [f"data.path={test_data}", "evaluation.tasks=[clapas_fr_grammaire]"])
     with pytest.raises(UserError, match=r"pip install 'clapas\[eval\]'"):
         preflight(recipe, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "layout", [("parallel.sequence=2",), ("parallel.tensor=2",), ("precision=bf16", "parallel.zero_stage=2")]
+)
+def test_any_layout_judges_as_its_checkpoint(
+    clapas: Clapas, test_data: Path, task: Path, tmp_path: Path, layout: tuple[str, ...]
+) -> None:
+    """Slices of sequences, slices of layers, 16-bit weights: each choice is as likely as the checkpoint finds it."""
+    rows = trained(clapas, tmp_path, test_data, f"evaluation.tasks=[{task}]", *layout, ranks=2)
+    told = [row for row in rows if row.get("split") == "tasks"]
+    result = clapas("eval", "run", "--tasks", task, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    wanted = orjson.loads(result.stdout)["tasks"]["mots"]["metrics"]["acc"]
+    assert told[-1]["mots/acc"] == pytest.approx(wanted, abs=0.09 if "precision=bf16" in layout else 0)

@@ -117,7 +117,7 @@ def tasks_known_table(known: dict[str, Any]) -> str:
 
 
 def measure(options: argparse.Namespace, *, of_several: bool) -> tuple[dict[str, Any], str] | None:
-    """Measure, as one rank of several or alone. Returns what was measured and its table; None on ranks but the first."""
+    """Measure, alone or as one rank of several. Returns what was measured and its table; None on other ranks than 0."""
     from clapas.engine.ranks import alone, start_ranks, stop_ranks
     from clapas.evaluate.load import load
     from clapas.evaluate.record import run_of
