@@ -48,7 +48,9 @@ class Chat:
     def __init__(self, tokenizer: TokenizerFolder, template: ChatTemplate | None) -> None:
         self.tokenizer, self._template = tokenizer, template
         content = orjson.loads((tokenizer.path / "tokenizer.json").read_bytes())
-        self._special = {t["content"]: t["id"] for t in content.get("added_tokens", ()) if t["special"] and t["content"]}
+        self._special = {
+            t["content"]: t["id"] for t in content.get("added_tokens", ()) if t["special"] and t["content"]
+        }
         longest_first = sorted(self._special, key=len, reverse=True)
         self._spelt = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
         self._encoder, self._ids = _with_own_spellings(content)

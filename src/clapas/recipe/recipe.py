@@ -19,7 +19,7 @@ from clapas.engine.config import ParallelConfig, Precision, check_precision, che
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
-from clapas.model.source_config import find_source, is_resolved, model_values, no_source
+from clapas.model.source_config import find_source, is_resolved, model_values, no_source, says_all
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
@@ -80,6 +80,8 @@ class Recipe(TypedFile):
             return values
         source = find_source(Path(model["from"]))
         base = source.config() if source else _model_that_ran(values)
+        if base is None and says_all(model):  # to be planned where the weights are not: a start will look for them
+            return values
         if base is None:
             raise ValueError(no_source(Path(model["from"])))
         return values | {"model": model_values(model, base)}
