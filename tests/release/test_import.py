@@ -8,6 +8,7 @@ import orjson
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.evaluate.small import CONFIG, write_model
 
 from clapas.checkpoint.inspect import verify_checkpoints
 from clapas.evaluate.load import load
@@ -16,7 +17,6 @@ from clapas.recipe.errors import UserError
 from clapas.release.export import export
 from clapas.release.import_model import import_model
 from commands import Clapas
-from tests.evaluate.small import CONFIG, write_model
 
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
 SHAPES = {

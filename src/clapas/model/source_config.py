@@ -48,11 +48,16 @@ class Source:
     def tokenizer(self) -> Path | None:
         """The folder of its tokenizer; None where it is not at hand."""
         if self.kind == "huggingface":
-            return self.folder if (self.folder / "tokenizer.json").is_file() else None
+            return self.folder if has_tokenizer(self.folder) else None
         return tokenizer_of(self.folder, self._recipe())
 
     def _recipe(self) -> dict[str, Any]:
         return _object(self.folder / MANIFEST).get("recipe") or {}
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a tokenizer's two files are in a folder."""
+    return all((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
 
 
 def tokenizer_of(checkpoint: Path, recipe: Mapping[str, Any]) -> Path | None:
@@ -62,7 +67,7 @@ def tokenizer_of(checkpoint: Path, recipe: Mapping[str, Any]) -> Path | None:
     if data := (recipe.get("data") or {}).get("path"):
         folders.append(Path(data) / TOKENIZER)
     for folder in folders:
-        if (folder / "tokenizer.json").is_file():
+        if has_tokenizer(folder):
             return folder
     begun = (recipe.get("model") or {}).get("from")
     source = find_source(Path(begun)) if begun else None

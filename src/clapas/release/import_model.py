@@ -17,7 +17,7 @@ from clapas.checkpoint.by_slices import FILE_ELEMENTS, Slice, write_by_slices
 from clapas.model.config import ModelConfig
 from clapas.model.hf_reader import HuggingFaceWeights, weight_files
 from clapas.model.hf_weights import EMBEDDING, HEAD
-from clapas.model.source_config import TOKENIZER, find_source
+from clapas.model.source_config import TOKENIZER, find_source, has_tokenizer
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
 from clapas.recipe.hashes import content_hash, file_hash
@@ -51,8 +51,8 @@ def import_model(folder: Path, out: Path, *, file_elements: int = FILE_ELEMENTS)
         raise UserError("not a model to import", where=folder, found=found, wanted=wanted)
     config = source.config()
     weights = HuggingFaceWeights(folder, config)
-    has_tokenizer = (folder / "tokenizer.json").is_file()
-    if has_tokenizer:
+    speaks = has_tokenizer(folder)
+    if speaks:
         open_tokenizer(folder)
     with new_folder(out) as partial:
         shapes = {name: weights.shape(name) for name in weights.names()}
@@ -65,9 +65,9 @@ def import_model(folder: Path, out: Path, *, file_elements: int = FILE_ELEMENTS)
             return piece
 
         written = write_by_slices(partial, shapes, read, aliases, _facts(folder, config), file_elements)
-        if has_tokenizer:
+        if speaks:
             _copy_tokenizer(folder, partial / TOKENIZER)
-    if not has_tokenizer:
+    if not speaks:
         print(f"{folder}: no tokenizer.json: name a tokenizer where text is needed (--tokenizer)", file=sys.stderr)
     return out / written.relative_to(partial)
 
