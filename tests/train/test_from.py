@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from tests.evaluate.small import CONFIG, write_model
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines
 from commands import Clapas, python_ranks
-from tests.evaluate.small import CONFIG, write_model
 from tune.examples import conversations, write_folder
 
 RECIPE = {
