@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clapas.loader.batch import Batch
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.tune.distillation import distillation
 from clapas.tune.dpo import dpo
 from clapas.tune.ipo import ipo
 from clapas.tune.kto import kto
@@ -48,6 +49,7 @@ def _of_section(make: Callable[[Any], Objective]) -> Callable[[Recipe], Objectiv
 BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
     "language_modelling": _language_modelling,
     "sft": _language_modelling,
+    "distillation": distillation,
     "dpo": _of_section(dpo),
     "ipo": _of_section(ipo),
     "kto": _of_section(kto),
