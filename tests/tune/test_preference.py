@@ -200,6 +200,15 @@ def test_other_data_are_refused_by_name(
     assert not (tmp_path / "run").exists()
 
 
+def test_ranks_that_share_a_sequence_are_refused(clapas: Clapas, folders: Path, tmp_path: Path) -> None:
+    """No rank would hold a whole document: said before anything begins."""
+    arguments = ("train", "test", "objective.name=kto", f"data.path={folders / 'labelled'}", "run_dir=run")
+    result = clapas(*arguments, "parallel.sequence=2", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "parallel.sequence" in result.stderr
+    assert "whole documents" in result.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["dpo", "ipo", "kto", "orpo"])
 def test_ranks_stages_and_micro_batches_change_nothing(
