@@ -38,7 +38,7 @@ from clapas.train.config import (
     check_optimizer,
 )
 from clapas.train.faults_config import FaultsConfig, check_faults
-from clapas.tune.config import LanguageModelling, ObjectiveConfig
+from clapas.tune.config import LanguageModelling, ObjectiveConfig, check_objective
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -109,6 +109,7 @@ class Recipe(TypedFile):
         check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
         check_faults(self.faults, self.parallel.zero_stage)
+        check_objective(self.objective.name, self.parallel.sequence)
         return self
 
     @model_validator(mode="after")
