@@ -47,9 +47,13 @@ class Source:
 
 
 def is_resolved(given: Mapping[str, Any]) -> bool:
-    """Whether a `model` section is one that a run has written down: it says all, and its source need not be there."""
-    required = (key for key, info in ModelConfig.model_fields.items() if info.is_required())
-    return bool(given.get("from_seal")) and all(key in given for key in required)
+    """Whether a `model` section is one that a run has written down: its source need not be there."""
+    return bool(given.get("from_seal")) and says_all(given)
+
+
+def says_all(given: Mapping[str, Any]) -> bool:
+    """Whether a `model` section has every dimension itself: it can be planned without the model it begins with."""
+    return all(key in given for key, info in ModelConfig.model_fields.items() if info.is_required())
 
 
 def find_source(folder: Path) -> Source | None:

@@ -19,7 +19,7 @@ from clapas.engine.config import ParallelConfig, Precision, check_precision, che
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
-from clapas.model.source_config import find_source, is_resolved, model_values, no_source
+from clapas.model.source_config import find_source, is_resolved, model_values, no_source, says_all
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
@@ -73,13 +73,16 @@ class Recipe(TypedFile):
     def _model_begins_with_another(cls, values: Any) -> Any:
         """Take the dimensions of the model from where its weights come from, so that a resolved recipe says them.
 
-        Of a run that has begun they stand in its folder: the source may have gone.
+        Of a run that has begun they stand in its folder: the source may have gone. A recipe that says them all itself
+        can be planned where the source is not; its run does not start (`train.first_weights`).
         """
         model = values.get("model") if isinstance(values, dict) else None
         if not isinstance(model, dict) or not isinstance(model.get("from"), str | Path) or is_resolved(model):
             return values
         source = find_source(Path(model["from"]))
         base = source.config() if source else _model_that_ran(values)
+        if base is None and says_all(model):
+            return values
         if base is None:
             raise ValueError(no_source(Path(model["from"])))
         return values | {"model": model_values(model, base)}
