@@ -73,7 +73,8 @@ class Recipe(TypedFile):
     def _model_begins_with_another(cls, values: Any) -> Any:
         """Take the dimensions of the model from where its weights come from, so that a resolved recipe says them.
 
-        Of a run that has begun they stand in its folder: the source may have gone.
+        Of a run that has begun they stand in its folder: the source may have gone. A recipe that says them all itself
+        can be planned where the source is not; its run does not start (`train.first_weights`).
         """
         model = values.get("model") if isinstance(values, dict) else None
         if not isinstance(model, dict) or not isinstance(model.get("from"), str | Path) or is_resolved(model):
