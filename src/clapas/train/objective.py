@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from clapas.loader.batch import Batch
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.tune.grpo.config import Grpo
+from clapas.tune.grpo.objective import grpo_objective
 from clapas.tune.objective import LossFunction, Objective
 
 
@@ -35,9 +37,15 @@ def _language_modelling(recipe: Recipe) -> Objective:
     return Objective(partial(language_modelling, z_loss=z_loss) if z_loss else language_modelling)
 
 
+def _grpo(recipe: Recipe) -> Objective:
+    assert isinstance(recipe.objective, Grpo)
+    return grpo_objective(recipe.objective, where=recipe.place("objective.rewards"))
+
+
 BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
     "language_modelling": _language_modelling,
     "sft": _language_modelling,
+    "grpo": _grpo,
 }
 """`objective.name` -> what makes the objective of a recipe."""
 

@@ -25,6 +25,14 @@ without gradient, which is what is logged). A third may follow: name -> scalar w
 units, whose mean over the step becomes a column of that name; all ranks give the same names."""
 
 
+class Heart(Protocol):
+    """What tells the watchdog that a rank gets on."""
+
+    def beat(self) -> None:
+        """It does."""
+        ...
+
+
 class Training(Protocol):
     """What an objective sees of the run that trains (`train.run.Run`). step: optimizer steps done."""
 
@@ -34,6 +42,11 @@ class Training(Protocol):
     plan: DataPlan
     step: int
     is_first: bool
+
+    @property
+    def heart(self) -> Heart:
+        """Beat it within whatever takes long."""
+        ...
 
     def record(self, event: str, **facts: Any) -> None:
         """Append an event to the ledger (rank 0)."""

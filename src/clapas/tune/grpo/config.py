@@ -143,24 +143,21 @@ class Grpo(Section):
         """What of it makes the run this run."""
         return self.model_dump(mode="json", exclude={"vllm_gpu_memory_utilization"})
 
+    def check(self, *, sequence_length: int, positions: int, too_long: str, tensor: int, sequence: int) -> None:
+        """Raise ValueError where it does not go with the other sections.
 
-def check_grpo(
-    objective: Grpo, *, sequence_length: int, positions: int, too_long: str, tensor: int, sequence: int
-) -> None:
-    """Raise ValueError where the objective does not go with the other sections.
-
-    positions: `model.max_position_embeddings`. tensor, sequence: ranks that share a matrix, or a sample.
-    """
-    if sequence_length + objective.max_new_tokens > positions:
-        raise ValueError(
-            f"objective.max_new_tokens: found {objective.max_new_tokens}, with prompts of data.sequence_length "
-            f"{sequence_length}; together at most model.max_position_embeddings, which is {positions}"
-        )
-    if too_long == "truncate":
-        raise ValueError("data.too_long: found truncate; must be drop with objective.name: grpo: half a prompt is none")
-    for key, ranks in (("tensor", tensor), ("sequence", sequence)):
-        if ranks > 1:
+        positions: `model.max_position_embeddings`. tensor, sequence: ranks that share a matrix, or a sample.
+        """
+        if sequence_length + self.max_new_tokens > positions:
             raise ValueError(
-                f"parallel.{key}: found {ranks}; must be 1 with objective.name: grpo, whose generation holds whole "
-                "heads and whole texts: parallel.zero_stage=3 shards a model too"
+                f"objective.max_new_tokens: found {self.max_new_tokens}, with prompts of data.sequence_length "
+                f"{sequence_length}; together at most model.max_position_embeddings, which is {positions}"
             )
+        if too_long == "truncate":
+            raise ValueError("data.too_long: found truncate; must be drop with objective.name: grpo: half a prompt is none")
+        for key, ranks in (("tensor", tensor), ("sequence", sequence)):
+            if ranks > 1:
+                raise ValueError(
+                    f"parallel.{key}: found {ranks}; must be 1 with objective.name: grpo, whose generation holds whole "
+                    "heads and whole texts: parallel.zero_stage=3 shards a model too"
+                )

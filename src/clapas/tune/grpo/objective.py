@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from clapas.evaluate.load import read_tokenizer
@@ -22,15 +20,14 @@ from clapas.recipe.errors import UserError
 from clapas.tune.grpo.advantages import group_advantages, standard_deviation
 from clapas.tune.grpo.config import Grpo
 from clapas.tune.grpo.engines.engine import GenerationEngine, open_engine
-from clapas.tune.grpo.entropy import entropy_sum
 from clapas.tune.grpo.loss import policy_loss
+from clapas.tune.grpo.policy import scored
 from clapas.tune.grpo.prompts import Prompt, Prompts
 from clapas.tune.grpo.reference import Reference, open_reference
 from clapas.tune.grpo.rewards.build import Rewards
 from clapas.tune.grpo.rewards.reward import Group
 from clapas.tune.grpo.rollout_log import RolloutLine, RolloutLog
 from clapas.tune.grpo.rollouts import Completion, Rollout, RolloutBatch, collate_rollouts
-from clapas.tune.log_probabilities import log_probabilities
 from clapas.tune.objective import Objective, Training
 from clapas_data.examples import TOKENIZER
 
@@ -121,8 +118,7 @@ class _Grpo:
     def loss(self, engine: Any, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """See `tune.objective.LossFunction`. The units are tokens with `dapo`, else completions."""
         assert isinstance(batch, RolloutBatch)
-        criterion = partial(_log_probabilities, targets_BS=batch.targets, temperature=self._objective.temperature)
-        (log_p_BS, entropy), balance = engine(batch.tokens, targets_BS=batch.targets, criterion=criterion)
+        log_p_BS, entropy, balance = scored(engine, batch, self._objective.temperature)
         found = policy_loss(log_p_BS, batch, self._objective)
         units = batch.units_B.sum()
         loss = found.loss_B.sum()
@@ -246,19 +242,3 @@ def seed_of(run: Training, document: int, member: int) -> int:
     """The seed of one completion: of the run's seed, the step under way, the prompt and its place in the group."""
     words = np.random.SeedSequence([run.recipe.seed, run.step + 1, document, member]).generate_state(2)
     return int(words[0]) << 31 ^ int(words[1])
-
-
-def _log_probabilities(
-    hidden_BSE: Tensor, weight_VE: Tensor, targets_BS: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """(log-probabilities of targets, (B, S); the sum of their entropies), at a temperature."""
-    scaled_BSE = hidden_BSE / temperature
-    return log_probabilities(scaled_BSE, weight_VE, targets_BS), entropy_sum(scaled_BSE, weight_VE, targets_BS)
-
-
-@torch.no_grad()
-def reference_log_probabilities(model: Any, batch: RolloutBatch, temperature: float) -> Tensor:
-    """Of the batch's targets under another model, (B, S)."""
-    criterion = partial(_log_probabilities, targets_BS=batch.targets, temperature=temperature)
-    (log_p_BS, _), _ = model(batch.tokens, targets_BS=batch.targets, criterion=criterion)
-    return log_p_BS
