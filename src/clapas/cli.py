@@ -176,6 +176,20 @@ def _train(options: argparse.Namespace) -> int:
     return train(recipe, strict=options.strict)
 
 
+def _distil(options: argparse.Namespace) -> int:
+    from clapas.recipe.recipe import read_recipe
+    from clapas.train.local_ranks import run_ranks, under_launcher
+
+    recipe = read_recipe(options.recipe, options.overrides)
+    if options.nproc > 1 and not under_launcher():
+        command = ["distil", str(options.recipe), *options.overrides, "--out", str(options.out)]
+        return run_ranks(command, options.nproc, recipe.train.threads)
+    from clapas.tune.distil import distil
+
+    distil(recipe, options.out)
+    return EXIT_DONE
+
+
 def _plan(options: argparse.Namespace) -> None:
     from clapas.plan.plan import plan
     from clapas.plan.show import plan_table
@@ -473,6 +487,12 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
     does = "do not go on from an older checkpoint where the newest is damaged"
     verb.add_argument("--strict", action="store_true", help=does)
+    example = "clapas distil mine.yaml objective.teacher=teacher --out data/teacher"
+    verb = _verb(verbs, "distil", "store what a recipe's teacher says of its data", example, _distil)
+    verb.add_argument("recipe", help="a recipe whose objective is distillation, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    verb.add_argument("--out", type=Path, required=True, help="the folder, for objective.teacher; begun ones go on")
+    verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
     example = "clapas plan demo --site jean-zay --nodes 1 precision=bf16"
     verb = _verb(verbs, "plan", "foretell memory, speed and cost of a recipe on a site", example, _plan)
     verb.add_argument("recipe", help="a recipe, or the name of a shipped one")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clapas.loader.batch import Batch
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.tune.distillation import distillation
 from clapas.tune.grpo.config import Grpo
 from clapas.tune.grpo.objective import grpo_objective
 from clapas.tune.objective import LossFunction, Objective
@@ -46,6 +47,7 @@ BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
     "language_modelling": _language_modelling,
     "sft": _language_modelling,
     "grpo": _grpo,
+    "distillation": distillation,
 }
 """`objective.name` -> what makes the objective of a recipe."""
 

@@ -17,6 +17,8 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.branch import with_seal
 from clapas.train.preflight import preflight
+from clapas.tune.config import Distillation
+from clapas.tune.distillation import with_teacher
 from clapas_data.manifest import Manifest
 
 
@@ -27,6 +29,7 @@ def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
         try:
             recipe = with_seal(recipe)
             plan = preflight(recipe, ranks.size)
+            recipe = with_teacher(recipe, plan)
         except UserError as problem:
             error = str(problem)
         else:
@@ -44,12 +47,17 @@ def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
 
 def _told(recipe: Recipe, manifest: Manifest) -> str:
     seal = recipe.branch.seal if recipe.branch else None
-    return orjson.dumps({"seal": seal, "manifest": manifest.model_dump(mode="json")}).decode()
+    teacher = recipe.objective.seal if isinstance(recipe.objective, Distillation) else None
+    told = {"seal": seal, "teacher": teacher, "manifest": manifest.model_dump(mode="json")}
+    return orjson.dumps(told).decode()
 
 
 def _heard(told: str, recipe: Recipe) -> tuple[Recipe, Manifest]:
     facts = orjson.loads(told)
     manifest = Manifest.model_validate(facts["manifest"]).placed(recipe.data.path)
+    if isinstance(recipe.objective, Distillation):
+        objective = recipe.objective.model_copy(update={"seal": facts["teacher"]})
+        recipe = recipe.model_copy(update={"objective": objective})
     if recipe.branch is None:
         return recipe, manifest
     branch = recipe.branch.model_copy(update={"seal": facts["seal"]})

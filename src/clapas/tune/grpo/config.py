@@ -154,7 +154,9 @@ class Grpo(Section):
                 f"{sequence_length}; together at most model.max_position_embeddings, which is {positions}"
             )
         if too_long == "truncate":
-            raise ValueError("data.too_long: found truncate; must be drop with objective.name: grpo: half a prompt is none")
+            raise ValueError(
+                "data.too_long: found truncate; must be drop with objective.name: grpo: half a prompt is none"
+            )
         for key, ranks in (("tensor", tensor), ("sequence", sequence)):
             if ranks > 1:
                 raise ValueError(

@@ -137,9 +137,7 @@ class _Grpo:
         asked = [prompt.tokens for prompt in prompts for _ in range(size)] or [[self.parts.pad]]
         seeds = [seed_of(run, prompt.document, member) for prompt in prompts for member in range(size)] or [0]
         completions = self.parts.engine.generate(asked, seeds)
-        return [
-            (prompt, completions[place * size : (place + 1) * size]) for place, prompt in enumerate(prompts)
-        ]
+        return [(prompt, completions[place * size : (place + 1) * size]) for place, prompt in enumerate(prompts)]
 
     def _judge_together(
         self, run: Training, answered: Sequence[Sequence[tuple[Prompt, list[Completion]]]]

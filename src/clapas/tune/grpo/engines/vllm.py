@@ -41,7 +41,9 @@ class VllmEngine:
             "allowed_token_ids": None if vocabulary >= run.recipe.model.vocab_size else list(range(vocabulary)),
         }
         with tempfile.TemporaryDirectory() as folder:
-            config = to_hf_config(run.recipe.model, eos=min(ends), bos=None, pad=None, dtype=DTYPES[run.recipe.precision])
+            config = to_hf_config(
+                run.recipe.model, eos=min(ends), bos=None, pad=None, dtype=DTYPES[run.recipe.precision]
+            )
             (Path(folder) / "config.json").write_bytes(orjson.dumps(config))
             self._engine: Any = self._vllm.LLM(
                 model=folder,

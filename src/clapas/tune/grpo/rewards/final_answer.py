@@ -14,7 +14,9 @@ from clapas.tune.grpo.rewards.readings import numbers_in, plain_text, readings
 
 _THOUGHTS = re.compile(r"<(pense|think)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _TAGGED = re.compile(r"<(réponse|reponse|answer)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
-_ANNOUNCED = re.compile(r"(?:réponse|reponse|résultat|resultat|answer)\b[^:=\n]{0,40}[:=][ \t]*(\S[^\n]*)", re.IGNORECASE)
+_ANNOUNCED = re.compile(
+    r"(?:réponse|reponse|résultat|resultat|answer)\b[^:=\n]{0,40}[:=][ \t]*(\S[^\n]*)", re.IGNORECASE
+)
 _BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
 
 
