@@ -136,11 +136,9 @@ def probability_of(texts: Sequence[str], keep: Collection[str], short_below: int
     return found.tolist()
 
 
-def _ask_again_where_short(
-    found: np.ndarray, texts: Sequence[str], short: np.ndarray, keep: Collection[str]
-) -> None:
+def _ask_again_where_short(found: np.ndarray, texts: Sequence[str], short: np.ndarray, keep: Collection[str]) -> None:
     """Raise, in place, the scores of short texts that the first model is unsure of, where py3langid is surer."""
-    for place in np.flatnonzero(short & (found < SURE)).tolist():
+    for place in map(int, np.flatnonzero(short & (found < SURE))):
         found[place] = max(found[place], short_scores([_places(texts[place], GLANCE)], keep)[0])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class Batch:
     segments: torch.Tensor | None = None
     turns: torch.Tensor | None = None
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
         return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors()})
 

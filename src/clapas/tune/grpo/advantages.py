@@ -1,8 +1,9 @@
 """How much better than its group a completion is.
 
-    A_i = (r_i - mean of the group's r) / (s + 1e-4),   s the standard deviation of the group, of the whole step, or 1 - 1e-4
+    A_i = (r_i - mean of the group's r) / (s + 1e-4),   s the standard deviation of the group or of the whole step
 
-(Shao et al., 2024). Deviations are the sample's (divided by n - 1), as in TRL.
+
+(Shao et al., 2024), or not divided at all. Deviations are the sample's (divided by n - 1), as in TRL.
 """
 
 from __future__ import annotations

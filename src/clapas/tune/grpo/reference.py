@@ -36,7 +36,7 @@ class Reference:
             return scored(self._model, batch, temperature)[0]
 
 
-def open_reference(run: Training) -> Reference:
+def open_reference(run: Training, beta: float) -> Reference:
     """The run's reference model. Raises UserError where its recipe names none."""
     from clapas.model.lora import adapters_off
     from clapas.model.source import filled_model, open_source
@@ -48,7 +48,7 @@ def open_reference(run: Training) -> Reference:
         raise UserError(
             "no reference model: the weights that the run began with are not there any more",
             where=recipe.place("objective.beta"),
-            found=f"objective.beta {recipe.objective.beta}, and neither model.from nor lora",
+            found=f"objective.beta {beta}, and neither model.from nor lora",
             wanted="model.from, or no divergence to it",
             way_out="objective.beta=0",
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from clapas.recipe.errors import UserError
@@ -31,7 +31,7 @@ def own_function(name: str, where: str) -> Reward:
 
 
 def _import(module_name: str, function_name: str, where: str) -> Callable[..., Any]:
-    if (here := os.getcwd()) not in sys.path:
+    if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)  # as `python -m` would
     try:
         module = importlib.import_module(module_name)
