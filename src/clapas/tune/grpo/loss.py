@@ -2,9 +2,10 @@
 
 With p a token's probability, q that with which it was sampled, r the reference's, A its completion's advantage:
 
-    loss = -min(p/q A, clip(p/q, 1 - epsilon, 1 + epsilon_high) A) + beta (r/p - log(r/p) - 1)
+    loss = -min(p/q A, clip(p/q, 1 - epsilon, 1 + epsilon_high) A) + beta p/q (r/p - log(r/p) - 1)
 
-(Schulman et al., 2017; Shao et al., 2024; the last term estimates KL(p || r), Schulman, 2020). Tokens are added up into
+(Schulman et al., 2017; Shao et al., 2024). The last bracket estimates KL(p || r) (Schulman, 2020); p/q before it makes
+its gradient that of the divergence (DeepSeek-V3.2, 2025; TRL's default), also where p/q is 1. Tokens are added up into
 completions as `loss` says. B completions, S tokens.
 """
 
@@ -43,7 +44,7 @@ def policy_loss(log_p_BS: Tensor, batch: RolloutBatch, objective: Grpo) -> Polic
     kl = None
     if batch.reference_BS is not None:
         log_r_BS = batch.reference_BS - log_p_BS
-        kl_BS = log_r_BS.exp() - log_r_BS - 1
+        kl_BS = ratio_BS * (log_r_BS.exp() - log_r_BS - 1)
         loss_BS = loss_BS + objective.beta * kl_BS
         kl = (kl_BS.detach() * is_target_BS).sum()
     with torch.no_grad():

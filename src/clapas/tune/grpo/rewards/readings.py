@@ -31,6 +31,7 @@ _LITERAL = re.compile(
     rf"(?: ?/ ?(?P<bottom>{_PLAIN}))? ?(?P<unit>%|pour ?cent|[^\W\d_€$£°%][^\d=+*/^<>()]*|[€$£°][^\d=+*/^<>()]*)?"
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
+_VULGAR = re.compile(rf"(\d?) ?([{''.join(VULGAR)}])")
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|operatorname)\s*\{([^{}]*)\}")
 _LATEX = re.compile(r"\\[,;:! ]|\\(?:left|right|quad|displaystyle)(?![a-zA-Z])")
 _RELATION = re.compile(r"=|≈|≃|\\(?:approx|simeq)(?![a-zA-Z])")
@@ -67,8 +68,7 @@ def numbers_in(text: str) -> list[str]:
 def plain_text(text: str) -> str:
     """The text with one kind of space and of minus, without LaTeX's and Markdown's dress and the full stop."""
     plain = text.translate(_ONE_KIND)
-    for glyph, written in VULGAR.items():
-        plain = re.sub(rf"(\d?) ?{glyph}", lambda m, w=written: f"{m[1]} {w}" if m[1] else w, plain)
+    plain = _VULGAR.sub(lambda m: f"{m[1]} {VULGAR[m[2]]}" if m[1] else VULGAR[m[2]], plain)
     plain = plain.replace("{,}", ",").replace("\\%", "%").replace("\\times", "×").replace("\\cdot", "·")
     plain = _FRACTION.sub(lambda m: f"{m[1] or m[2] or ''}/{m[3] or m[4] or ''}", plain)
     plain = _WRAPPED.sub(r" \1", plain)
