@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from clapas.model.rope_scaling import RopeScaling
+from clapas.model.rope_scaling import NtkScaling, RopeScaling
 from clapas.recipe.typed import Section
 
 Architecture = Literal["llama", "qwen3", "qwen3_moe"]
@@ -144,6 +144,8 @@ class ModelConfig(Section):
                 f"num_key_value_heads: found {shared}; must divide num_attention_heads, which is {heads}: "
                 f"{_divisors(heads, near=shared)}"
             )
+        if self.head_dim == 2 and isinstance(self.rope_scaling, NtkScaling):
+            raise ValueError("rope_scaling: ntk needs a head_dim of more than 2: its base grows by D / (D - 2)")
         if self.head_dim % 2:
             raise ValueError(
                 f"head_dim: found {self.head_dim} (by default hidden_size / num_attention_heads); must be even, "

@@ -21,7 +21,9 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("step", "steps", "optimizer step, from 1"),
     Column("segment", "", "which start of the command wrote the row, from 1"),
-    Column("loss", "nats a token", "cross-entropy, mean over the step's target tokens"),
+    Column(
+        "loss", "nats a token", "cross-entropy, mean over the step's target tokens; of a preference run its own, a pair"
+    ),
     Column("loss/*", "nats a token", "the same by source of several, over the steps since the row before"),
     Column("reward", "", "of GRPO: the weighted sum of the rewards, mean over the step's completions"),
     Column("reward_std", "", "of GRPO: its standard deviation over the step"),
@@ -56,6 +58,14 @@ COLUMNS = (
     Column("joules_per_token", "J/token", "since the row before"),
     Column("split", "", "a validation row: the split that was scored"),
     Column("bits_per_byte", "bits/byte", "of a validation row"),
+    Column("rewards/chosen", "nats", "preference: beta times the preferred answers' log-ratio to the reference"),
+    Column("rewards/rejected", "nats", "the same of the other answers"),
+    Column("rewards/accuracies", "share", "of pairs whose preferred answer has the larger reward"),
+    Column("rewards/margins", "nats", "the first less the second"),
+    Column("logps/*", "nats", "log-probability of the chosen and rejected answers (orpo: mean over their tokens)"),
+    Column("kl", "nats", "kto: how far the policy is from the reference, on mismatched answers"),
+    Column("nll_loss", "nats a token", "orpo: cross-entropy of the chosen documents"),
+    Column("log_odds_*", "nats", "orpo: log odds of chosen over rejected (`chosen`), and its log sigmoid (`ratio`)"),
 )
 """In the order of a row."""
 

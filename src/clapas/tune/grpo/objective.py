@@ -16,6 +16,7 @@ from torch import Tensor
 from clapas.evaluate.load import read_tokenizer
 from clapas.loader.batch import Batch, pad_token
 from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import Recipe
 from clapas.tune.grpo.advantages import group_advantages, standard_deviation
 from clapas.tune.grpo.config import Grpo
 from clapas.tune.grpo.engines.engine import GenerationEngine, open_engine
@@ -35,9 +36,11 @@ Answered = list[tuple[Prompt, list[Completion]]]
 """Prompts, each with its group's completions."""
 
 
-def grpo_objective(objective: Grpo, where: str) -> Objective:
-    """The recipe's `objective`. where: of its rewards, for messages. Raises UserError for a function that is not."""
-    policy = _Grpo(objective, Rewards.of(objective, where))
+def grpo(recipe: Recipe) -> Objective:
+    """The recipe's `objective`. Raises UserError for a reward's function that is not there."""
+    assert isinstance(recipe.objective, Grpo)
+    rewards = Rewards.of(recipe.objective, recipe.place("objective.rewards"))
+    policy = _Grpo(recipe.objective, rewards)
     return Objective(policy.loss, counts=_units, begin=policy.begin, prepare=policy.prepare)
 
 

@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from clapas.loader.batch import Batch
-from clapas.recipe.errors import UserError
 from clapas_data.documents import DOCUMENTS, SCHEMA
 from clapas_data.examples import column
-from clapas_data.manifest import MANIFEST, Manifest
+from clapas_data.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +25,9 @@ class Prompt:
 
 
 class Prompts:
-    """A folder of prompts. Raises UserError where it holds something else."""
+    """A folder of prompts."""
 
     def __init__(self, manifest: Manifest, tokenizer: Tokenizer) -> None:
-        if manifest.examples is None or manifest.examples.kind != "prompts":
-            raise UserError(
-                "GRPO reads prompts",
-                where=manifest.folder / MANIFEST,
-                found="running text" if manifest.examples is None else manifest.examples.kind,
-                wanted="examples of the kind prompts",
-                way_out="clapas data chat FILES --kind prompts --out DIR",
-            )
         self._tokenizer = tokenizer
         self._lengths: list[int] = column(manifest, "tokens")
         self._names: list[str] = column(manifest, "id")

@@ -7,12 +7,12 @@ With LoRA they are in the model already, its adapters off, and cost a forward pa
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clapas.model.source import filled_model, open_source
 from clapas.recipe.errors import UserError
 from clapas.tune.grpo.policy import scored
 from clapas.tune.grpo.rollouts import RolloutBatch
@@ -38,17 +38,12 @@ class Reference:
 
 def open_reference(run: Training, beta: float) -> Reference:
     """The run's reference model. Raises UserError where its recipe names none."""
-    from clapas.model.lora import adapters_off
-    from clapas.model.source import filled_model, open_source
-
     recipe = run.recipe
-    if recipe.lora is not None:
-        return Reference(run.engine, partial(adapters_off, run.engine.deepspeed.module))
     if recipe.model.from_ is None:
         raise UserError(
             "no reference model: the weights that the run began with are not there any more",
             where=recipe.place("objective.beta"),
-            found=f"objective.beta {beta}, and neither model.from nor lora",
+            found=f"objective.beta {beta}, and no model.from",
             wanted="model.from, or no divergence to it",
             way_out="objective.beta=0",
         )
