@@ -115,6 +115,7 @@ class Recipe(TypedFile):
                 too_long=self.data.too_long,
                 tensor=self.parallel.tensor,
                 sequence=self.parallel.sequence,
+                begins_trained=self.model.from_ is not None,
             )
         return self
 

@@ -102,10 +102,16 @@ def trl_inputs(batch: RolloutBatch, reference: Tensor | None) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("loss", "beta", "epsilon_high"), [("dapo", 0.0, None), ("dapo", 0.1, 0.28), ("grpo", 0.1, 0.28), ("dr_grpo", 0.04, None)]
+    ("loss", "beta", "epsilon_high"),
+    [("dapo", 0.0, None), ("dapo", 0.1, 0.28), ("grpo", 0.1, 0.28), ("dr_grpo", 0.04, None)],
 )
 def test_loss_and_gradient_are_trls(
-    model_folder: tuple[CausalLM, Path], tokenizer: Any, tmp_path: Path, loss: str, beta: float, epsilon_high: float | None
+    model_folder: tuple[CausalLM, Path],
+    tokenizer: Any,
+    tmp_path: Path,
+    loss: str,
+    beta: float,
+    epsilon_high: float | None,
 ) -> None:
     """Same tokens, advantages, old and reference log-probabilities: the same loss, and the same gradient by each
     weight, to 1e-5."""

@@ -143,15 +143,23 @@ class Grpo(Section):
         """What of it makes the run this run."""
         return self.model_dump(mode="json", exclude={"vllm_gpu_memory_utilization"})
 
-    def check(self, *, sequence_length: int, positions: int, too_long: str, tensor: int, sequence: int) -> None:
+    def check(
+        self, *, sequence_length: int, positions: int, too_long: str, tensor: int, sequence: int, begins_trained: bool
+    ) -> None:
         """Raise ValueError where it does not go with the other sections.
 
         positions: `model.max_position_embeddings`. tensor, sequence: ranks that share a matrix, or a sample.
+        begins_trained: the weights are another model's.
         """
         if sequence_length + self.max_new_tokens > positions:
             raise ValueError(
                 f"objective.max_new_tokens: found {self.max_new_tokens}, with prompts of data.sequence_length "
                 f"{sequence_length}; together at most model.max_position_embeddings, which is {positions}"
+            )
+        if self.beta and not begins_trained:
+            raise ValueError(
+                f"objective.beta: found {self.beta:g} without model.from: there are no weights to stay near to; "
+                "give model.from, or objective.beta=0"
             )
         if too_long == "truncate":
             raise ValueError(

@@ -23,7 +23,7 @@ from clapas.tune.grpo.engines.engine import GenerationEngine, open_engine
 from clapas.tune.grpo.judged import Judged, StepMeasures, measure
 from clapas.tune.grpo.loss import policy_loss
 from clapas.tune.grpo.policy import scored
-from clapas.tune.grpo.prompts import Prompt, Prompts
+from clapas.tune.grpo.prompts import Prompt, Prompts, ends_of
 from clapas.tune.grpo.reference import Reference, open_reference
 from clapas.tune.grpo.rewards.build import Rewards
 from clapas.tune.grpo.rewards.reward import Group
@@ -77,10 +77,10 @@ class _Grpo:
         assert manifest.tokenizer is not None
         with run.ranks.said_once():
             prompts = Prompts(manifest, read_tokenizer(manifest.folder / TOKENIZER))
-            ends = frozenset([manifest.tokenizer.eos])
+            ends = ends_of(manifest)
             vocabulary = min(manifest.tokenizer.vocab_size, run.recipe.model.vocab_size)
             engine = open_engine(run, self._objective, ends=ends, vocabulary=vocabulary)
-            reference = open_reference(run, self._objective.beta) if self._objective.beta else None
+            reference = open_reference(run) if self._objective.beta else None
         log = RolloutLog(run.path, run.step) if run.is_first else None
         self._opened = _Parts(prompts, engine, reference, log, pad_token(manifest), ends)
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from clapas.model.source import filled_model, open_source
-from clapas.recipe.errors import UserError
 from clapas.tune.grpo.policy import scored
 from clapas.tune.grpo.rollouts import RolloutBatch
 from clapas.tune.objective import Training
@@ -36,18 +35,10 @@ class Reference:
             return scored(self._model, batch, temperature)[0]
 
 
-def open_reference(run: Training, beta: float) -> Reference:
-    """The run's reference model. Raises UserError where its recipe names none."""
-    recipe = run.recipe
-    if recipe.model.from_ is None:
-        raise UserError(
-            "no reference model: the weights that the run began with are not there any more",
-            where=recipe.place("objective.beta"),
-            found=f"objective.beta {beta}, and no model.from",
-            wanted="model.from, or no divergence to it",
-            way_out="objective.beta=0",
-        )
-    model = filled_model(
-        recipe.model, open_source(recipe.model.from_, run.ranks), DTYPES[recipe.precision], run.ranks.device
-    )
-    return Reference(model.eval().requires_grad_(False))
+def open_reference(run: Training) -> Reference:
+    """The run's reference model. Raises UserError where `model.from` is not the model that it was."""
+    model = run.recipe.model
+    assert model.from_ is not None, "`Grpo.check` has seen to it"
+    source = open_source(model.from_, run.ranks)
+    frozen = filled_model(model, source, DTYPES[run.recipe.precision], run.ranks.device)
+    return Reference(frozen.eval().requires_grad_(False))

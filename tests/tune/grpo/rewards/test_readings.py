@@ -65,7 +65,9 @@ def test_fractions(top: int, bottom: int, dress: str) -> None:
 def test_any_text_is_read_without_an_error(text: str) -> None:
     """A model writes anything."""
     readings(text)
-    assert all(readings(number) or "/" in number or "^" in number or "e" in number.lower() for number in numbers_in(text))
+    assert all(
+        readings(number) or "/" in number or "^" in number or "e" in number.lower() for number in numbers_in(text)
+    )
 
 
 @pytest.mark.parametrize(

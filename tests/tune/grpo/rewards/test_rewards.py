@@ -66,8 +66,9 @@ def test_french_is_told_from_english_and_from_no_language() -> None:
 def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module of the user's, in the working directory."""
     (tmp_path / "mes_mesures.py").write_text(
-        "def courte(prompts, completions, completion_ids, answer, **_):\n"
-        "    return [len(p) - len(t) for p, t, i, a in zip(prompts, completions, completion_ids, answer, strict=True)]\n"
+        "def courte(prompts, completions, completion_ids, answer):\n"
+        "    rows = zip(prompts, completions, completion_ids, answer, strict=True)\n"
+        "    return [len(prompt) - len(text) for prompt, text, _, _ in rows]\n"
         "def fausse(**_): raise KeyError('solution')\n"
         "def une(**_): return [1.0]\n"
         "def rien(completions, **_): return [None] * len(completions)\n"
