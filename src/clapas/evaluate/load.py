@@ -19,7 +19,7 @@ from clapas.model.build import empty_model
 from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import from_hf_config
-from clapas.model.hf_weights import load_weights
+from clapas.model.hf_reader import load_weights
 from clapas.recipe.errors import UserError
 from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import TokenizerRecord

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clapas.loader.batch import Batch
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.tune.distillation import distillation
 from clapas.tune.objective import LossFunction, Objective
 
 
@@ -38,6 +39,7 @@ def _language_modelling(recipe: Recipe) -> Objective:
 BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
     "language_modelling": _language_modelling,
     "sft": _language_modelling,
+    "distillation": distillation,
 }
 """`objective.name` -> what makes the objective of a recipe."""
 

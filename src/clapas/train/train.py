@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
+from clapas.engine.empty import building_empty
 from clapas.engine.engine import Engine, import_deepspeed
 from clapas.engine.layout import layout_of
 from clapas.engine.ranks import Ranks, start_ranks, stop_ranks
@@ -28,6 +30,7 @@ from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.crash_loop import refuse_crash_loop
+from clapas.train.first_weights import open_first_weights, record_seal
 from clapas.train.loop import run_loop
 from clapas.train.objective import objective_of, refuse_z_loss
 from clapas.train.optimizers.build import build_optimizer
@@ -114,6 +117,9 @@ def _prepare(
     hashes = {"identity": recipe.identity_hash(plan.hash), "execution": recipe.execution_hash(ranks.size)}
     with ranks.said_once():
         reader = find_start(recipe, hashes["identity"], plan.manifest, folder, ranks, strict=strict)
+        first_weights = None
+        if reader is None and recipe.model.from_ is not None and build is initial_model:
+            first_weights = open_first_weights(recipe, ranks)
     if reader is not None and reader.step >= recipe.total_steps:
         if folder:
             print(f"{recipe.folder}: trained already, {reader.step:,} steps", file=sys.stderr)
@@ -125,8 +131,21 @@ def _prepare(
     engine = build_engine(recipe, ranks, all_callbacks, build)
     peak = device_peak(ranks.device, recipe.precision)
     run = begin_segment(
-        recipe, ranks, engine, plan, folder, all_callbacks, reader=reader, hashes=hashes, peak_flops=peak
+        recipe,
+        ranks,
+        engine,
+        plan,
+        folder,
+        all_callbacks,
+        reader=reader,
+        hashes=hashes,
+        peak_flops=peak,
+        first_weights=first_weights,
     )
+    if first_weights is not None:
+        if folder:
+            record_seal(recipe, first_weights)
+        run.record("first_weights", path=str(first_weights.folder), seal=recipe.model.from_seal)
     if reader is not None and reader.folder.parent != recipe.folder / "checkpoints":
         run.record(
             "branch", checkpoint=str(reader.folder), run=reader.recipe["name"], identity=reader.manifest.identity
@@ -135,9 +154,14 @@ def _prepare(
 
 
 def initial_model(recipe: Recipe) -> nn.Module:
-    """The recipe's model on the CPU, initialised by parameter name: the same on any number of ranks."""
+    """The recipe's model on the CPU, initialised by parameter name: the same on any number of ranks.
+
+    One that begins with another's weights waits for them (`engine.state.load_weights`): it is not initialised.
+    """
     device_type = "cuda" if torch.cuda.is_available() else "cpu"
     model = build_model(recipe.model, recipe.compute.on(device_type, recipe.parallel.zero_stage))
+    if recipe.model.from_ is not None:
+        return model
     ratio = width_ratio(recipe.optimizer, recipe.model.hidden_size)
     initialise(model, recipe.seed, {name: std_scale(role, ratio) for name, role in parameter_roles(model).items()})
     return model
@@ -151,7 +175,9 @@ def build_engine(
 ) -> Engine:
     """A model, its optimizer and DeepSpeed around them."""
     seed_random_states(recipe.seed, 0, ranks.rank)
-    model = build(recipe)
+    waits = recipe.model.from_ is not None and build is initial_model
+    with building_empty(recipe, ranks) if waits else nullcontext():
+        model = build(recipe)
     with ranks.said_once():
         refuse_z_loss(recipe, model)
         for callback in callbacks:
