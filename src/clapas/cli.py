@@ -387,7 +387,9 @@ def _chat_options(parts: Any) -> None:
     example = "clapas data chat dialogues.jsonl --out data/dialogues --tokenizer data/demo/tokenizer --licence CC0-1.0"
     does = "turn conversations, preferences or prompts into a folder of examples"
     verb = _verb(parts, "chat", does, example, _data_chat)
-    verb.add_argument("files", type=Path, nargs="+", metavar="FILE", help="JSONL (.gz, .zst …), a JSON array or Parquet")
+    verb.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="JSONL (.gz, .zst …), a JSON array or Parquet"
+    )
     verb.add_argument("--out", type=Path, required=True, help="the folder of examples")
     verb.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer's folder, with its chat template")
     kinds = ("conversations", "pairs", "labelled", "prompts")

@@ -53,7 +53,7 @@ def stream_tokens(
     device = model.lm_head.weight.device
     room = min(max_new_tokens, model.config.max_position_embeddings - longest)
     cache = KeyValueCache(model.config, len(prompts), longest + room, model.lm_head.weight.dtype, device)
-    tokens_BS, positions_BS, documents_BS = (x.to(device) for x in _left_padded(prompts))
+    tokens_BS, positions_BS, documents_BS = (x.to(device) for x in left_padded(prompts))
     is_ragged = bool((documents_BS == PADDING_DOCUMENT).any())
     seeds = range(seed, seed + len(prompts)) if seeds is None else seeds
     generators = [torch.Generator(device).manual_seed(own) for own in seeds]
@@ -92,7 +92,7 @@ def _check(model: CausalLM, prompts: Sequence[Sequence[int]], max_new_tokens: in
     return longest
 
 
-def _left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens, positions and document ids of (B, S): all prompts end at the last place, so that all go on from there."""
     longest = max(map(len, prompts))
     tokens_BS = torch.zeros(len(prompts), longest, dtype=torch.long)

@@ -33,6 +33,7 @@ class LoadedModel:
 
     source: the folder that it came from. special: its tokenizer's ids and hash.
     sequence_length: the tokens of a training sample, or, of a model that is not ours, the most that it takes.
+    tokenizer_folder: where its tokenizer lies, with the chat template, if it has one.
     data: the folder of shards that it trained on, where known.
     """
 
@@ -41,6 +42,7 @@ class LoadedModel:
     special: TokenizerRecord
     source: Path
     sequence_length: int
+    tokenizer_folder: Path
     data: Path | None = None
 
     @property
@@ -108,7 +110,12 @@ def _from_hf_folder(path: Path, tokenizer: Path, dtype: torch.dtype, device: tor
     model = empty_model(config, dtype, device)
     load_weights(model, path)
     return LoadedModel(
-        model.eval(), read_tokenizer(opened.path), opened.record, path, sequence_length=config.max_position_embeddings
+        model.eval(),
+        read_tokenizer(opened.path),
+        opened.record,
+        path,
+        sequence_length=config.max_position_embeddings,
+        tokenizer_folder=opened.path,
     )
 
 
@@ -131,6 +138,7 @@ def _from_checkpoint(
         opened.record,
         reader.folder,
         sequence_length=reader.recipe["data"]["sequence_length"],
+        tokenizer_folder=opened.path,
         data=data if data.is_dir() else None,
     )
 

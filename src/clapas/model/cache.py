@@ -5,6 +5,8 @@ Shapes: L layers, B batch, K key-value heads, T capacity, S new tokens, D head_d
 
 from __future__ import annotations
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -48,6 +50,19 @@ class KeyValueCache:
         self.keys_LBKTD[layer, :, :, self.length : end] = keys_BKSD
         self.values_LBKTD[layer, :, :, self.length : end] = values_BKSD
         return self.keys_LBKTD[layer, :, :, :end], self.values_LBKTD[layer, :, :, :end]
+
+    def repeated(self, rows: list[int], room: int) -> KeyValueCache:
+        """A cache of other texts: the i-th begins as text `rows[i]` of this one, with room for `room` more tokens."""
+        other = copy(self)
+        size = (*self.keys_LBKTD.shape[:1], len(rows), self.keys_LBKTD.shape[2], self.length + room)
+        for name in ("keys_LBKTD", "values_LBKTD"):
+            old = getattr(self, name)
+            new = old.new_zeros(*size, old.shape[-1])
+            new[:, :, :, : self.length] = old[:, rows, :, : self.length]
+            setattr(other, name, new)
+        other.document_ids_BT = self.document_ids_BT.new_zeros(len(rows), self.length + room)
+        other.document_ids_BT[:, : self.length] = self.document_ids_BT[rows, : self.length]
+        return other
 
     def extend_documents(self, document_ids_BS: Tensor) -> Tensor:
         """Add the new tokens' document ids; returns all of them, (B, length + S)."""
