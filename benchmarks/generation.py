@@ -64,6 +64,7 @@ def measure(shape: str, setting: str, threads: int, rounds: int) -> list[str]:
     from clapas.model.config import ModelConfig
     from clapas.model.decoder import CausalLM
     from clapas.model.init import initialise
+    from clapas.model.layout import lay_out
 
     torch.set_num_threads(threads)
     getattr(cpu, SETTINGS[setting], lambda: None)()
@@ -78,6 +79,7 @@ def measure(shape: str, setting: str, threads: int, rounds: int) -> list[str]:
         generator = torch.Generator().manual_seed(1)
         prompts = [torch.randint(dimensions["vocab_size"], (n,), generator=generator).tolist() for n in lengths]
         longest = max(lengths)
+        lay_out(ours, len(lengths))
         tokens_BS = torch.tensor([[0] * (longest - len(p)) + p for p in prompts])
         mask_BS = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
 
@@ -102,8 +104,8 @@ def _row(
     rates = [tokens / statistics.median(taken) for taken in zip(*seconds, strict=True)]
     texts = tokens // NEW
     return (
-        f"| {shape} | {batch} | {setting} | {rates[0]:,.0f} | {rates[1]:,.0f} | **{middle:.2f}** ({low:.2f}–{high:.2f}) "
-        f"| {same} of {texts} |"
+        f"| {shape} | {batch} | {setting} | {rates[0]:,.0f} | {rates[1]:,.0f} | **{middle:.2f}** "
+        f"({low:.2f}–{high:.2f}) | {same} of {texts} |"
     )
 
 
@@ -125,7 +127,7 @@ def main() -> None:
     if options.here:
         print("\n".join(measure(options.shapes[0], options.settings[0], options.threads, options.rounds)))
         return
-    print("| shape | batch | transformers | its tokens/s | ours | ours / its | same texts |\n|---|---|---|---|---|---|---|")
+    print("| shape | batch | transformers | its tokens/s | ours | ours / its | same texts |\n" + "|---" * 7 + "|")
     for shape in options.shapes:
         for setting in options.settings:
             chosen = ["--here", "--shapes", shape, "--settings", setting, "--rounds", str(options.rounds)]

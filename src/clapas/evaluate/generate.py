@@ -17,13 +17,12 @@ from clapas.evaluate.sampling import Sampling
 from clapas.model.cache import KeyValueCache
 from clapas.model.cpu import multiplying
 from clapas.model.decoder import CausalLM, run_layer
-from clapas.model.layout import SMALL_HIDDEN
 from clapas.recipe.errors import UserError
 
 PADDING_DOCUMENT = -1
 """The document of the padding before a short prompt: no token of the text, which is document 0, sees it."""
-FEW_ROWS = 2
-"""With fewer rows, on a CPU, MKL multiplies more quickly than oneDNN (see benchmarks/generation.py)."""
+FEW_ROWS, SMALL_HIDDEN = 2, 256
+"""Below either, on a CPU, MKL multiplies more quickly than oneDNN (see benchmarks/generation.py)."""
 CROWDED = 0.75
 """Once fewer of a batch's texts than this share go on, the others leave it, which copies the cache."""
 
@@ -39,8 +38,9 @@ def stream_tokens(
     sampling: Sampling = Sampling(),  # noqa: B008 frozen
     seed: int = 0,
     seeds: Sequence[int] | None = None,
-    goes_on: Callable[[bool], bool] = bool,
+    goes_on: Callable[[bool], bool] | None = None,
     observe: Callable[[Tensor, Tensor], None] | None = None,
+    is_over: Callable[[int], bool] | None = None,
 ) -> Iterator[list[int | None]]:
     """Go on with each prompt; yields the texts' next tokens, None for one that has ended.
 
@@ -48,7 +48,8 @@ def stream_tokens(
     ids that the tokenizer knows, where the model has more. seeds: one a text, instead of `seed` and its place among the
     prompts. goes_on: told after each token whether a text here goes on, says whether the model is called again: ranks
     that share its weights must call it equally often. observe: is shown each step's logits, (B, V), and the tokens
-    chosen, (B,); of a text that has ended they mean nothing.
+    chosen, (B,); of a text that has ended they mean nothing. is_over: asked after each step whether a text ends here
+    for the caller's reasons.
     A text depends on its prompt, the seed and its place among the prompts, not on its neighbours. It ends at `eos`,
     after `max_new_tokens`, or where the longest text reaches `max_position_embeddings`.
     Raises UserError for an empty prompt, an unknown id, or a prompt that fills all positions.
@@ -64,10 +65,14 @@ def stream_tokens(
         chosen = batch.step(observe)
         ended = [was or token in ends for was, token in zip(ended, chosen, strict=True)]
         told = [None if over else token for over, token in zip(ended, chosen, strict=True)]
-        if not goes_on(not all(ended)):
+        if not (goes_on or bool)(not all(ended)):
             return
         yield told
         ended = [over or step >= limit for over, limit in zip(ended, limits, strict=True)]
+        if is_over is not None:
+            ended = [over or is_over(row) for row, over in enumerate(ended)]
+        if goes_on is None and all(ended):
+            return
         batch.leave([row for row, over in enumerate(ended) if not over])
 
 

@@ -76,7 +76,7 @@ class Attention(nn.Module):
 
     exchange: None, or what computes attention where a rank holds only some tokens of each text: called as
     exchange(operations.attention, q, k, v, mask, is_causal, documents), it trades tokens for heads between ranks.
-    packed: None, or the weights of all three projections in one (`layout`), where nothing trains.
+    packed: None, or the weights and biases of all three projections in one (`layout`), where nothing trains.
     """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
@@ -93,7 +93,7 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
             self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
         self.exchange: Callable[..., Tensor] | None = None
-        self.packed: Tensor | None = None
+        self.packed: tuple[Tensor, Tensor | None] | None = None
 
     def forward(self, x_BSE: Tensor, context: Context) -> Tensor:
         q_BHSD, k_BKTD, v_BKTD = self._projected(x_BSE, context.cos, context.sin)
@@ -110,7 +110,7 @@ class Attention(nn.Module):
             q_BSHD, k_BSKD, v_BSKD = (proj(x_BSE).view(heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
         else:
             counts = [proj.out_features // self.head_dim for proj in (self.q_proj, self.k_proj, self.v_proj)]
-            qkv_BSF = F.linear(x_BSE, self.packed)
+            qkv_BSF = F.linear(x_BSE, *self.packed)
             if self.q_norm is None:
                 return packed_rope(qkv_BSF, cos, sin, *counts[:2])
             q_BSHD, k_BSKD, v_BSKD = qkv_BSF.view(heads).split(counts, 2)
