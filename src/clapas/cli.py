@@ -248,6 +248,12 @@ def _checkpoint_soup(options: argparse.Namespace) -> None:
     print(soup(options.checkpoints, options.out, weights=options.weights))
 
 
+def _import(options: argparse.Namespace) -> None:
+    from clapas.release.import_model import import_model
+
+    print(import_model(options.folder, options.out))
+
+
 def _export(options: argparse.Namespace) -> None:
     from clapas.release.export import export
 
@@ -628,6 +634,10 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("checkpoints", type=Path, nargs="+", metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True, help="a folder that becomes like a run's")
     _weights(verb)
+    example = "clapas import models/lucie-7b --out runs/lucie-7b"
+    verb = _verb(verbs, "import", "make a checkpoint of an open model's Hugging Face folder", example, _import)
+    verb.add_argument("folder", type=Path, metavar="HF_DIR")
+    verb.add_argument("--out", type=Path, required=True, help="a folder that becomes like a run's")
     example = "clapas export runs/demo --out model"
     verb = _verb(verbs, "export", "write a checkpoint as a Hugging Face folder", example, _export)
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
