@@ -260,14 +260,19 @@ def _export(options: argparse.Namespace) -> None:
     print(export(options.source, options.out, dtype=options.dtype, weights=options.weights))
 
 
-def _eval(options: argparse.Namespace) -> None:
-    from clapas.evaluate.evaluate import compare_with_xz, evaluate, evaluation_table
+def _eval(options: argparse.Namespace) -> int | None:
+    from clapas.evaluate import command
+    from clapas.train.local_ranks import run_ranks, under_launcher
 
-    chosen = {name: getattr(options, name) for name in ("data", "split", "tokenizer", "weights")}
-    measured = evaluate(options.model, **chosen)
-    if options.compare_xz:
-        measured["xz"] = compare_with_xz(measured)
-    _print(measured, options.json, evaluation_table)
+    command.check_options(options)
+    if options.list_tasks:
+        _print(command.tasks_known(), options.json, command.tasks_known_table)
+        return None
+    if options.nproc > 1 and not under_launcher():
+        return run_ranks(command.words_of_ranks(options.arguments), options.nproc, None)
+    if (measured := command.measure(options)) is not None:
+        _print(measured[0], options.json, lambda _: measured[1])
+    return None
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -342,6 +347,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     """Options may stand between the overrides: argparse alone does not allow that below a sub-command."""
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
+    options.arguments = arguments
     if rest:
         if not hasattr(options, "overrides") or not all(map(_is_override, rest)):
             options.parser.error(f"not understood: {' '.join(rest)}")
@@ -644,14 +650,11 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
     _weights(verb)
-    example = "clapas eval runs/demo --compare-xz"
-    verb = _verb(verbs, "eval", "measure bits per byte on held-out documents", example, _eval)
-    verb.add_argument("model", type=Path, help="a run, a checkpoint or a Hugging Face folder")
-    verb.add_argument("--data", type=Path, help="the folder of the shards (default: the run's own)")
-    verb.add_argument("--split", default="heldout")
-    verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: the model's own)")
+    from clapas.evaluate.command import eval_options
+
+    verb = _verb(verbs, "eval", "measure a model: bits per byte, tasks, probes", "clapas eval runs/demo", _eval)
+    eval_options(verb)
     _weights(verb)
-    verb.add_argument("--compare-xz", action="store_true", help="also what xz -9e makes of the same text")
     _json(verb)
     verb = _verb(verbs, "generate", "go on with a text", "clapas generate runs/demo 'Le salarié a droit'", _generate)
     verb.add_argument("model", type=Path, help="a run, a checkpoint or a Hugging Face folder")

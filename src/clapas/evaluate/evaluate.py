@@ -33,8 +33,8 @@ def evaluate(
     data: the folder of the shards; by default the run's own. stride: new tokens of a window; by default half of one.
     by: also the parts that add up to the whole.
     Returns `loss` (nats a token), `perplexity`, `bits_per_byte` (None where the shards do not know their text's bytes),
-    `tokens` scored, the text's `bytes`, `parts`, and what they were measured on; of examples what `score_examples` gives.
-    Raises UserError where model and shards do not fit.
+    `tokens` scored, the text's `bytes`, `parts`, and what they were measured on; of examples what `score_examples`
+    gives. Raises UserError where model and shards do not fit.
     """
     manifest = fitting_manifest(loaded, data)
     common = {"model": str(loaded.source), "data": str(manifest.folder), "split": split}

@@ -68,9 +68,8 @@ def examples_table(measured: dict[str, Any]) -> str:
         "turn  tokens  loss    perplexity  token accuracy",
     ]
     for name, row in [*measured["turns"].items(), ("all", measured)]:
-        lines.append(
-            f"{name:4}  {row['tokens']:>6,}  {row['loss']:.4f}  {row['perplexity']:>10,.2f}  {row['token_accuracy']:>14.1%}"
-        )
+        figures = f"{row['loss']:.4f}  {row['perplexity']:>10,.2f}  {row['token_accuracy']:>14.1%}"
+        lines.append(f"{name:4}  {row['tokens']:>6,}  {figures}")
     left_out = {reason: count for reason, count in measured["left_out"].items() if count}
     lines += [f"{count:,} examples {reason}" for reason, count in left_out.items()]
     return "\n".join(lines)

@@ -18,10 +18,13 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tokenizers import Tokenizer
 
+from clapas.engine.ranks import Ranks
 from clapas.evaluate.continuations import Continuation, Scorer
+from clapas.evaluate.load import LoadedModel
 from clapas.evaluate.sampling import Sampling
-from clapas.evaluate.writer import Writer
+from clapas.evaluate.writer import Writer, ends_of
 from clapas.recipe.errors import UserError
+from clapas_data.chat.encoder import open_chat
 from clapas_data.manifest import TokenizerRecord
 
 MAX_NEW_TOKENS = 256
@@ -155,3 +158,19 @@ def _sampling(options: dict[str, Any]) -> Sampling:
         return Sampling(temperature=0)
     given = {name: options[name] for name in ("top_k", "top_p", "min_p") if name in options}
     return Sampling(temperature=float(options.get("temperature") or 1.0), **given)
+
+
+def harness_model(loaded: LoadedModel, ranks: Ranks | None, *, seed: int = 0, chat: bool = False) -> HarnessModel:
+    """A loaded model for the harness. Raises UserError where `chat` is asked for and there is no template."""
+    scorer = Scorer(loaded.model, loaded.model.config.max_position_embeddings, loaded.device, ranks)
+    if not chat:
+        writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed)
+        return HarnessModel(scorer, writer, loaded.tokenizer, loaded.special)
+    talk = open_chat(loaded.tokenizer_folder)
+    template, ends = talk.template, ends_of(talk, loaded.tokenizer)
+    writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed, ends)
+
+    def render(messages: Messages, add_generation_prompt: bool) -> str:
+        return template.render(messages, add_generation_prompt=add_generation_prompt)
+
+    return HarnessModel(scorer, writer, loaded.tokenizer, loaded.special, chat=render, template=template.text)
