@@ -124,6 +124,7 @@ BESIDE_FIGURES = ("step", "split", "segment")
 """What a row of tasks has beside their figures."""
 OF_A_SPLIT = {
     "bits_per_byte": "{:.4f} bits per byte",
+    "accuracy": "{:.1%} of tokens right",
     "rewards/accuracies": "{:.0%} of pairs the right way round",
     "rewards/margins": "margin {:.3f}",
 }
