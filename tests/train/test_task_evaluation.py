@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,18 @@ def test_any_layout_judges_as_its_checkpoint(
     assert result.returncode == 0, result.stderr
     wanted = orjson.loads(result.stdout)["tasks"]["mots"]["metrics"]["acc"]
     assert told[-1]["mots/acc"] == pytest.approx(wanted, abs=0.09 if "precision=bf16" in layout else 0)
+
+
+@pytest.mark.slow
+def test_a_resume_goes_on_as_if_nothing_was_measured(
+    clapas: Clapas, test_data: Path, task: Path, tmp_path: Path
+) -> None:
+    """From the checkpoint of step 2, whose step measured tasks: the losses and figures of the run that never stopped."""
+    with_tasks = (f"evaluation.tasks=[{task}]", "evaluation.tasks_every=2")
+    rows = trained(clapas, tmp_path, test_data, *with_tasks, ranks=2)
+    shutil.rmtree(tmp_path / "run/checkpoints/step-00000004")
+    again = trained(clapas, tmp_path, test_data, *with_tasks, ranks=2)
+    assert losses(again) == losses(rows)
+    figures = [[row["mots/acc"] for row in run if row.get("split") == "tasks"] for run in (rows, again)]
+    assert figures[0] == figures[1]
+    assert len(figures[0]) == 2
