@@ -14,6 +14,8 @@ from tests.evaluate.small import CONFIG, write_model
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines
+from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import read_recipe
 from commands import Clapas, python_ranks
 from tune.examples import conversations, write_folder
 
@@ -156,3 +158,26 @@ def test_a_plan_needs_nothing_but_the_folder(clapas: Clapas, folder: Path) -> No
     result = clapas("plan", "recipe.yaml", *overrides, "--site", "jean-zay", "--nodes", 1, "--json", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert CONFIG.parameters() == orjson.loads(result.stdout)["parameters"]
+
+
+def test_what_is_not_there_is_told_before_a_rank_starts(clapas: Clapas, folder: Path) -> None:
+    """Also where the recipe says every size, which is enough to plan by."""
+    shutil.move(folder / "base", folder / "gone")
+    sizes = [f"model.{key}={value}" for key, value in CONFIG.facts().items() if value is not None]
+    planned = clapas("plan", "recipe.yaml", *sizes, "--site", "jean-zay", "--nodes", 1, cwd=folder)
+    assert planned.returncode == 0, planned.stderr
+    refused = clapas("train", "recipe.yaml", *sizes, cwd=folder)
+    assert refused.returncode == 2
+    assert "model.from: found base, which is not there" in refused.stderr
+    assert not (folder / "run").exists()
+
+
+def test_a_size_that_contradicts_the_base_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer texts and more ids may differ; another width or fewer ids may not."""
+    monkeypatch.chdir(folder)
+    longer = read_recipe("recipe.yaml", ["model.max_position_embeddings=4096", "model.vocab_size=300"])
+    assert (longer.model.max_position_embeddings, longer.model.vocab_size) == (4096, 300)
+    with pytest.raises(UserError) as caught:
+        read_recipe("recipe.yaml", ["model.hidden_size=48", "model.vocab_size=100"])
+    for said in ("command line: ", "model.hidden_size: found 48; the model of model.from has 32", "model.vocab_size"):
+        assert said in str(caught.value)
