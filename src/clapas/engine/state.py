@@ -30,12 +30,14 @@ def capture(engine: Engine) -> tuple[Snapshot, dict[str, Any]]:
     inner = engine.deepspeed
     assert inner.micro_steps % inner.gradient_accumulation_steps() == 0, "a step is under way"
     prepare_to_read(inner)
-    fragments = [fragment for slot in slots(inner) if (fragment := _fragment(slot, engine)) is not None]
+    saved = (_fragment(slot, engine) for slot in slots(inner) if engine.saves(slot.name))
+    fragments = [fragment for fragment in saved if fragment is not None]
     counters = {name: int(getattr(inner, name)) for name in COUNTERS}
     training: dict[str, Any] = {"counters": counters}
     if engine.loss_scale:
         training["loss_scale"] = engine.loss_scale.state
-    return Snapshot(fragments, aliases(inner.module), random_states()), training
+    tied = {name: first for name, first in aliases(inner.module).items() if engine.saves(first)}
+    return Snapshot(fragments, tied, random_states()), training
 
 
 def _fragment(slot: Slot, engine: Engine) -> Fragment | None:
@@ -64,11 +66,12 @@ def restore(engine: Engine, reader: CheckpointReader) -> None:
     Raises UserError where the checkpoint's parameters are not the model's.
     """
     inner = engine.deepspeed
-    _check_parameters(inner.module, reader)
+    _check_parameters(engine, reader)
     prepare_to_read(inner)
     by_owner: dict[int, list[Slot]] = defaultdict(list)
     for slot in slots(inner):
-        by_owner[id(slot.owner)].append(slot)
+        if engine.saves(slot.name):
+            by_owner[id(slot.owner)].append(slot)
     for held in by_owner.values():
         _restore_owner(engine, reader, held)
     refresh_parameters(inner)
@@ -85,10 +88,11 @@ def restore(engine: Engine, reader: CheckpointReader) -> None:
         set_random_states(saved_rng)
 
 
-def _check_parameters(module: torch.nn.Module, reader: CheckpointReader) -> None:
-    """Names and shapes of the model are those stored."""
+def _check_parameters(engine: Engine, reader: CheckpointReader) -> None:
+    """Names and shapes of what the model saves are those stored."""
     shapes = {}
-    for name, parameter in module.named_parameters():
+    saved = (item for item in engine.deepspeed.module.named_parameters() if engine.saves(item[0]))
+    for name, parameter in saved:
         shard = shard_of(parameter, rank=0)
         shapes[name] = shard.shape if shard else tuple(getattr(parameter, "ds_shape", parameter.shape))
     stored = {name: tuple(record.shape) for name, record in reader.manifest.parameters.items()}

@@ -19,6 +19,7 @@ from clapas.engine.config import ParallelConfig, Precision, check_precision, che
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
+from clapas.model.lora_config import LoraConfig, check_lora, flops_per_token, trained_parameters
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
@@ -51,6 +52,7 @@ class Recipe(TypedFile):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     run_dir: Path | None = None
     model: ModelConfig
+    lora: LoraConfig | None = None
     objective: ObjectiveConfig = LanguageModelling()
     data: DataConfig
     compute: ComputeConfig = ComputeConfig()
@@ -90,6 +92,7 @@ class Recipe(TypedFile):
         check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
         check_faults(self.faults, self.parallel.zero_stage)
+        check_lora(self.lora, self.model, self.parallel, is_mup=self.optimizer.mup is not None)
         return self
 
     @model_validator(mode="after")
@@ -162,6 +165,15 @@ class Recipe(TypedFile):
         assert self.phases.total_steps is not None
         return self.phases.total_steps
 
+    @property
+    def trained_parameters(self) -> int:
+        """How many numbers the optimizer steps, but for what `train.freeze` names."""
+        return trained_parameters(self.model, self.lora)
+
+    def flops_per_token(self, sequence_length: int) -> int:
+        """Floating-point operations that training on one token needs (see `model.lora_config.flops_per_token`)."""
+        return flops_per_token(self.model, self.lora, sequence_length)
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Recipe:
         """A copy with some sections exchanged, unchecked; what was derived from the old ones is derived anew."""
         copy = super().model_copy(update=update, deep=deep)
@@ -190,6 +202,8 @@ class Recipe(TypedFile):
             changes["z_loss"] = self.train.z_loss
         if self.objective.name != "language_modelling":
             changes["objective"] = self.objective.model_dump(mode="json")
+        if self.lora is not None:
+            changes["lora"] = self.lora.identity()
         if self.branch is not None:
             changes["branch"] = {"seal": self.branch.seal}
         return {

@@ -118,8 +118,8 @@ class Run:
 
     @property
     def flops_per_token(self) -> int:
-        """Of the model, forward and backward, at the sequence length of the newest step."""
-        return self.recipe.model.flops_per_token(self.phase.sequence_length)
+        """That training needs, forward and backward, at the sequence length of the newest step."""
+        return self.recipe.flops_per_token(self.phase.sequence_length)
 
     @property
     def is_over(self) -> bool:
