@@ -7,6 +7,7 @@ number. A product makes the weights of one projection whole again, in the precis
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ BLOCK = 64
 class Nf4LoraLinear(LoraLinear):
     """An adapted projection whose base is held in 4 bits; it has no parameter `weight`."""
 
-    def __init__(self, whole: LoraLinear, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, whole: LoraLinear, weight_OI: Tensor) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features, self.scaling, self.is_on = (
             getattr(whole, name) for name in ("in_features", "out_features", "scaling", "is_on")
@@ -31,7 +32,7 @@ class Nf4LoraLinear(LoraLinear):
         self.bias, self.lora_magnitude_vector = whole.bias, whole.lora_magnitude_vector
         self.lora_A, self.lora_B = whole.lora_A, whole.lora_B
         packed, self.state = _functional().quantize_4bit(
-            whole.weight.detach().to(device, dtype), blocksize=BLOCK, compress_statistics=True, quant_type="nf4"
+            weight_OI.contiguous(), blocksize=BLOCK, compress_statistics=True, quant_type="nf4"
         )
         self.register_buffer("packed", packed, persistent=False)
         self.packed: Tensor
@@ -47,11 +48,17 @@ class Nf4LoraLinear(LoraLinear):
         return _functional().dequantize_4bit(self.packed, self.state)
 
 
-def quantize_base(model: CausalLM, device: torch.device, dtype: torch.dtype) -> None:
-    """Hold the base of each adapted projection in 4 bits on `device`, one by one, rounded from `dtype`."""
+def quantize_base(
+    model: CausalLM, weight_of: Callable[[str], Tensor], device: torch.device, dtype: torch.dtype
+) -> None:
+    """Hold the base of each adapted projection in 4 bits on `device`, one by one, rounded from `dtype`.
+
+    weight_of: a base weight by its name.
+    """
     for name, whole in list(adapted(model)):
         parent, _, own = name.rpartition(".")
-        setattr(model.get_submodule(parent), own, Nf4LoraLinear(whole, device, dtype))
+        weight_OI = weight_of(f"{name}.weight").to(device, dtype)
+        setattr(model.get_submodule(parent), own, Nf4LoraLinear(whole, weight_OI))
 
 
 def check_nf4(device_type: str, where: str) -> None:

@@ -66,7 +66,7 @@ NEED_TO_BE = (
     "layer_replication", "lora_bias", "modules_to_save", "monteclora_config", "peft_type", "rank_pattern",
     "target_parameters", "trainable_token_indices", "use_bdlora", "use_qalora",
 )  # fmt: skip
-"""Of these, those that another value of would mean other arithmetic than ours: an adapter to begin with must have it."""
+"""Of these, those of which another value means other arithmetic than ours: an adapter to begin with must have it."""
 
 
 def peft_config(lora: LoraConfig, base: str | None) -> dict[str, Any]:
