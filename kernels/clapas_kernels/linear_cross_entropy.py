@@ -143,14 +143,14 @@ def in_chunks(
         if wants_hidden:
             torch.mm(logits_CV, weight_VE, out=grad_hidden[chunk])
         if wants_weight:
-            _add_product(grad_weight_VE, logits_CV.t(), x_CE, is_first=start == 0)
+            add_product(grad_weight_VE, logits_CV.t(), x_CE, is_first=start == 0)
     if len(hidden) == 0:
         grad_weight_VE.zero_()
     objective = losses.sum() + z_loss * normalisers.square().sum()
     return objective, losses.view(targets_N.shape), grad_hidden_NE, grad_weight_VE
 
 
-def _add_product(sum_VE: Tensor, left_VC: Tensor, right_CE: Tensor, is_first: bool) -> None:
+def add_product(sum_VE: Tensor, left_VC: Tensor, right_CE: Tensor, is_first: bool) -> None:
     """sum += left right, where sum may be fp32 and left and right of 16 bits; the first product becomes the sum."""
     mixed: dict[str, Any] = {} if sum_VE.dtype == left_VC.dtype else {"out_dtype": sum_VE.dtype}
     if mixed and sum_VE.device.type == "cpu":  # whose product has its factors' dtype

@@ -165,8 +165,8 @@ def test_an_accelerator_adds_products_of_16_bits_to_fp32_where_it_stands(monkeyp
     ):
         monkeypatch.setattr(module, "ADDS_TO_FP32", adds)
         with Watched() as seen:
-            module._add_product(total, left, right, is_first=True)
-            module._add_product(total, left, right, is_first=False)
+            module.add_product(total, left, right, is_first=True)
+            module.add_product(total, left, right, is_first=False)
         assert seen.called == called
 
 

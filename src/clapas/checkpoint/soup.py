@@ -32,6 +32,9 @@ class Part:
     size: int
 
 
+BEGINNING = ("from", "from_seal", "other_tokenizer")
+"""Keys of a recipe's model that say where its first weights came from, and not what it is."""
+
 Slice = tuple[str, int, int]
 """(parameter, offset, length)"""
 
@@ -82,12 +85,13 @@ def _check_same_model(readers: Sequence[CheckpointReader]) -> None:
     first = readers[0]
     for other in readers[1:]:
         shapes = [{name: reader.shape(name) for name in reader.names()} for reader in (first, other)]
-        if shapes[0] != shapes[1] or first.recipe["model"] != other.recipe["model"]:
-            keys = [key for key, value in first.recipe["model"].items() if other.recipe["model"].get(key) != value]
+        one, another = first.recipe["model"], other.recipe["model"]
+        keys = [key for key in one if key not in BEGINNING and another.get(key) != one[key]]
+        if shapes[0] != shapes[1] or keys:
             raise UserError(
                 "checkpoints of two different models have no mean",
                 where=other.folder,
-                found=", ".join(f"model.{key}: {other.recipe['model'].get(key)}" for key in keys) or "other parameters",
+                found=", ".join(f"model.{key}: {another.get(key)}" for key in keys) or "other parameters",
                 wanted=f"the model of {first.folder}",
             )
 

@@ -6,7 +6,7 @@ Shapes: B texts, S tokens of the longest prompt, V vocabulary.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -31,14 +31,20 @@ def stream_tokens(
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
-    eos: int | None = None,
+    eos: int | Collection[int] | None = None,
     vocabulary: int | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 frozen
     seed: int = 0,
+    seeds: Sequence[int] | None = None,
+    goes_on: Callable[[bool], bool] = bool,
+    observe: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Iterator[list[int | None]]:
     """Go on with each prompt; yields the texts' next tokens, None for one that has ended.
 
-    eos: ends a text (and is not yielded). vocabulary: ids that the tokenizer knows, where the model has more.
+    eos: ends a text (and is not yielded); there may be several. vocabulary: ids that the tokenizer knows, where the
+    model has more. seeds: one a text, instead of `seed` and its place among the prompts.
+    goes_on: told after each token whether a text here goes on, says whether the model is called again: ranks that share
+    its weights must call it equally often. observe: is shown each step's logits, (B, V), and the tokens chosen, (B,).
     A text depends on its prompt, the seed and its place among the prompts, not on its neighbours. It ends at `eos`,
     after `max_new_tokens`, or where the longest text reaches `max_position_embeddings`.
     Raises UserError for an empty prompt, an unknown id, or a prompt that fills all positions.
@@ -49,7 +55,9 @@ def stream_tokens(
     cache = KeyValueCache(model.config, len(prompts), longest + room, model.lm_head.weight.dtype, device)
     tokens_BS, positions_BS, documents_BS = (x.to(device) for x in _left_padded(prompts))
     is_ragged = bool((documents_BS == PADDING_DOCUMENT).any())
-    generators = [torch.Generator(device).manual_seed(seed + place) for place in range(len(prompts))]
+    seeds = range(seed, seed + len(prompts)) if seeds is None else seeds
+    generators = [torch.Generator(device).manual_seed(own) for own in seeds]
+    ends = frozenset([eos] if isinstance(eos, int) else eos or ())
     seen_BV = torch.zeros(len(prompts), model.config.vocab_size, dtype=torch.bool, device=device)
     for row_V, prompt in zip(seen_BV, prompts, strict=True):
         row_V[list(prompt)] = True
@@ -57,10 +65,12 @@ def stream_tokens(
     for _ in range(room):
         logits_BV = model(tokens_BS, positions_BS, documents_BS if is_ragged else None, cache, last_only=True)[:, -1]
         chosen_B = sampling.choose(logits_BV[:, :vocabulary], seen_BV[:, :vocabulary], generators)
+        if observe is not None:
+            observe(logits_BV[:, :vocabulary], chosen_B)
         seen_BV.scatter_(1, chosen_B[:, None], True)
         chosen = chosen_B.tolist()
-        ended = [was or token == eos for was, token in zip(ended, chosen, strict=True)]
-        if all(ended):
+        ended = [was or token in ends for was, token in zip(ended, chosen, strict=True)]
+        if not goes_on(not all(ended)):
             return
         yield [None if over else token for over, token in zip(ended, chosen, strict=True)]
         tokens_BS, positions_BS = chosen_B[:, None], positions_BS[:, -1:] + 1

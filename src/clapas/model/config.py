@@ -6,9 +6,10 @@ No torch here: `clapas plan` and a recipe's checks run on a login node.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from clapas.model.rope_scaling import RopeScaling
 from clapas.recipe.typed import Section
@@ -21,6 +22,10 @@ EXPERT_KEYS = (
     "norm_topk_prob",
     "router_aux_loss_coef",
 )
+
+
+FROM_KEYS = ("from_", "from_seal", "other_tokenizer")
+"""Fields that say where the first weights come from, and nothing of what the model is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,11 @@ class Experts:
 class ModelConfig(Section):
     """A decoder that stock tools load: Llama, Qwen3, or Qwen3 with experts.
 
+    from: a model to begin with: a Hugging Face folder, a run (its newest checkpoint) or a checkpoint. All keys below
+    come from there; beside it may stand those of longer texts (max_position_embeddings, rope_theta, rope_scaling) and a
+    larger vocab_size.
+    from_seal: SHA-256 of those weights, filled in when the run begins, for a resume to know them by.
+    other_tokenizer: train on shards of another tokenizer than that model's, whose ids then mean other tokens.
     architecture: llama; qwen3 (queries and keys are normalised, head by head); qwen3_moe (qwen3 with experts).
     num_key_value_heads: key-value heads that the query heads share in equal groups; by default one each.
     intermediate_size: width of the feed-forward layer; with experts by default the width that a token uses.
@@ -82,6 +92,9 @@ class ModelConfig(Section):
         "moe_aux_loss_coef": "router_aux_loss_coef",
     }
 
+    from_: Path | None = Field(default=None, alias="from")
+    from_seal: str | None = None
+    other_tokenizer: bool = False
     architecture: Architecture = "llama"
     hidden_size: PositiveInt
     num_hidden_layers: PositiveInt
@@ -153,6 +166,17 @@ class ModelConfig(Section):
                 f"{self.experts.count}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _belongs_to_a_source(self) -> ModelConfig:
+        for key in ("from_seal", "other_tokenizer"):
+            if getattr(self, key) and self.from_ is None:
+                raise ValueError(f"{key}: belongs to model.from, which is missing")
+        return self
+
+    def facts(self) -> dict[str, Any]:
+        """What the model is, as JSON, wherever its first weights come from."""
+        return self.model_dump(mode="json", exclude=set(FROM_KEYS))
 
     @property
     def experts(self) -> Experts | None:

@@ -17,7 +17,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from clapas.recipe.typed import Section
 
@@ -44,8 +44,6 @@ class LoraConfig(Section):
     from: a folder in PEFT's format with the adapter to begin with; by default A is drawn and B is zero.
     seal: SHA-256 of that adapter's weights, which a run writes down itself.
     """
-
-    model_config = ConfigDict(serialize_by_alias=True, validate_by_alias=True, validate_by_name=True)
 
     also_called: ClassVar[dict[str, str]] = {
         "r": "rank",

@@ -20,6 +20,7 @@ from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
 from clapas.model.lora_config import LoraConfig, check_lora, flops_per_token, trained_parameters
+from clapas.model.source_config import find_source, is_resolved, model_values, no_source
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
@@ -68,6 +69,22 @@ class Recipe(TypedFile):
     faults: FaultsConfig = FaultsConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     profile: ProfileConfig = ProfileConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_begins_with_another(cls, values: Any) -> Any:
+        """Take the dimensions of the model from where its weights come from, so that a resolved recipe says them.
+
+        Of a run that has begun they stand in its folder: the source may have gone.
+        """
+        model = values.get("model") if isinstance(values, dict) else None
+        if not isinstance(model, dict) or not isinstance(model.get("from"), str | Path) or is_resolved(model):
+            return values
+        source = find_source(Path(model["from"]))
+        base = source.config() if source else _model_that_ran(values)
+        if base is None:
+            raise ValueError(no_source(Path(model["from"])))
+        return values | {"model": model_values(model, base)}
 
     @model_validator(mode="before")
     @classmethod
@@ -206,9 +223,11 @@ class Recipe(TypedFile):
             changes["lora"] = self.lora.identity()
         if self.branch is not None:
             changes["branch"] = {"seal": self.branch.seal}
+        if self.model.from_ is not None:
+            changes["from"] = {"seal": self.model.from_seal}
         return {
             "seed": self.seed,
-            "model": self.model.model_dump(mode="json"),
+            "model": self.model.facts(),
             "data": data_hash,
             "optimizer": self.optimizer.model_dump(mode="json"),
             "schedule": self.schedule.model_dump(mode="json"),
@@ -223,12 +242,21 @@ class Recipe(TypedFile):
 
     def execution_hash(self, world_size: int) -> str:
         """SHA-256 of all the rest: how, where and on how many ranks the run is executed."""
-        rest = self.model_dump(mode="json", exclude={"seed", "model", "optimizer", "schedule"})
+        rest = self.model_dump(mode="json", exclude={"seed", "model", "lora", "optimizer", "schedule"})
         return content_hash({**rest, "world_size": world_size})
 
     def to_yaml(self) -> str:
         """The recipe as resolved: every value explicit; reading it gives an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _model_that_ran(values: Mapping[str, Any]) -> ModelConfig | None:
+    """The model of the run in a recipe's folder, where that began with another's weights."""
+    folder = Path(values.get("run_dir") or Path("runs") / str(values.get("name")))
+    if not (folder / "recipe.yaml").is_file():
+        return None
+    model = read_typed(folder / "recipe.yaml", Recipe).model
+    return model if model.from_seal else None
 
 
 def read_recipe(name_or_path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:

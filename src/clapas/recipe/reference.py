@@ -34,7 +34,8 @@ def _sections(model: type[BaseModel], key: str, seen: dict[type[BaseModel], str]
     parts = [f"\n{title}\n\n{_text(model)}\n\n| key | value | default |\n|---|---|---|\n"]
     nested: list[tuple[type[BaseModel], str, str]] = []
     required = set(schema.get("required", ()))
-    for name, info in model.model_fields.items():
+    for field, info in model.model_fields.items():
+        name = info.alias or field
         inner = list(models_in(info.annotation))
         new = [part for part in inner if part not in seen]
         path = f"{key}.{name}" if key else name
@@ -58,12 +59,13 @@ def _kind(model: type[BaseModel]) -> str:
 
 def _text(model: type[BaseModel]) -> str:
     """A section's docstring; its `key: meaning` paragraphs as a list."""
+    known = {info.alias or name for name, info in model.model_fields.items()}
     lines: list[str] = []
     in_list = False
     for line in (inspect.getdoc(model) or "").splitlines():
         name, sign, _ = line.partition(":")
         keys = [part.strip() for part in name.replace(" or ", ",").split(",")]
-        if sign and all(part in model.model_fields for part in keys):
+        if sign and all(part in known for part in keys):
             if lines and lines[-1] and not in_list:
                 lines.append("")
             in_list = True

@@ -25,7 +25,7 @@ from clapas.recipe.yaml_lines import Document, KeyPath, dotted, key_path, parse_
 class Section(BaseModel):
     """A part of a typed file: unknown keys are refused, values never change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
 
     also_called: ClassVar[dict[str, str]] = {}
     """Other names that people use for a key of this section, so that a message can point from one to the other."""

@@ -92,7 +92,7 @@ def open_branch(recipe: Recipe, ranks: Ranks | None = None) -> CheckpointReader:
 
 def _what_the_state_is(recipe: Recipe) -> dict[str, object]:
     """Keys on which the tensors of a checkpoint depend, and their values."""
-    model = {f"model.{key}": value for key, value in recipe.model.model_dump(mode="json").items()}
+    model = {f"model.{key}": value for key, value in recipe.model.facts().items()}
     optimizer = recipe.optimizer
     return {
         **model,

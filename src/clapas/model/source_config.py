@@ -1,0 +1,114 @@
+"""The model that a run begins with (`model.from`): where it is and what its dimensions are. No torch.
+
+A Hugging Face folder, a run's folder (its newest checkpoint) or a checkpoint. `clapas plan`, a recipe's checks and the
+ranks' start read nothing of it but a few kilobytes; its weights are `hf_source`'s and `checkpoint.reader`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import pydantic
+
+from clapas.checkpoint.committed import COMMITTED, committed_checkpoints
+from clapas.model.config import ModelConfig
+from clapas.model.hf_config import from_hf_config
+from clapas.model.hf_rope import explained
+from clapas.recipe.errors import UserError
+
+CONFIG = "config.json"
+MANIFEST = "manifest.json"
+MAY_DIFFER = ("max_position_embeddings", "rope_theta", "rope_scaling")
+"""What a run may change of the model that it begins with: its longest text and how positions turn (context extension).
+`vocab_size` may grow beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folder with a model: of which kind, and where exactly (of a run: its newest checkpoint)."""
+
+    kind: Literal["huggingface", "checkpoint"]
+    folder: Path
+
+    def config(self) -> ModelConfig:
+        """Its dimensions. Raises UserError, naming file and field, where it is no model, or one that we lack."""
+        if self.kind == "huggingface":
+            return from_hf_config(_object(self.folder / CONFIG), where=str(self.folder / CONFIG))
+        path = self.folder / MANIFEST
+        values = (_object(path).get("recipe") or {}).get("model") or {}
+        try:
+            return ModelConfig.model_validate(values)
+        except pydantic.ValidationError as error:
+            raise UserError("the checkpoint's model is unknown here", where=path, found=explained(error)) from None
+
+
+def is_resolved(given: Mapping[str, Any]) -> bool:
+    """Whether a `model` section is one that a run has written down: it says all, and its source need not be there."""
+    required = (key for key, info in ModelConfig.model_fields.items() if info.is_required())
+    return bool(given.get("from_seal")) and all(key in given for key in required)
+
+
+def find_source(folder: Path) -> Source | None:
+    """The model in a folder; None where there is none."""
+    if (folder / COMMITTED).is_file():
+        return Source("checkpoint", folder)
+    if (folder / CONFIG).is_file():
+        return Source("huggingface", folder)
+    if there := committed_checkpoints(folder / "checkpoints"):
+        return Source("checkpoint", there[-1])
+    return None
+
+
+def no_source(folder: Path) -> str:
+    """That there is no model in a folder, in the form of a check's message: what was found, what is wanted."""
+    held = "is not there"
+    if folder.is_dir():
+        held = f"holds {', '.join(sorted(item.name for item in folder.iterdir())[:6]) or 'nothing'}"
+    return (
+        f"model.from: found {folder}, which {held}; must be a Hugging Face folder (with {CONFIG}), a run that has a "
+        "checkpoint, or a checkpoint"
+    )
+
+
+def model_values(given: Mapping[str, Any], base: ModelConfig) -> dict[str, Any]:
+    """A recipe's whole `model` section: what is given, over the dimensions of the model that it begins with.
+
+    Raises ValueError that names every key which contradicts that model.
+    """
+    known = base.facts()
+    said = {key: value for key, value in given.items() if value is not None or key == "rope_scaling"}
+    wrong = [
+        f"model.{key}: found {value!r}; the model of model.from has {known[key]!r}"
+        for key, value in said.items()
+        if key in known and key not in MAY_DIFFER and not _agrees(key, value, known[key])
+    ]
+    if wrong:
+        raise ValueError(
+            "; ".join(wrong) + f": leave it out. What may differ: {', '.join(MAY_DIFFER)}, and a larger vocab_size"
+        )
+    return {**known, **said}
+
+
+def _agrees(key: str, value: Any, known: Any) -> bool:
+    if isinstance(known, bool) or not isinstance(known, int | float):
+        return value == known
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return False
+    return number == known or (key == "vocab_size" and number > known)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises UserError where it holds none."""
+    try:
+        fields = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error}", where=path) from None
+    if not isinstance(fields, dict):
+        raise UserError("not a model's config", where=path, found=type(fields).__name__, wanted="an object")
+    return fields
