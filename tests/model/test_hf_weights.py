@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clapas.model.build import empty_model
-from clapas.model.hf_weights import INDEX, SINGLE, load_weights, write_weights
+from clapas.model.hf_reader import load_weights
+from clapas.model.hf_weights import INDEX, SINGLE, write_weights
 from clapas.recipe.errors import UserError
 from model.shapes import config_of, model_of
 

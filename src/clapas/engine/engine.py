@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from clapas.engine.averaging import averaged
-from clapas.engine.deepspeed_config import check_device, deepspeed_config
+from clapas.engine.deepspeed_config import Device, check_device, deepspeed_config
 from clapas.engine.gloo import use_direct_collectives
 from clapas.engine.gradient_norm import gradient_norm
 from clapas.engine.groups import sequence_group
@@ -55,12 +55,8 @@ class Engine:
         self._has_adapters = recipe.lora is not None
         self._clipping = recipe.optimizer.gradient_clipping
         self._own_clipping = recipe.parallel.zero_stage == 0 and recipe.precision == "fp32"
-        deepspeed = import_deepspeed()
+        deepspeed = open_communication(device)
         with contextlib.redirect_stdout(io.StringIO()):  # its start-up prints there, which is the user's for results
-            if not deepspeed.comm.is_initialized():
-                deepspeed.init_distributed(verbose=False, auto_mpi_discovery=False)
-            if device == "cpu":
-                use_direct_collectives()
             if ranks.sequence > 1:
                 share_sequences(model, sequence_group(ranks.layout, ranks.rank))
             self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=self.config)
@@ -161,6 +157,17 @@ class Engine:
         if hasattr(optimizer, "refresh_fp32_params") and hasattr(optimizer, "fp32_groups"):
             self.base_optimizer.state.clear()
             optimizer.refresh_fp32_params()
+
+
+def open_communication(device: Device) -> Any:
+    """DeepSpeed, ready to send between the ranks."""
+    deepspeed = import_deepspeed()
+    with contextlib.redirect_stdout(io.StringIO()):
+        if not deepspeed.comm.is_initialized():
+            deepspeed.init_distributed(verbose=False, auto_mpi_discovery=False)
+    if device == "cpu":
+        use_direct_collectives()
+    return deepspeed
 
 
 def import_deepspeed() -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from clapas.checkpoint.format import MASTER, Fragment, Snapshot
 from clapas.checkpoint.reader import CheckpointReader
 from clapas.engine.slots import Slot, aliases, prepare_to_read, refresh_parameters, slots
 from clapas.engine.tensor_parallel import shard_of
+from clapas.model.source import WeightSource
 from clapas.recipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,11 +70,7 @@ def restore(engine: Engine, reader: CheckpointReader) -> None:
     inner = engine.deepspeed
     _check_parameters(engine, reader)
     prepare_to_read(inner)
-    by_owner: dict[int, list[Slot]] = defaultdict(list)
-    for slot in slots(inner):
-        if engine.saves(slot.name):
-            by_owner[id(slot.owner)].append(slot)
-    for held in by_owner.values():
+    for held in _by_owner(engine, engine.saves):
         _restore_owner(engine, reader, held)
     refresh_parameters(inner)
     for name, value in reader.manifest.training["counters"].items():
@@ -88,13 +86,63 @@ def restore(engine: Engine, reader: CheckpointReader) -> None:
         set_random_states(saved_rng)
 
 
+@torch.no_grad()
+def load_weights(
+    engine: Engine, source: WeightSource, own: Collection[str] = (), elsewhere: Collection[str] = ()
+) -> None:
+    """Give the model a source's weights, each rank its own slices. Call it on every rank, before the first step.
+
+    own: parameters that the source does not have: they stay as they were built. elsewhere: those of the source that
+    the model holds in another form than a parameter. The masters are the source's weights
+    as stored; the optimizer's states are left alone. Raises UserError where the other parameters are not the source's.
+    """
+    inner = engine.deepspeed
+    shapes = {name: shape for name, shape in _shapes(inner.module).items() if name not in own}
+    stored = {name: source.shape(name) for name in source.names() if name not in elsewhere}
+    for name in shapes.keys() | stored.keys():
+        if shapes.get(name) != stored.get(name):
+            raise UserError(
+                f"the weights are another model's: {name}",
+                where=source.folder,
+                found=f"shape {stored.get(name, 'not there')}",
+                wanted=f"shape {shapes.get(name, 'not there')}",
+            )
+    prepare_to_read(inner)
+    for held in _by_owner(engine, lambda name: True):
+        owner = held[0].owner.detach()
+        places = [(slot, owner.view(-1)[slot.start : slot.start + slot.length]) for slot in held if slot.length]
+        kept = [(place, place.clone()) for slot, place in places if slot.name in own]
+        owner.zero_()  # padding, too
+        for place, values in kept:
+            place.copy_(values)
+        for slot, place in places:
+            if slot.name not in own:
+                source.read_into(slot.name, slot.offset, place, slot.part)
+    refresh_parameters(inner)
+
+
+def _by_owner(engine: Engine, takes: Callable[[str], bool]) -> list[list[Slot]]:
+    """The slots of each tensor that the optimizer owns, and of each frozen parameter. takes: of which names."""
+    by_owner: dict[int, list[Slot]] = defaultdict(list)
+    for slot in slots(engine.deepspeed):
+        if not takes(slot.name):
+            continue
+        by_owner[id(slot.owner)].append(slot)
+    return list(by_owner.values())
+
+
+def _shapes(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    """Each parameter's full shape, however it is cut among the ranks."""
+    shapes = {}
+    for name, parameter in module.named_parameters():
+        shard = shard_of(parameter, rank=0)
+        shapes[name] = tuple(shard.shape) if shard else tuple(getattr(parameter, "ds_shape", parameter.shape))
+    return shapes
+
+
 def _check_parameters(engine: Engine, reader: CheckpointReader) -> None:
     """Names and shapes of what the model saves are those stored."""
-    shapes = {}
-    saved = (item for item in engine.deepspeed.module.named_parameters() if engine.saves(item[0]))
-    for name, parameter in saved:
-        shard = shard_of(parameter, rank=0)
-        shapes[name] = shard.shape if shard else tuple(getattr(parameter, "ds_shape", parameter.shape))
+    shapes = {name: shape for name, shape in _shapes(engine.deepspeed.module).items() if engine.saves(name)}
     stored = {name: tuple(record.shape) for name, record in reader.manifest.parameters.items()}
     for name in shapes.keys() | stored.keys():
         if shapes.get(name) != stored.get(name):

@@ -23,3 +23,10 @@ def empty_model(config: ModelConfig, dtype: torch.dtype, device: torch.device | 
     model.to(dtype).to_empty(device=device)
     model.tie()  # leaving the meta device gave each name a tensor of its own
     return model
+
+
+def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Every parameter's shape, in the model's order; a tied head is not one."""
+    with torch.device("meta"):
+        model = CausalLM(config)
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}

@@ -1,4 +1,4 @@
-"""Hugging Face's safetensors folders, both ways. Our names are theirs, so nothing is renamed or turned.
+"""Hugging Face's safetensors folders, written; `hf_reader` reads them. Our names are theirs: nothing is renamed.
 
 A folder holds `model.safetensors`, or shards with `model.safetensors.index.json`. A tied head is stored once, under the
 embedding's name. The experts of a layer, which are one tensor here, are stored one by one.
@@ -10,16 +10,12 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from clapas.checkpoint.tensor_file import stream_tensors
-from clapas.model.decoder import CausalLM
-from clapas.recipe.errors import UserError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -87,72 +83,3 @@ def _into_shards(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:
         shards[-1].append(name)
         held += size
     return shards
-
-
-@torch.no_grad()
-def load_weights(model: CausalLM, folder: Path) -> None:
-    """Fill a model from a Hugging Face folder, in the model's dtype.
-
-    Raises UserError, naming them, for tensors that are missing, that the model has no place for, or of another shape;
-    for a tied model whose stored head differs from its embedding; for a file that is missing or not safetensors.
-    """
-    files = _files_by_name(folder)
-    parameters = {
-        stored: parameter if part is None else parameter[part]
-        for name, parameter in model.named_parameters()
-        for stored, part in stored_parts(name, tuple(parameter.shape))
-    }
-    # older exports store the rotary frequencies, which follow from the config
-    surplus = [name for name in files if name not in parameters and not name.endswith("rotary_emb.inv_freq")]
-    if model.config.tie_word_embeddings and HEAD in surplus and EMBEDDING in files:
-        _check_tied(folder, files)
-        surplus.remove(HEAD)
-    _refuse(folder, "tensors are missing", [name for name in parameters if name not in files])
-    _refuse(folder, "tensors have no place in this model", surplus)
-    opened = {file: _open(folder / file) for file in set(files.values())}
-    for name, parameter in parameters.items():
-        file, wanted = opened[files[name]], tuple(parameter.shape)
-        if name not in file.keys():  # noqa: SIM118 not a mapping
-            raise UserError(f"{name}: not in the file that the index names", where=folder / files[name])
-        found = tuple(file.get_slice(name).get_shape())
-        if found != wanted:
-            raise UserError(f"{name}: another shape", where=folder / files[name], found=found, wanted=str(wanted))
-        parameter.copy_(file.get_tensor(name))
-
-
-def _files_by_name(folder: Path) -> dict[str, str]:
-    """Which file of the folder holds each tensor."""
-    if (folder / INDEX).is_file():
-        try:
-            where = orjson.loads((folder / INDEX).read_bytes())["weight_map"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise UserError(
-                "not an index of safetensors", where=folder / INDEX, wanted="JSON with `weight_map`"
-            ) from None
-        missing = sorted({file for file in where.values() if not (folder / file).is_file()})
-        _refuse(folder, "files that the index names are missing", missing)
-        return where
-    if (folder / SINGLE).is_file():
-        return dict.fromkeys(_open(folder / SINGLE).keys(), SINGLE)
-    found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder"
-    raise UserError("no weights here", where=folder, found=found, wanted=f"{SINGLE}, or shards with {INDEX}")
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except SafetensorError as error:
-        raise UserError("not a whole safetensors file", where=path, found=str(error)) from None
-
-
-def _check_tied(folder: Path, files: Mapping[str, str]) -> None:
-    embedding, head = (_open(folder / files[name]).get_tensor(name) for name in (EMBEDDING, HEAD))
-    if not torch.equal(embedding, head):
-        found = f"{HEAD} differs from {EMBEDDING}"
-        raise UserError("config.json ties the head, the weights do not", where=folder, found=found)
-
-
-def _refuse(folder: Path, what: str, names: list[str], shown: int = 5) -> None:
-    if names:
-        more = f" and {len(names) - shown} more" if len(names) > shown else ""
-        raise UserError(what, where=folder, found=f"{', '.join(names[:shown])}{more}")

@@ -83,8 +83,9 @@ def add_adapters(
     seed: int,
     weight_of: Callable[[str], Tensor] | None = None,
     start: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Freeze a model, and put adapters on the projections that `lora` names, in fp32 on the CPU.
+    """Freeze a model, and put adapters on the projections that `lora` names, in `dtype` on the CPU.
 
     A projection of another kind becomes a plain one: `MLP` then computes what it gates first.
     weight_of: a base weight by its name, for DoRA's first magnitudes; by default the model's own, if they are set.
@@ -100,6 +101,9 @@ def add_adapters(
             _initialise(module, name, seed, weight_of or own.__getitem__)
         else:
             _begin_with(module, name, start)
+        for own_name, parameter in module.named_parameters():
+            if is_adapter(f".{own_name}"):
+                parameter.data = parameter.data.to(dtype)
 
 
 def adapted(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:

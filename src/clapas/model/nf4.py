@@ -61,6 +61,11 @@ def quantize_base(
         setattr(model.get_submodule(parent), own, Nf4LoraLinear(whole, weight_OI))
 
 
+def quantized(model: nn.Module) -> list[str]:
+    """The names of the projections whose base is held in 4 bits."""
+    return [name for name, module in model.named_modules() if isinstance(module, Nf4LoraLinear)]
+
+
 def check_nf4(device_type: str, where: str) -> None:
     """Raise UserError where this process cannot hold a base in 4 bits. where: the recipe's place of lora.quantize."""
     found = None

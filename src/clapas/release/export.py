@@ -15,11 +15,12 @@ import torch
 
 from clapas.checkpoint.format import Weights
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint, verified_meanwhile
-from clapas.evaluate.load import CONFIG, check_names, check_vocabulary, model_config_of, tokenizer_folder_of
+from clapas.evaluate.load import CONFIG, check_vocabulary, model_config_of, tokenizer_folder_of
+from clapas.model.build import parameter_shapes
 from clapas.model.config import ModelConfig
-from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import Dtype, generation_config, to_hf_config
 from clapas.model.hf_weights import write_weights
+from clapas.model.source import weights_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
 from clapas_data.encode import TokenizerFolder, open_tokenizer
@@ -57,9 +58,8 @@ def export(
     opened = open_tokenizer(tokenizer or tokenizer_folder_of(reader))
     _check_tokenizer(opened, reader, config)
     name, torch_dtype = DTYPES[dtype]
-    shapes = _shapes(config)
-    check_names(reader, shapes)
-    weight_of = reader.weights(weights)
+    shapes = parameter_shapes(config)
+    weight_of = weights_of(reader, config, weights).tensor
     special: dict[str, Any] = {key: getattr(opened.record, key) for key in ("eos", "bos", "pad")}
     with new_folder(out) as folder, verified_meanwhile(reader):
         write_weights(folder, shapes, weight_of, torch_dtype, shard_bytes)
@@ -74,13 +74,6 @@ def refuse_to_replace(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         found = "files" if out.is_dir() else "a file"
         raise UserError("will not be replaced", where=out, found=found, wanted="a new or empty folder")
-
-
-def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Every tensor to write, in the model's order; a tied head is not one."""
-    with torch.device("meta"):
-        model = CausalLM(config)
-    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
 def _check_tokenizer(opened: TokenizerFolder, reader: CheckpointReader, config: ModelConfig) -> None:

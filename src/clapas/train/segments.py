@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from clapas.checkpoint.reader import CheckpointReader
 from clapas.engine.engine import Engine
 from clapas.engine.ranks import Ranks
-from clapas.engine.state import restore
+from clapas.engine.state import load_weights, restore
 from clapas.loader.plan import DataPlan
+from clapas.model.source import WeightSource
 from clapas.recipe.recipe import Recipe
+from clapas.train.adapters import not_the_bases
 from clapas.train.callbacks.base import Callback
 from clapas.train.run import Run
 from clapas.train.run_folder import RunFolder
@@ -31,9 +33,15 @@ def begin_segment(
     reader: CheckpointReader | None,
     hashes: dict[str, str],
     peak_flops: float | None,
+    first_weights: WeightSource | None = None,
 ) -> Run:
-    """A run about to take its next step: after the checkpoint of `reader`, or its first. Collective."""
+    """A run about to take its next step: after the checkpoint of `reader`, or its first. Collective.
+
+    first_weights: those that it begins with, where the model was built without any; of adapters, their base's.
+    """
     step = 0 if reader is None else reader.step
+    if first_weights is not None:
+        load_weights(engine, first_weights, **not_the_bases(engine.deepspeed.module))
     if reader is not None:
         restore(engine, reader)
     since = left_out_after(recipe.folder, step, ranks)

@@ -7,6 +7,8 @@ the file server, all at once; asked by one rank, it is 60,000.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -15,17 +17,22 @@ from clapas.loader.mix import warnings
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.train.adapters import with_adapter_seal
 from clapas.train.branch import with_seal
+from clapas.train.first_weights import with_first_weights
 from clapas.train.preflight import preflight
 from clapas_data.manifest import Manifest
 
 
 def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
-    """`with_seal` and `preflight`, done by rank 0. Raises their UserError on all ranks alike. Collective."""
+    """`with_seal`, `with_first_weights`, `with_adapter_seal` and `preflight`, done by rank 0.
+
+    Raises their UserError on all ranks alike. Collective.
+    """
     told, error, plan = None, None, None
     if ranks.rank == 0:
         try:
-            recipe = with_seal(recipe)
+            recipe = with_adapter_seal(with_first_weights(with_seal(recipe)))
             plan = preflight(recipe, ranks.size)
         except UserError as problem:
             error = str(problem)
@@ -43,14 +50,21 @@ def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
 
 
 def _told(recipe: Recipe, manifest: Manifest) -> str:
-    seal = recipe.branch.seal if recipe.branch else None
-    return orjson.dumps({"seal": seal, "manifest": manifest.model_dump(mode="json")}).decode()
+    seal, model = recipe.branch.seal if recipe.branch else None, recipe.model
+    adapter = recipe.lora.seal if recipe.lora else None
+    facts = {"seal": seal, "adapter": adapter, "from": model.from_ and str(model.from_), "from_seal": model.from_seal}
+    return orjson.dumps({**facts, "manifest": manifest.model_dump(mode="json")}).decode()
 
 
 def _heard(told: str, recipe: Recipe) -> tuple[Recipe, Manifest]:
     facts = orjson.loads(told)
     manifest = Manifest.model_validate(facts["manifest"]).placed(recipe.data.path)
-    if recipe.branch is None:
-        return recipe, manifest
-    branch = recipe.branch.model_copy(update={"seal": facts["seal"]})
-    return recipe.model_copy(update={"branch": branch}), manifest
+    changes: dict[str, Any] = {}
+    if recipe.branch is not None:
+        changes["branch"] = recipe.branch.model_copy(update={"seal": facts["seal"]})
+    if recipe.model.from_ is not None:
+        first = {"from_": Path(facts["from"]), "from_seal": facts["from_seal"]}
+        changes["model"] = recipe.model.model_copy(update=first)
+    if recipe.lora is not None:
+        changes["lora"] = recipe.lora.model_copy(update={"seal": facts["adapter"]})
+    return recipe.model_copy(update=changes), manifest

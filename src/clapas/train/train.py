@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
+from clapas.engine.empty import building_empty
 from clapas.engine.engine import Engine, import_deepspeed
 from clapas.engine.layout import layout_of
 from clapas.engine.ranks import Ranks, start_ranks, stop_ranks
@@ -22,12 +24,16 @@ from clapas.loader.plan import DataPlan
 from clapas.model.build import build_model
 from clapas.model.compute import kernels, show_chosen_kernels
 from clapas.model.cpu import prepare_cpu
+from clapas.model.decoder import CausalLM
 from clapas.model.init import initialise
+from clapas.model.source import WeightSource
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
+from clapas.train.adapters import adapt, check_adapters
 from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.crash_loop import refuse_crash_loop
+from clapas.train.first_weights import open_first_weights, record_seal
 from clapas.train.loop import run_loop
 from clapas.train.objective import objective_of, refuse_z_loss
 from clapas.train.optimizers.build import build_optimizer
@@ -72,6 +78,7 @@ def train(
         try:
             with ranks.said_once():
                 recipe, plan = preflight_together(recipe, ranks)
+                check_adapters(recipe, ranks)
                 chosen = objective_of(recipe, objective)
                 ranks = ranks.arranged(layout_of(recipe, ranks.size))
                 folder = _open_folder(recipe, ranks)
@@ -114,6 +121,10 @@ def _prepare(
     hashes = {"identity": recipe.identity_hash(plan.hash), "execution": recipe.execution_hash(ranks.size)}
     with ranks.said_once():
         reader = find_start(recipe, hashes["identity"], plan.manifest, folder, ranks, strict=strict)
+        first_weights = None
+        needs_base = reader is None or recipe.lora is not None  # a checkpoint of adapters does not hold it
+        if needs_base and recipe.model.from_ is not None and build is initial_model:
+            first_weights = open_first_weights(recipe, ranks)
     if reader is not None and reader.step >= recipe.total_steps:
         if folder:
             print(f"{recipe.folder}: trained already, {reader.step:,} steps", file=sys.stderr)
@@ -122,11 +133,24 @@ def _prepare(
     with ranks.said_once():
         refuse_crash_loop(recipe, ranks, folder, hashes, step)
     all_callbacks = [*loggers(recipe), *callbacks, *keepers(recipe, plan)]
-    engine = build_engine(recipe, ranks, all_callbacks, build)
+    engine = build_engine(recipe, ranks, all_callbacks, build, first_weights)
     peak = device_peak(ranks.device, recipe.precision)
     run = begin_segment(
-        recipe, ranks, engine, plan, folder, all_callbacks, reader=reader, hashes=hashes, peak_flops=peak
+        recipe,
+        ranks,
+        engine,
+        plan,
+        folder,
+        all_callbacks,
+        reader=reader,
+        hashes=hashes,
+        peak_flops=peak,
+        first_weights=first_weights,
     )
+    if first_weights is not None and reader is None:
+        if folder:
+            record_seal(recipe, first_weights)
+        run.record("first_weights", path=str(first_weights.folder), seal=recipe.model.from_seal)
     if reader is not None and reader.folder.parent != recipe.folder / "checkpoints":
         run.record(
             "branch", checkpoint=str(reader.folder), run=reader.recipe["name"], identity=reader.manifest.identity
@@ -135,9 +159,14 @@ def _prepare(
 
 
 def initial_model(recipe: Recipe) -> nn.Module:
-    """The recipe's model on the CPU, initialised by parameter name: the same on any number of ranks."""
+    """The recipe's model on the CPU, initialised by parameter name: the same on any number of ranks.
+
+    One that begins with another's weights waits for them (`engine.state.load_weights`): it is not initialised.
+    """
     device_type = "cuda" if torch.cuda.is_available() else "cpu"
     model = build_model(recipe.model, recipe.compute.on(device_type, recipe.parallel.zero_stage))
+    if recipe.model.from_ is not None:
+        return model
     ratio = width_ratio(recipe.optimizer, recipe.model.hidden_size)
     initialise(model, recipe.seed, {name: std_scale(role, ratio) for name, role in parameter_roles(model).items()})
     return model
@@ -148,10 +177,19 @@ def build_engine(
     ranks: Ranks,
     callbacks: Sequence[Callback] = (),
     build: Callable[[Recipe], nn.Module] = initial_model,
+    first_weights: WeightSource | None = None,
 ) -> Engine:
-    """A model, its optimizer and DeepSpeed around them."""
+    """A model, its optimizer and DeepSpeed around them.
+
+    first_weights: what the model will be given, which adapters may look at.
+    """
     seed_random_states(recipe.seed, 0, ranks.rank)
-    model = build(recipe)
+    waits = recipe.model.from_ is not None and build is initial_model
+    with building_empty(recipe, ranks) if waits else nullcontext():
+        model = build(recipe)
+    if first_weights is not None and recipe.lora is not None:
+        assert isinstance(model, CausalLM)
+        adapt(model, recipe, ranks, first_weights)
     with ranks.said_once():
         refuse_z_loss(recipe, model)
         for callback in callbacks:

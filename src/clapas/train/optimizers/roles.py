@@ -29,6 +29,6 @@ def _role(name: str, parameter: nn.Parameter, heads: set[int], tables: set[int])
         return "head"
     if id(parameter) in tables:
         return "embedding"
-    if parameter.ndim < 2:
+    if len(getattr(parameter, "ds_shape", parameter.shape)) < 2:  # of one that ZeRO-3 has cut already
         return "vector"
     return "router" if name.endswith(ROUTER) else "matrix"
