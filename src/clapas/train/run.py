@@ -246,8 +246,9 @@ class Run:
         """What is about to be trained, in one line."""
         recipe, next_phase = self.recipe, self.recipe.phases.at(self.step + 1)
         where = "resuming after" if self.step else "starting at"
+        trained = f" and {recipe.trained_parameters:,} that train" if recipe.lora else ""
         return (
-            f"{recipe.name}: {recipe.model.parameters():,} parameters, {recipe.total_steps:,} steps of "
+            f"{recipe.name}: {recipe.model.parameters():,} parameters{trained}, {recipe.total_steps:,} steps of "
             f"{next_phase.tokens_per_step:,} tokens, ZeRO-{recipe.parallel.zero_stage}, {recipe.precision}, "
             f"{self.ranks.layout} on {self.ranks.device.type}; "
             f"{where} step {self.step}"
