@@ -79,6 +79,16 @@ def _data_build(options: argparse.Namespace) -> None:
     build(options.corpus, options.out, **facts)
 
 
+def _data_chat(options: argparse.Namespace) -> None:
+    from clapas_data.chat.build import chat
+    from clapas_data.chat.summary import summary_table
+
+    names = ("tokenizer", "kind", "template", "held_out", "name", "source", "skip_bad", "workers")
+    chosen = {name: getattr(options, name) for name in names}
+    summary = chat(options.files, options.out, licences=options.licence, **chosen)
+    _print(summary.values(), options.json, summary_table)
+
+
 def _data_inspect(options: argparse.Namespace) -> None:
     from clapas_data.inspect import inspect, inspect_table
     from clapas_data.rejected import rejected, rejected_table
@@ -146,6 +156,12 @@ def _tokenizer_train(options: argparse.Namespace) -> None:
     train(options.corpus, vocab_size=options.vocab_size, out=options.out, overrides=options.overrides, **chosen)
 
 
+def _tokenizer_extend(options: argparse.Namespace) -> None:
+    from clapas_data.tokenizer.extend import extend
+
+    extend(options.base, options.corpus, options.add, options.out, options.overrides)
+
+
 def _tokenizer_compare(options: argparse.Namespace) -> None:
     from clapas_data.tokenizer.compare import compare
     from clapas_data.tokenizer.show import comparison_table
@@ -174,6 +190,20 @@ def _train(options: argparse.Namespace) -> int:
     from clapas.train.train import train
 
     return train(recipe, strict=options.strict)
+
+
+def _distil(options: argparse.Namespace) -> int:
+    from clapas.recipe.recipe import read_recipe
+    from clapas.train.local_ranks import run_ranks, under_launcher
+
+    recipe = read_recipe(options.recipe, options.overrides)
+    if options.nproc > 1 and not under_launcher():
+        command = ["distil", str(options.recipe), *options.overrides, "--out", str(options.out)]
+        return run_ranks(command, options.nproc, recipe.train.threads)
+    from clapas.tune.distil import distil
+
+    distil(recipe, options.out)
+    return EXIT_DONE
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -353,6 +383,36 @@ def _weights(parser: Any) -> None:
     parser.add_argument("--weights", choices=("raw", "average"), help=does)
 
 
+def _chat_options(parts: Any) -> None:
+    example = "clapas data chat dialogues.jsonl --out data/dialogues --tokenizer data/demo/tokenizer --licence CC0-1.0"
+    does = "turn conversations, preferences or prompts into a folder of examples"
+    verb = _verb(parts, "chat", does, example, _data_chat)
+    verb.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="JSONL (.gz, .zst …), a JSON array or Parquet"
+    )
+    verb.add_argument("--out", type=Path, required=True, help="the folder of examples")
+    verb.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer's folder, with its chat template")
+    kinds = ("conversations", "pairs", "labelled", "prompts")
+    verb.add_argument("--kind", choices=kinds, help="what the rows are (default: as the first row's fields say)")
+    verb.add_argument("--template", metavar="FILE|NAME", help="another chat template: a file, `clapas` or `chatml`")
+    does = "a share below 1, or how many examples, by their hash (none)"
+    verb.add_argument("--held-out", type=_held_out, default=0, metavar="N|SHARE", help=does)
+    verb.add_argument("--name", help="of the data, in the manifest (default: the folder's)")
+    verb.add_argument("--source", metavar="NAME", help="one source for all files (default: each file is one)")
+    does = "of all sources, or SOURCE=SPDX of one; may be given again (default: unknown, which no release takes)"
+    verb.add_argument("--licence", action="append", default=[], metavar="SPDX", help=does)
+    verb.add_argument("--skip-bad", action="store_true", help="leave bad rows out, and count them by reason")
+    verb.add_argument("--workers", type=int, help="processes (default: one a core)")
+    _json(verb)
+
+
+def _held_out(text: str) -> float:
+    value = float(text)
+    if not (0 <= value < 1 or value.is_integer()):
+        raise argparse.ArgumentTypeError(f"{text}: neither a share below 1 nor a number of examples")
+    return value
+
+
 def _data_verbs(verbs: Any) -> None:
     verb = _verb(verbs, "recipes", "list what ships: recipes and corpora", "clapas recipes", _recipes)
     _json(verb)
@@ -373,6 +433,7 @@ def _data_verbs(verbs: Any) -> None:
     verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: OUT/tokenizer)")
     verb.add_argument("--workers", type=int, help="processes (default: one a core)")
     _slurm_options(verb)
+    _chat_options(parts)
     example = "clapas data status data/demo"
     verb = _verb(parts, "status", "show how far a build is, and what failed", example, _data_status)
     verb.add_argument("folder", type=Path)
@@ -433,6 +494,13 @@ def _tokenizer_verbs(verbs: Any) -> None:
     verb.add_argument("--split", choices=("llama3", "qwen2"), default="llama3", help=does)
     does = "weigh languages so that the same sentences cost about the same in each: FOLDER's LANGUAGE.txt, or our own"
     verb.add_argument("--parity", type=Path, nargs="?", const=True, default=False, metavar="FOLDER", help=does)
+    example = "clapas tokenizer extend Llama-3 --corpus mine.yaml --add 4000 --out data/mine/tokenizer"
+    verb = _verb(parts, "extend", "add a corpus's words to a model's tokenizer", example, _tokenizer_extend)
+    verb.add_argument("base", type=Path, help="a folder with tokenizer.json, of a byte-level BPE")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the corpus file")
+    verb.add_argument("--corpus", required=True, help="a corpus file, or the name of a shipped one")
+    verb.add_argument("--add", type=int, required=True, metavar="N", help="new ids, after the base's")
+    verb.add_argument("--out", type=Path, required=True, help="the extended tokenizer's folder")
     example = "clapas tokenizer compare data/demo/tokenizer tekken --corpus demo"
     verb = _verb(parts, "compare", "measure tokenizers on the same texts", example, _tokenizer_compare)
     does = "a folder with tokenizer.json, such a file, a tekken.json, or tekken (of mistral-common)"
@@ -473,6 +541,12 @@ def _run_verbs(verbs: Any) -> None:
     verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
     does = "do not go on from an older checkpoint where the newest is damaged"
     verb.add_argument("--strict", action="store_true", help=does)
+    example = "clapas distil mine.yaml objective.teacher=teacher --out data/teacher"
+    verb = _verb(verbs, "distil", "store what a recipe's teacher says of its data", example, _distil)
+    verb.add_argument("recipe", help="a recipe whose objective is distillation, or the name of a shipped one")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value", help="overrides of the recipe")
+    verb.add_argument("--out", type=Path, required=True, help="the folder, for objective.teacher; begun ones go on")
+    verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks to start on this machine")
     example = "clapas plan demo --site jean-zay --nodes 1 precision=bf16"
     verb = _verb(verbs, "plan", "foretell memory, speed and cost of a recipe on a site", example, _plan)
     verb.add_argument("recipe", help="a recipe, or the name of a shipped one")

@@ -52,6 +52,7 @@ def test_old_names_and_missing_lengths_are_read_as_transformers_reads_them() -> 
         ({"rope_theta": 5.0}, "rope_theta 5.0 and rope_parameters.rope_theta 10000.0"),
         ({"rope_scaling": YARN}, "rope_parameters {'rope_type': 'default', 'rope_theta': 10000.0} and rope_scaling"),
         ({"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2.0}}, "'dynamic'"),
+        ({"rope_parameters": None, "rope_scaling": {"type": "ntk", "factor": 2.0}}, "'ntk'"),
         ({"rope_parameters": None, "rope_scaling": {"type": "longrope", "factor": 2.0}}, "'longrope'"),
         ({"rope_parameters": None, "rope_scaling": {"type": "llama3", "factor": 2.0}}, "llama3.low_freq_factor"),
         ({"rope_parameters": None, "rope_scaling": {**YARN, "mscale": 1.0}}, "yarn.mscale"),

@@ -15,6 +15,8 @@ from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import from_hf_config, to_hf_config
 from clapas.model.hf_reader import load_weights
 from clapas.model.hf_weights import write_weights
+from clapas.model.rope_scaling import NtkScaling
+from clapas.model.rotary import rotary_frequencies
 from model.shapes import SHAPES, config_of, model_of, tokens_of
 
 TOLERANCE = 1e-5
@@ -78,6 +80,23 @@ def test_far_positions(shape: str, tmp_path: Path) -> None:
     tokens_BS, positions_BS = tokens_of(model.config, length=64), torch.arange(131_008, 131_072)[None]
     want = theirs(tokens_BS, position_ids=positions_BS).logits
     torch.testing.assert_close(model(tokens_BS, positions_BS), want, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@torch.no_grad()
+def test_ntk_is_a_base_that_transformers_computes(tmp_path: Path) -> None:
+    """NTK-aware scaling is exported as a larger rope_theta and no scaling: the same logits, up to the last position."""
+    config = config_of("shared key-value heads", max_position_embeddings=131_072)
+    model = model_of(config.model_copy(update={"rope_scaling": NtkScaling(rope_type="ntk", factor=8.0)}))
+    save(model, tmp_path)
+    fields = orjson.loads((tmp_path / "config.json").read_bytes())
+    assert fields["rope_theta"] == pytest.approx(config.rope_theta * 8 ** (config.head_dim / (config.head_dim - 2)))
+    assert "rope_scaling" not in fields
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    tokens_BS, positions_BS = tokens_of(model.config, length=64), torch.arange(131_008, 131_072)[None]
+    want = theirs(tokens_BS, position_ids=positions_BS).logits
+    torch.testing.assert_close(model(tokens_BS, positions_BS), want, rtol=TOLERANCE, atol=TOLERANCE)
+    of_ntk, plain = (rotary_frequencies(c, torch.device("cpu"))[0][[-1, 0]] for c in (model.config, config))
+    torch.testing.assert_close(plain / of_ntk, torch.tensor([8.0, 1.0]))
 
 
 @pytest.mark.parametrize("shape", ["tied", "Qwen3", "experts"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,7 +44,7 @@ def read(part: Part) -> Iterator[RawDocument]:
                 continue
             content = line if at else line.removeprefix(BOM)
             if content and not content.isspace():
-                row = _row_of_line(content, part, number)
+                row = row_of_line(content, lambda number=number: _line_name(part, number))
                 found = row_fields(source, row, lambda number=number: _line_name(part, number))
                 unseen, rows = None if unseen in row else unseen, rows + 1
                 if found is None:
@@ -82,11 +82,12 @@ def _lines_of_range(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int
             at += len(line)
 
 
-def _row_of_line(line: bytes, part: Part, place: int) -> Any:
+def row_of_line(line: bytes, where: Callable[[], str]) -> Any:
+    """What a line of JSON holds. where: its place, called only for a message. Raises UserError where it is no JSON."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        name = _line_name(part, place)
+        name = where()
         try:
             line.decode()
         except UnicodeDecodeError as bad:

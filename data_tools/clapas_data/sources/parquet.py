@@ -23,7 +23,7 @@ BATCH_BYTES = 16 * 2**20
 
 def parts(source: Source, path: str) -> list[Part]:
     """Row groups together, up to a part's size. Raises UserError where the file lacks a column: before any is read."""
-    file = _open(path)
+    file = open_parquet(path)
     check_fields(source, file.schema_arrow.names, path, "column")
     return [Part(source, (path,), start, stop) for start, stop in _row_group_ranges(file.metadata)]
 
@@ -33,7 +33,7 @@ def read(part: Part) -> Iterator[RawDocument]:
     import pyarrow as pa
 
     path, source = part.paths[0], part.source
-    file = _open(path)
+    file = open_parquet(path)
     check_fields(source, file.schema_arrow.names, path, "column")
     first = sum(file.metadata.row_group(group).num_rows for group in range(part.start))
     try:
@@ -105,7 +105,7 @@ def _is_text(row: pa.RecordBatch) -> bool:
     return True
 
 
-def _open(path: str) -> pq.ParquetFile:
+def open_parquet(path: str) -> pq.ParquetFile:
     """A file opened without mapping it: a mapped one that is cut short while it is read kills the process."""
     import pyarrow as pa
     import pyarrow.parquet as pq

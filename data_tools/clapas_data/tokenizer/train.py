@@ -88,7 +88,7 @@ def train(
     parallel = parallel_texts(None if parity is True else parity) if parity else {}
     languages = languages_of(read, parallel) if parity else {}
     key = _key(corpus_key(read), vocab_size, split, languages, parallel)
-    if (report := _trained_before(out, key)) is not None:
+    if (report := trained_before(out, key)) is not None:
         print(f"{out}: this tokenizer is there, nothing to do", file=sys.stderr)
         return report
     with Workers() as workers:
@@ -98,10 +98,10 @@ def train(
     weighed = weigh(prepared, languages, parallel, learn) if parity else None
     tokenizer = learn(training_texts(prepared, TRAINING_BYTES, weighed.rates if weighed else None))
     tokenizer.add_special_tokens([_special(name) for name in SPECIAL])
-    _check_round_trip(tokenizer)
+    check_round_trip(tokenizer)
     with new_folder(out) as folder:
         _write(tokenizer, folder)
-        report = {"vocab_size": vocab_size, "split": split, **_measure(folder, prepared), "key": key}
+        report = {"vocab_size": vocab_size, "split": split, **measure(folder, prepared), "key": key}
         if weighed:
             report["parity"] = weighed.report()
         (folder / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
@@ -118,7 +118,8 @@ def _key(corpus: str, vocab_size: int, split: SplitName, languages: dict[str, st
     return content_hash([TRAINER, corpus, vocab_size, *([chosen] if chosen else [])])
 
 
-def _trained_before(out: Path, key: str) -> dict[str, Any] | None:
+def trained_before(out: Path, key: str) -> dict[str, Any] | None:
+    """The report of the folder `out`, None where it is empty. Raises UserError where it was made by another key."""
     if not out.exists() or not any(out.iterdir()):
         return None
     report = out / "report.json"
@@ -160,7 +161,8 @@ def _special(name: str) -> AddedToken:
     return AddedToken(name, special=True, normalized=False)
 
 
-def _check_round_trip(tokenizer: Tokenizer) -> None:
+def check_round_trip(tokenizer: Tokenizer) -> None:
+    """Raise ClapasError where French text does not come back from its tokens."""
     for text in FRENCH:
         back = tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False)
         if back != text:
@@ -182,7 +184,7 @@ def _write(tokenizer: Tokenizer, folder: Path) -> None:
         (folder / name).write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def _measure(folder: Path, prepared: Prepared) -> dict[str, Any]:
+def measure(folder: Path, prepared: Prepared) -> dict[str, Any]:
     """Bytes a token on some of each split's text, without EOS."""
     encoder = load_encoder(folder, choose_engine(folder, FRENCH))
     ratios = {}

@@ -1,7 +1,8 @@
-"""The decoder, written for reading: Llama, Qwen3 and Qwen3-MoE, which stock tools load.
+"""The decoder, written for reading: Llama, Qwen2, Qwen3 and Qwen3-MoE, which stock tools load.
 
 Pre-norm transformer (Touvron et al., 2023): RMSNorm, rotary positions, grouped-query attention, SwiGLU, no biases.
-Qwen3 also normalises queries and keys, head by head, before they turn; its experts are in `experts`.
+Qwen2's queries, keys and values have some. Qwen3 also normalises queries and keys, head by head, before they turn; its
+experts are in `experts`.
 Modules carry Hugging Face's names, so a state dict is a Hugging Face state dict. The arithmetic is in `clapas_kernels`,
 and in `operations` what no kernel is written for.
 
@@ -81,12 +82,12 @@ class Attention(nn.Module):
         self.layer = layer
         self.head_dim = config.head_dim
         queries, shared = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, queries, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, shared, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, shared, bias=False)
+        self.q_proj = nn.Linear(config.hidden_size, queries, bias=config.attention_bias)
+        self.k_proj = nn.Linear(config.hidden_size, shared, bias=config.attention_bias)
+        self.v_proj = nn.Linear(config.hidden_size, shared, bias=config.attention_bias)
         self.o_proj = nn.Linear(queries, config.hidden_size, bias=False)
         self.q_norm = self.k_norm = None
-        if config.architecture != "llama":
+        if config.head_norms:
             self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
             self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
         self.exchange: Callable[..., Tensor] | None = None

@@ -12,15 +12,17 @@ from typing import Any
 import pydantic
 
 from clapas.model.config import ModelConfig
-from clapas.model.rope_scaling import RopeScaling
+from clapas.model.rope_scaling import NtkScaling, RopeScaling, StockScaling
 
 
 def rope_fields(config: ModelConfig) -> dict[str, Any]:
     """The fields of `config.json` that say how positions turn."""
-    theta = {"rope_theta": config.rope_theta}
-    if config.rope_scaling is None:
+    theta, scaling = {"rope_theta": config.rope_theta}, config.rope_scaling
+    if isinstance(scaling, NtkScaling):
+        theta, scaling = {"rope_theta": scaling.theta(config.rope_theta, config.head_dim)}, None
+    if scaling is None:
         return {**theta, "rope_parameters": {"rope_type": "default", **theta}}
-    scaling = config.rope_scaling.model_dump(exclude_none=True)
+    scaling = scaling.model_dump(exclude_none=True)
     return {**theta, "rope_scaling": scaling, "rope_parameters": {**scaling, **theta}}
 
 
@@ -56,7 +58,7 @@ def _scaling(value: Mapping[str, Any], positions: int) -> RopeScaling | None:
         return None
     if kind in ("llama3", "yarn"):
         given.setdefault("original_max_position_embeddings", positions)
-    return pydantic.TypeAdapter(RopeScaling).validate_python(given)
+    return pydantic.TypeAdapter(StockScaling).validate_python(given)
 
 
 def explained(error: pydantic.ValidationError) -> str:

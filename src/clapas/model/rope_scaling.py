@@ -1,6 +1,7 @@
 """The recipe's section on stretched rotary positions, for texts longer than the model first learned. No torch.
 
-The names and meanings are those of Hugging Face's `rope_parameters`; the arithmetic is in `clapas.model.rotary`.
+The names and meanings are those of Hugging Face's `rope_parameters`, but for `ntk`, which there is a larger base. The
+arithmetic is in `clapas.model.rotary`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,23 @@ class LinearScaling(Section):
 
     rope_type: Literal["linear"]
     factor: Factor
+
+
+class NtkScaling(Section):
+    """NTK-aware (bloc97, 2023): a larger base, rope_theta * factor ^ (D / (D - 2)) for heads of D dimensions.
+
+    The slowest frequency is divided by the factor, the fastest stays. Nothing else changes, so that an exported model
+    has no scaling, but that base as its `rope_theta`.
+    rope_type: the kind of scaling; its other keys follow from it.
+    factor: longest text over the longest that the model first learned.
+    """
+
+    rope_type: Literal["ntk"]
+    factor: Factor
+
+    def theta(self, rope_theta: float, head_dim: int) -> float:
+        """The larger base. head_dim: more than 2."""
+        return rope_theta * self.factor ** (head_dim / (head_dim - 2))
 
 
 class Llama3Scaling(Section):
@@ -78,4 +96,7 @@ class YarnScaling(Section):
         return self
 
 
-RopeScaling = Annotated[LinearScaling | Llama3Scaling | YarnScaling, Field(discriminator="rope_type")]
+StockScaling = Annotated[LinearScaling | Llama3Scaling | YarnScaling, Field(discriminator="rope_type")]
+"""What stands in Hugging Face's `rope_parameters` under the same names."""
+
+RopeScaling = Annotated[LinearScaling | NtkScaling | Llama3Scaling | YarnScaling, Field(discriminator="rope_type")]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from clapas.model.config import ModelConfig
-from clapas.model.rope_scaling import LinearScaling, Llama3Scaling, YarnScaling
+from clapas.model.rope_scaling import LinearScaling, Llama3Scaling, NtkScaling, YarnScaling
 
 
 def rotary_angles(positions_BS: Tensor, config: ModelConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -28,9 +28,11 @@ def rotary_angles(positions_BS: Tensor, config: ModelConfig, dtype: torch.dtype)
 def rotary_frequencies(config: ModelConfig, device: torch.device) -> tuple[Tensor, float]:
     """(radians a token of each pair of dimensions, (D/2,), fp32; what cosines and sines are multiplied by)."""
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device) / config.head_dim
-    periods = config.rope_theta**exponents
-    match config.rope_scaling:
-        case None:
+    scaling = config.rope_scaling
+    theta = scaling.theta(config.rope_theta, config.head_dim) if isinstance(scaling, NtkScaling) else config.rope_theta
+    periods = theta**exponents
+    match scaling:
+        case None | NtkScaling():
             return 1.0 / periods, 1.0
         case LinearScaling(factor=factor):
             return 1.0 / periods / factor, 1.0

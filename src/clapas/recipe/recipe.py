@@ -218,7 +218,7 @@ class Recipe(TypedFile):
         if self.train.z_loss:
             changes["z_loss"] = self.train.z_loss
         if self.objective.name != "language_modelling":
-            changes["objective"] = self.objective.model_dump(mode="json")
+            changes["objective"] = self.objective.identity()
         if self.lora is not None:
             changes["lora"] = self.lora.identity()
         if self.branch is not None:

@@ -15,7 +15,7 @@ from clapas.recipe.recipe import Recipe
 from clapas_data.manifest import Manifest
 
 SPACE = "\u202f"  # the narrow no-break space between groups of digits in French
-ARCHITECTURES = {"llama": "Llama", "qwen3": "Qwen3", "qwen3_moe": "Qwen3-MoE"}
+ARCHITECTURES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "qwen3_moe": "Qwen3-MoE"}
 
 
 def number(value: float) -> str:
@@ -176,12 +176,20 @@ def _extremes(values: list[int]) -> list[int]:
 
 def _evaluation(totals: Totals) -> str:
     lines = [
-        f"- {event['split']} : {decimal(event['bits_per_byte'], 3)} bit par octet "
-        f"({number(event['text_bytes'])} octets, pas {number(event['step'])})"
+        f"- {event['split']} : {_measured(event)}, pas {number(event['step'])})"
         for event in _last_by_split(totals.evaluations)
     ]
     text = "\n".join(lines) if lines else "Aucune évaluation n'a été faite."
     return f"## Évaluation\n\nSur des documents tenus à l'écart de l'entraînement et du découpeur :\n\n{text}\n"
+
+
+def _measured(event: dict[str, Any]) -> str:
+    """Bits per byte and the bytes; or, of examples, the objective's loss, and the share of pairs that it gets right."""
+    if event.get("bits_per_byte") is not None:
+        return f"{decimal(event['bits_per_byte'], 3)} bit par octet ({number(event['text_bytes'])} octets"
+    accuracy = event.get("rewards/accuracies")
+    pairs = "" if accuracy is None else f", {decimal(100 * accuracy, 1)} % des paires dans le bon ordre"
+    return f"perte {decimal(event['loss'], 4)}{pairs} (exemples"
 
 
 def _last_by_split(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -84,8 +84,10 @@ def _facts(rows: list[dict[str, Any]], totals: Totals, recipe: Recipe) -> str:
         f"energy{'' if totals.energy_boundary is None else f' ({totals.energy_boundary})'}": _energy(totals),
         "segments": str(totals.segments),
     }
-    if validation:
+    if validation and validation[-1].get("bits_per_byte") is not None:
         facts["bits per byte, held out"] = f"{validation[-1]['bits_per_byte']:.4f}"
+    if validation and "rewards/accuracies" in validation[-1]:
+        facts["pairs the right way round, held out"] = f"{validation[-1]['rewards/accuracies']:.1%}"
     return "".join(f"<div class=fact><b>{value}</b><span>{name}</span></div>" for name, value in facts.items())
 
 

@@ -23,6 +23,12 @@ BY_PART = (
     ("Activations by part (root mean square)", "activation_rms/", True),
 )
 """Title, the columns' prefix, whether the axis is logarithmic."""
+OF_SPLITS = {
+    "Bits per byte, held out": "bits_per_byte",
+    "Pairs the right way round, held out": "rewards/accuracies",
+    "Margin of rewards, held out": "rewards/margins",
+}
+"""Title and column of validation rows, where they have it."""
 
 
 def run_plots(rows: list[Row]) -> dict[str, str]:
@@ -46,8 +52,9 @@ def run_plots(rows: list[Row]) -> dict[str, str]:
         plots["Memory of the fullest rank (GB)"] = _svg(lambda axes: _memory(axes, steps))
     if any(row.get("joules_per_token") for row in steps):
         plots["Energy (J a token)"] = _svg(lambda axes: _line(axes, steps, "joules_per_token"))
-    if validation:
-        plots["Bits per byte, held out"] = _svg(lambda axes: _line(axes, validation, "bits_per_byte", marker="o"))
+    for title, key in OF_SPLITS.items():
+        if rows_with := [row for row in validation if row.get(key) is not None]:
+            plots[title] = _svg(lambda axes, key=key, rows=rows_with: _line(axes, rows, key, marker="o"))
     return plots
 
 

@@ -22,7 +22,9 @@ from clapas.model.vocabulary import grown
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.recipe import Recipe
+from clapas.train.first_tokenizer import TOKENIZER, tokenizer_of
 from clapas.train.run_folder import read_run_recipe
+from clapas_data.extension import read_extension
 
 
 def with_first_weights(recipe: Recipe) -> Recipe:
@@ -83,15 +85,20 @@ def record_seal(recipe: Recipe, source: WeightSource) -> None:
 def open_first_weights(recipe: Recipe, ranks: Ranks | None = None) -> WeightSource:
     """The weights that a recipe begins with, as large as its model: a larger vocabulary has its rows already.
 
+    Where the data's tokenizer extends the model's (`clapas tokenizer extend`), new ids get the mean of their pieces.
     Raises UserError where they are not there or not whole. Collective, where ranks are given.
     """
     assert recipe.model.from_ is not None
-    source = open_source(recipe.model.from_, ranks)
-    if recipe.lora is not None and (rows := source.shape(EMBEDDING)[0]) != recipe.model.vocab_size:
+    source, size = open_source(recipe.model.from_, ranks), recipe.model.vocab_size
+    if recipe.lora is not None and (rows := source.shape(EMBEDDING)[0]) != size:
         raise UserError(
             "adapters leave the embedding as it is: new ids would never be learned",
             where=recipe.place("model.vocab_size"),
-            found=f"{recipe.model.vocab_size} ids, of which {source.folder} has {rows}",
+            found=f"{size} ids, of which {source.folder} has {rows}",
             way_out="train the larger vocabulary without lora first, and begin with that run",
         )
-    return grown(source, recipe.model.vocab_size)
+    extension, own = read_extension(recipe.data.path / TOKENIZER), tokenizer_of(source.folder)
+    is_of_own = extension is not None and (own is None or own.hash == extension.base_hash)
+    if extension is None or not is_of_own or recipe.model.other_tokenizer:
+        return grown(source, size)
+    return grown(source, size, extension.base_size, extension.pieces)

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from clapas.loader.batch import Batch
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.tune.distillation import distillation
+from clapas.tune.dpo import dpo
+from clapas.tune.ipo import ipo
+from clapas.tune.kto import kto
 from clapas.tune.objective import LossFunction, Objective
+from clapas.tune.orpo import orpo
+from clapas_data.manifest import MANIFEST, Manifest
 
 
 def language_modelling(model: Any, batch: Batch, **options: float) -> tuple[Tensor, Tensor]:
@@ -35,11 +41,30 @@ def _language_modelling(recipe: Recipe) -> Objective:
     return Objective(partial(language_modelling, z_loss=z_loss) if z_loss else language_modelling)
 
 
+def _of_section(make: Callable[[Any], Objective]) -> Callable[[Recipe], Objective]:
+    """An objective that depends on its own section alone."""
+    return lambda recipe: make(recipe.objective)
+
+
 BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
     "language_modelling": _language_modelling,
     "sft": _language_modelling,
+    "distillation": distillation,
+    "dpo": _of_section(dpo),
+    "ipo": _of_section(ipo),
+    "kto": _of_section(kto),
+    "orpo": _of_section(orpo),
 }
 """`objective.name` -> what makes the objective of a recipe."""
+
+EXAMPLES = {
+    "sft": ("conversations",),
+    "dpo": ("pairs",),
+    "ipo": ("pairs",),
+    "kto": ("labelled",),
+    "orpo": ("pairs",),
+}
+"""`objective.name` -> the kinds of examples (`manifest.examples.kind`) that it reads; the others read any text."""
 
 WITH_Z_LOSS = ("language_modelling", "sft")
 
@@ -67,6 +92,24 @@ def objective_of(recipe: Recipe, given: Objective | LossFunction | None) -> Obje
     if given is None:
         return BUILDERS[name](recipe)
     return given if isinstance(given, Objective) else Objective(given)
+
+
+def refuse_other_examples(recipe: Recipe, manifest: Manifest) -> None:
+    """Raise UserError where the data are not of a kind that the objective reads."""
+    name = recipe.objective.name
+    wanted = EXAMPLES.get(name)
+    found = "running text" if manifest.examples is None else manifest.examples.kind
+    if wanted is None or found in wanted:
+        return
+    fitting = [other for other, kinds in EXAMPLES.items() if found in kinds]
+    raise UserError(
+        f"objective {name} cannot read these data",
+        where=manifest.folder / MANIFEST,
+        found=found,
+        wanted=" or ".join(wanted),
+        way_out=f"clapas data chat --kind {wanted[0]} makes such a folder"
+        + (f"; these are for objective.name={' or '.join(fitting)}" if fitting else ""),
+    )
 
 
 def refuse_z_loss(recipe: Recipe, model: nn.Module) -> None:

@@ -12,6 +12,7 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.learning_rate import same_past
 from clapas.train.run_folder import read_run_recipe
+from clapas.tune.config import Distillation
 from clapas_data.manifest import Manifest
 
 IDENTITY = re.compile(r"^# identity: (\w+)$", re.MULTILINE)
@@ -22,10 +23,11 @@ def refuse_other_run(recipe: Recipe, plan: DataPlan) -> None:
     """Raise UserError where the recipe's folder holds another run, as far as its recipe.yaml tells.
 
     plan: of the recipe's data. The last word is `train.start`'s, which reads the checkpoint itself: it alone
-    knows whether the data of a run with other steps are the same, and where a branch comes from.
+    knows whether the data of a run with other steps are the same, and where a branch or a teacher comes from.
     """
     steps = [step_of(folder) for folder in committed_checkpoints(recipe.folder / "checkpoints")]
-    if not steps or recipe.branch is not None or not (recipe.folder / "recipe.yaml").is_file():
+    is_unsealed = isinstance(recipe.objective, Distillation) and recipe.objective.seal is None
+    if not steps or recipe.branch is not None or is_unsealed or not (recipe.folder / "recipe.yaml").is_file():
         return
     old, step = read_run_recipe(recipe.folder), max(steps)
     if recipe.model.from_ is not None and recipe.model.from_seal is None:  # the start's to find out

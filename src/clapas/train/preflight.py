@@ -6,6 +6,7 @@ from clapas.engine.deepspeed_config import deepspeed_config
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.train.first_tokenizer import check_first_tokenizer
 from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import Manifest, open_manifest
 
@@ -15,6 +16,7 @@ def preflight(recipe: Recipe, world_size: int) -> DataPlan:
     deepspeed_config(recipe, world_size)  # deriving it finds what cannot work on so many ranks
     manifest = open_manifest(recipe.data.path)
     check_tokenizer(recipe, manifest)
+    check_first_tokenizer(recipe, manifest)
     return DataPlan.of_recipe(recipe, manifest)
 
 

@@ -21,6 +21,8 @@ from clapas.train.adapters import with_adapter_seal
 from clapas.train.branch import with_seal
 from clapas.train.first_weights import with_first_weights
 from clapas.train.preflight import preflight
+from clapas.tune.config import Distillation
+from clapas.tune.distillation import with_teacher
 from clapas_data.manifest import Manifest
 
 
@@ -34,6 +36,7 @@ def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
         try:
             recipe = with_adapter_seal(with_first_weights(with_seal(recipe)))
             plan = preflight(recipe, ranks.size)
+            recipe = with_teacher(recipe, plan)
         except UserError as problem:
             error = str(problem)
         else:
@@ -52,7 +55,9 @@ def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
 def _told(recipe: Recipe, manifest: Manifest) -> str:
     seal, model = recipe.branch.seal if recipe.branch else None, recipe.model
     adapter = recipe.lora.seal if recipe.lora else None
-    facts = {"seal": seal, "adapter": adapter, "from": model.from_ and str(model.from_), "from_seal": model.from_seal}
+    teacher = recipe.objective.seal if isinstance(recipe.objective, Distillation) else None
+    facts = {"seal": seal, "adapter": adapter, "teacher": teacher}
+    facts |= {"from": model.from_ and str(model.from_), "from_seal": model.from_seal}
     return orjson.dumps({**facts, "manifest": manifest.model_dump(mode="json")}).decode()
 
 
@@ -67,4 +72,6 @@ def _heard(told: str, recipe: Recipe) -> tuple[Recipe, Manifest]:
         changes["model"] = recipe.model.model_copy(update=first)
     if recipe.lora is not None:
         changes["lora"] = recipe.lora.model_copy(update={"seal": facts["adapter"]})
+    if isinstance(recipe.objective, Distillation):
+        changes["objective"] = recipe.objective.model_copy(update={"seal": facts["teacher"]})
     return recipe.model_copy(update=changes), manifest

@@ -35,7 +35,7 @@ from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.crash_loop import refuse_crash_loop
 from clapas.train.first_weights import open_first_weights, record_seal
 from clapas.train.loop import run_loop
-from clapas.train.objective import objective_of, refuse_z_loss
+from clapas.train.objective import objective_of, refuse_other_examples, refuse_z_loss
 from clapas.train.optimizers.build import build_optimizer
 from clapas.train.optimizers.muon import Muon
 from clapas.train.optimizers.mup import std_scale, width_ratio
@@ -79,6 +79,7 @@ def train(
             with ranks.said_once():
                 recipe, plan = preflight_together(recipe, ranks)
                 check_adapters(recipe, ranks)
+                refuse_other_examples(recipe, plan.manifest)
                 chosen = objective_of(recipe, objective)
                 ranks = ranks.arranged(layout_of(recipe, ranks.size))
                 folder = _open_folder(recipe, ranks)
@@ -88,7 +89,7 @@ def train(
             raise
         try:
             with kernels(recipe.compute):
-                run = _prepare(recipe, ranks, plan, folder, callbacks, build or initial_model, strict)
+                run = _prepare(recipe, chosen, ranks, plan, folder, callbacks, build or initial_model, strict)
                 code = EXIT_DONE if run is None else run_loop(run, chosen)
                 ranks.all(True)  # srun ends the others once one has left with 75: not before rank 0 has written all
                 return code
@@ -110,6 +111,7 @@ def train(
 
 def _prepare(
     recipe: Recipe,
+    objective: Objective,
     ranks: Ranks,
     plan: DataPlan,
     folder: RunFolder | None,
@@ -132,7 +134,7 @@ def _prepare(
     step = reader.step if reader else 0
     with ranks.said_once():
         refuse_crash_loop(recipe, ranks, folder, hashes, step)
-    all_callbacks = [*loggers(recipe), *callbacks, *keepers(recipe, plan)]
+    all_callbacks = [*loggers(recipe), *callbacks, *keepers(recipe, plan, objective)]
     engine = build_engine(recipe, ranks, all_callbacks, build, first_weights)
     peak = device_peak(ranks.device, recipe.precision)
     run = begin_segment(

@@ -19,6 +19,7 @@ from clapas.train.callbacks.telemetry import Telemetry
 from clapas.train.callbacks.tensorboard import TensorBoardLogger
 from clapas.train.callbacks.validation import Validation, has_held_out
 from clapas.train.callbacks.wandb import WandbLogger
+from clapas.tune.objective import Objective
 
 
 def loggers(recipe: Recipe) -> list[Callback]:
@@ -36,11 +37,11 @@ def loggers(recipe: Recipe) -> list[Callback]:
     return chosen
 
 
-def keepers(recipe: Recipe, plan: DataPlan) -> list[Callback]:
+def keepers(recipe: Recipe, plan: DataPlan, objective: Objective) -> list[Callback]:
     """Those that judge and keep a run's state, after the user's own: a checkpoint follows all that may change it."""
     chosen: list[Callback] = [Freezing(recipe)] if recipe.train.freeze else []
     if recipe.faults.compare_every is not None:
         chosen.append(ReplicaComparison(recipe.faults.compare_every))
     if has_held_out(recipe, plan.manifest):
-        chosen.append(Validation())
+        chosen.append(Validation(objective))
     return [*chosen, Checkpointing(), GarbageCollection()]

@@ -120,11 +120,20 @@ def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1%}"
 
 
+OF_A_SPLIT = {
+    "bits_per_byte": "{:.4f} bits per byte",
+    "rewards/accuracies": "{:.0%} of pairs the right way round",
+    "rewards/margins": "margin {:.3f}",
+}
+"""What is said of a validation row, where it has it."""
+
+
 def describe(row: dict[str, Any]) -> str:
     """A metrics row in a few words."""
     if "split" in row:
-        bits = "" if row["bits_per_byte"] is None else f", {row['bits_per_byte']:.4f} bits per byte"
-        return f"{row['split']} loss {row['loss']:.4f}{bits}"
+        found = [f"{row['split']} loss {row['loss']:.4f}"]
+        found += [form.format(row[key]) for key, form in OF_A_SPLIT.items() if row.get(key) is not None]
+        return ", ".join(found)
     mfu = "" if row["mfu"] is None else f", MFU {row['mfu']:.0%}"
     gradient = "overflow, step skipped" if row["grad_norm"] is None else f"gradient {row['grad_norm']:.2f}"
     return (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from clapas.evaluate.bits_per_byte import score
-from clapas.loader.held_out import HeldOutExamples
+from clapas.loader.held_out import HeldOut, HeldOutExamples
 from clapas.loader.packing import Packing
 from clapas.loader.windows import Windows
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
+from clapas.tune.objective import Evaluate, Objective
 from clapas_data.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -19,30 +22,51 @@ if TYPE_CHECKING:
 class Validation(Callback):
     """Scores the held-out split every `evaluation.every` steps and at the end; the ranks share its windows."""
 
+    def __init__(self, objective: Objective) -> None:
+        self._evaluate = objective.evaluate
+
     def on_step(self, run: Run) -> None:
         """Score, log and keep as evidence where it is time."""
         if run.step % run.recipe.evaluation.every and run.step != run.recipe.total_steps:
             return
-        config = run.recipe.evaluation
         windows = held_out_windows(run.recipe, run.plan.manifest, run.ranks.data_rank, run.ranks.data_size)
-        positions = run.ranks.positions(windows.sequence_length) if run.ranks.sequence > 1 else None
         with run.clock("evaluation"), run.engine.averaged():
-            own = score(
-                run.heart.beside(run.engine), windows, device=run.ranks.device, limit=config.tokens, positions=positions
-            )
-        loss_sum, tokens = run.ranks.sum_all([own.loss_sum, float(own.tokens)])
-        scored = type(own)(loss_sum, int(tokens))
-        bits = scored.bits_per_byte(windows)
-        row = {"step": run.step, "split": config.split, "loss": scored.loss, "bits_per_byte": bits}
-        run.record(
-            "evaluation",
-            split=config.split,
-            loss=scored.loss,
-            bits_per_byte=bits,
-            text_bytes=windows.text_bytes,
-            tokens_scored=scored.tokens,
-        )
-        run.log(row)
+            found = _score(run, windows) if self._evaluate is None else _means(run, self._evaluate, windows)
+        row = {"step": run.step, "split": run.recipe.evaluation.split, **found}
+        run.record("evaluation", **{name: value for name, value in row.items() if name != "step"})
+        run.log({name: value for name, value in row.items() if name not in ("text_bytes", "tokens_scored")})
+
+
+def _score(run: Run, windows: HeldOut) -> dict[str, Any]:
+    """The cross-entropy of the split's tokens, and bits per byte."""
+    positions = run.ranks.positions(windows.sequence_length) if run.ranks.sequence > 1 else None
+    limit = run.recipe.evaluation.tokens
+    model = run.heart.beside(run.engine)
+    own = score(model, windows, device=run.ranks.device, limit=limit, positions=positions)
+    loss_sum, tokens = run.ranks.sum_all([own.loss_sum, float(own.tokens)])
+    scored = type(own)(loss_sum, int(tokens))
+    return {
+        "loss": scored.loss,
+        "bits_per_byte": scored.bits_per_byte(windows),
+        "text_bytes": windows.text_bytes,
+        "tokens_scored": scored.tokens,
+    }
+
+
+@torch.no_grad()
+def _means(run: Run, evaluate: Evaluate, windows: HeldOut) -> dict[str, float]:
+    """What an objective tells of the split: each column's sum over its count, where that is not 0."""
+    sums: dict[str, torch.Tensor] = {}
+    counts: dict[str, torch.Tensor] = {}
+    model = run.heart.beside(run.engine)
+    for _, batch in zip(range(windows.batches_for(run.recipe.evaluation.tokens)), windows, strict=False):
+        for name, (value, count) in evaluate(model, batch.to(run.ranks.device)).items():
+            sums[name] = sums.get(name, 0) + value.double()
+            counts[name] = counts.get(name, 0) + torch.as_tensor(count, dtype=torch.float64)
+    own = [float(value) for table in (sums, counts) for value in table.values()]
+    totals = run.ranks.sum_all(own)
+    pairs = zip(sums, totals[: len(sums)], totals[len(sums) :], strict=True)
+    return {name: value / count for name, value, count in pairs if count}
 
 
 def held_out_windows(recipe: Recipe, manifest: Manifest, rank: int = 0, world: int = 1) -> Windows | HeldOutExamples:

@@ -21,7 +21,9 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("step", "steps", "optimizer step, from 1"),
     Column("segment", "", "which start of the command wrote the row, from 1"),
-    Column("loss", "nats a token", "cross-entropy, mean over the step's target tokens"),
+    Column(
+        "loss", "nats a token", "cross-entropy, mean over the step's target tokens; of a preference run its own, a pair"
+    ),
     Column("loss/*", "nats a token", "the same by source of several, over the steps since the row before"),
     Column("grad_norm", "", "global L2 norm of the gradient before clipping; null where fp16 overflowed"),
     Column("grad_norm/*", "", "the same by part of the model; a tied head is part of the embedding"),
@@ -46,6 +48,14 @@ COLUMNS = (
     Column("joules_per_token", "J/token", "since the row before"),
     Column("split", "", "a validation row: the split that was scored"),
     Column("bits_per_byte", "bits/byte", "of a validation row"),
+    Column("rewards/chosen", "nats", "preference: beta times the preferred answers' log-ratio to the reference"),
+    Column("rewards/rejected", "nats", "the same of the other answers"),
+    Column("rewards/accuracies", "share", "of pairs whose preferred answer has the larger reward"),
+    Column("rewards/margins", "nats", "the first less the second"),
+    Column("logps/*", "nats", "log-probability of the chosen and rejected answers (orpo: mean over their tokens)"),
+    Column("kl", "nats", "kto: how far the policy is from the reference, on mismatched answers"),
+    Column("nll_loss", "nats a token", "orpo: cross-entropy of the chosen documents"),
+    Column("log_odds_*", "nats", "orpo: log odds of chosen over rejected (`chosen`), and its log sigmoid (`ratio`)"),
 )
 """In the order of a row."""
 
