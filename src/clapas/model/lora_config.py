@@ -22,7 +22,6 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from clapas.recipe.typed import Section
 
 if TYPE_CHECKING:
-    from clapas.engine.config import ParallelConfig
     from clapas.model.config import ModelConfig
 
 Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -56,7 +55,7 @@ class LoraConfig(Section):
     }
 
     rank: PositiveInt
-    alpha: PositiveFloat
+    alpha: PositiveFloat = 0.0  # never read: see _explicit_defaults
     targets: tuple[Projection | Literal["all-linear"], ...] = Field(("all-linear",), min_length=1)
     dora: bool = False
     rslora: bool = False
@@ -149,7 +148,7 @@ def trained_parameters(model: ModelConfig, lora: LoraConfig | None) -> int:
     return model.parameters() if lora is None else lora.parameters(model)
 
 
-def check_lora(lora: LoraConfig | None, model: ModelConfig, parallel: ParallelConfig, is_mup: bool) -> None:
+def check_lora(lora: LoraConfig | None, model: ModelConfig, zero_stage: int, tensor: int, is_mup: bool) -> None:
     """Raise ValueError, naming key and way out, where adapters do not go together with the rest of a recipe."""
     if lora is None:
         return
@@ -158,14 +157,14 @@ def check_lora(lora: LoraConfig | None, model: ModelConfig, parallel: ParallelCo
             f"lora.targets: found {', '.join(lora.targets)}; experts have no adapters ({', '.join(wrong)} are many "
             f"matrices there): lora.targets=[{', '.join(ATTENTION)}]"
         )
-    if parallel.tensor > 1:
+    if tensor > 1:
         raise ValueError(
-            f"parallel.tensor: found {parallel.tensor} with lora; adapted projections are not cut over tensor ranks: "
+            f"parallel.tensor: found {tensor} with lora; adapted projections are not cut over tensor ranks: "
             "parallel.tensor=1, and parallel.zero_stage=3 where the model does not fit"
         )
     if is_mup:
         raise ValueError("optimizer.mup: found it with lora; its rules are of weights that train: optimizer.mup=null")
-    if lora.quantize and parallel.zero_stage == 3:
+    if lora.quantize and zero_stage == 3:
         raise ValueError(
             f"lora.quantize: found {lora.quantize} with parallel.zero_stage: 3, which cuts weights into parts that "
             "4-bit blocks do not survive: parallel.zero_stage=2 (the base takes half a byte a number on every rank)"

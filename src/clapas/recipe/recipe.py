@@ -109,7 +109,8 @@ class Recipe(TypedFile):
         check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
         check_faults(self.faults, self.parallel.zero_stage)
-        check_lora(self.lora, self.model, self.parallel, is_mup=self.optimizer.mup is not None)
+        zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
+        check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)
         return self
 
     @model_validator(mode="after")
