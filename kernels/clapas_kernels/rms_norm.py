@@ -44,6 +44,8 @@ def rms_norm(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
     """
     if _takes_triton(x_NE):
         return _rms_norm(x_NE, weight_E, eps)
+    if not torch.is_grad_enabled():  # an autograd function costs more than what it computes of one token
+        return normalise(x_NE, weight_E, eps)[0]
     return _Reference.apply(x_NE, weight_E, eps)  # pyright: ignore[reportReturnType] autograd.Function is untyped
 
 
@@ -51,6 +53,8 @@ def add_rms_norm(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float
     """(rms_norm(x + residual), x + residual), in the dtype of x. Arguments as `rms_norm`; residual is like x."""
     if _takes_triton(x_NE):
         return _add_rms_norm(x_NE, residual_NE, weight_E, eps)
+    if not torch.is_grad_enabled():
+        return _added(x_NE, residual_NE, weight_E, eps)[:2]
     return _AddReference.apply(x_NE, residual_NE, weight_E, eps)  # pyright: ignore[reportReturnType] untyped
 
 
@@ -72,10 +76,22 @@ def normalise(x_NE: Tensor, weight_E: Tensor, eps: float, dtype: torch.dtype | N
     return (wide_NE * scale_N1).mul_(weight_E).to(dtype or x_NE.dtype), scale_N1
 
 
+def _added(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """y, s and r of `add_rms_norm`."""
+    wide_NE = _wide(x_NE) + residual_NE
+    y_NE, scale_N1 = normalise(wide_NE, weight_E, eps, x_NE.dtype)
+    return y_NE, wide_NE.to(x_NE.dtype), scale_N1
+
+
 def norm_gradients(
-    grad_NE: Tensor, x_NE: Tensor, weight_E: Tensor, scale_N1: Tensor, grad_sum_NE: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """dx and dweight; scale_N1: r. See the module."""
+    grad_NE: Tensor,
+    x_NE: Tensor,
+    weight_E: Tensor,
+    scale_N1: Tensor,
+    grad_sum_NE: Tensor | None = None,
+    wants_weight: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """dx and dweight, which is None where it is not wanted; scale_N1: r. See the module."""
     normed_NE, wide_grad_NE = _wide(x_NE) * scale_N1, _wide(grad_NE)
     product_NE = wide_grad_NE * normed_NE
     mean_N1 = product_NE @ (_wide(weight_E) / len(weight_E))[:, None]
@@ -85,7 +101,10 @@ def norm_gradients(
     grad_x_NE *= scale_N1
     if grad_sum_NE is not None:
         grad_x_NE += grad_sum_NE
-    return grad_x_NE.to(x_NE.dtype), product_NE.reshape(-1, len(weight_E)).sum(0).to(weight_E.dtype)
+    grad_x_NE = grad_x_NE.to(x_NE.dtype)
+    if not wants_weight:
+        return grad_x_NE, None
+    return grad_x_NE, product_NE.reshape(-1, len(weight_E)).sum(0).to(weight_E.dtype)
 
 
 class _Reference(torch.autograd.Function):
@@ -98,8 +117,8 @@ class _Reference(torch.autograd.Function):
         return y_NE
 
     @staticmethod
-    def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return *norm_gradients(grad_NE, *ctx.saved_tensors), None
+    def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return *norm_gradients(grad_NE, *ctx.saved_tensors, wants_weight=ctx.needs_input_grad[1]), None
 
 
 class _AddReference(torch.autograd.Function):
@@ -107,9 +126,7 @@ class _AddReference(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        wide_NE = _wide(x_NE) + residual_NE
-        y_NE, scale_N1 = normalise(wide_NE, weight_E, eps, x_NE.dtype)
-        sum_NE = wide_NE.to(x_NE.dtype)
+        y_NE, sum_NE, scale_N1 = _added(x_NE, residual_NE, weight_E, eps)
         ctx.save_for_backward(sum_NE, weight_E, scale_N1)
         ctx.set_materialize_grads(False)
         return y_NE, sum_NE
@@ -118,7 +135,9 @@ class _AddReference(torch.autograd.Function):
     def backward(ctx, grad_NE: Tensor | None, grad_sum_NE: Tensor | None):  # pyright: ignore[reportIncompatibleMethodOverride]
         if grad_NE is None:
             return grad_sum_NE, grad_sum_NE, None, None
-        grad_x_NE, grad_weight_E = norm_gradients(grad_NE, *ctx.saved_tensors, grad_sum_NE=grad_sum_NE)
+        grad_x_NE, grad_weight_E = norm_gradients(
+            grad_NE, *ctx.saved_tensors, grad_sum_NE=grad_sum_NE, wants_weight=ctx.needs_input_grad[2]
+        )
         return grad_x_NE, grad_x_NE, grad_weight_E, None
 
 
@@ -236,6 +255,7 @@ def _backward_reference(
 ) -> tuple[Tensor, Tensor]:
     _, scale_N1 = normalise(x_NE, weight_E, eps)
     grad_x_NE, grad_weight_E = norm_gradients(grad_NE, x_NE, weight_E, scale_N1, grad_sum_NE)
+    assert grad_weight_E is not None
     return grad_x_NE.contiguous(), grad_weight_E
 
 
