@@ -248,7 +248,18 @@ def _checkpoint_soup(options: argparse.Namespace) -> None:
     print(soup(options.checkpoints, options.out, weights=options.weights))
 
 
+def _import(options: argparse.Namespace) -> None:
+    from clapas.release.import_model import import_model
+
+    print(import_model(options.folder, options.out))
+
+
 def _export(options: argparse.Namespace) -> None:
+    if options.adapter:
+        from clapas.release.adapter import export_adapter
+
+        print(export_adapter(options.source, options.out, weights=options.weights))
+        return
     from clapas.release.export import export
 
     print(export(options.source, options.out, dtype=options.dtype, weights=options.weights))
@@ -616,11 +627,16 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("checkpoints", type=Path, nargs="+", metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True, help="a folder that becomes like a run's")
     _weights(verb)
+    example = "clapas import models/lucie-7b --out runs/lucie-7b"
+    verb = _verb(verbs, "import", "make a checkpoint of an open model's Hugging Face folder", example, _import)
+    verb.add_argument("folder", type=Path, metavar="HF_DIR")
+    verb.add_argument("--out", type=Path, required=True, help="a folder that becomes like a run's")
     example = "clapas export runs/demo --out model"
     verb = _verb(verbs, "export", "write a checkpoint as a Hugging Face folder", example, _export)
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    verb.add_argument("--adapter", action="store_true", help="of a run with lora, the adapter alone (PEFT, fp32)")
     _weights(verb)
     example = "clapas eval runs/demo --compare-xz"
     verb = _verb(verbs, "eval", "measure bits per byte on held-out documents", example, _eval)

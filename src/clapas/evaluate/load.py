@@ -20,6 +20,7 @@ from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import from_hf_config
 from clapas.model.hf_reader import load_weights
 from clapas.model.source import filled_model, weights_of
+from clapas.model.source_config import TOKENIZER, tokenizer_of
 from clapas.recipe.errors import UserError
 from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import TokenizerRecord
@@ -117,7 +118,8 @@ def _from_checkpoint(
 ) -> LoadedModel:
     reader = open_checkpoint(path)
     config = model_config_of(reader)
-    data = Path(reader.recipe["data"]["path"])
+    read = reader.recipe.get("data")  # an imported model has read none
+    data = None if read is None else Path(read["path"])
     opened = open_tokenizer(tokenizer or tokenizer_folder_of(reader))
     model = filled_model(config, weights_of(reader, config, weights), dtype, device)
     return LoadedModel(
@@ -125,8 +127,8 @@ def _from_checkpoint(
         read_tokenizer(opened.path),
         opened.record,
         reader.folder,
-        sequence_length=reader.recipe["data"]["sequence_length"],
-        data=data if data.is_dir() else None,
+        sequence_length=config.max_position_embeddings if read is None else read["sequence_length"],
+        data=data if data is not None and data.is_dir() else None,
     )
 
 
@@ -141,12 +143,12 @@ def model_config_of(reader: CheckpointReader) -> ModelConfig:
 
 
 def tokenizer_folder_of(reader: CheckpointReader) -> Path:
-    """The tokenizer beside the data that a checkpoint trained on. Raises UserError where it is not there."""
-    folder = Path(reader.recipe["data"]["path"]) / "tokenizer"
-    if not folder.is_dir():
+    """A checkpoint's tokenizer, as a rule beside the data that it read. Raises UserError where it is not there."""
+    folder = tokenizer_of(reader.folder, reader.recipe)
+    if folder is None:
         raise UserError(
             "the run's tokenizer is not where its recipe says",
-            where=folder,
+            where=Path((reader.recipe.get("data") or {}).get("path", reader.folder)) / TOKENIZER,
             way_out="run from the folder where the run was started, or name the tokenizer: --tokenizer FOLDER",
         )
     return folder

@@ -20,7 +20,7 @@ from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
 from clapas.model.lora_config import LoraConfig, check_lora, flops_per_token, trained_parameters
-from clapas.model.source_config import find_source, is_resolved, model_values, no_source
+from clapas.model.source_config import find_source, is_resolved, model_values, no_source, says_all
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
@@ -39,7 +39,7 @@ from clapas.train.config import (
     check_optimizer,
 )
 from clapas.train.faults_config import FaultsConfig, check_faults
-from clapas.tune.config import LanguageModelling, ObjectiveConfig
+from clapas.tune.config import LanguageModelling, ObjectiveConfig, check_objective
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -75,13 +75,16 @@ class Recipe(TypedFile):
     def _model_begins_with_another(cls, values: Any) -> Any:
         """Take the dimensions of the model from where its weights come from, so that a resolved recipe says them.
 
-        Of a run that has begun they stand in its folder: the source may have gone.
+        Of a run that has begun they stand in its folder: the source may have gone. A recipe that says them all itself
+        can be planned where the source is not; its run does not start (`train.first_weights`).
         """
         model = values.get("model") if isinstance(values, dict) else None
         if not isinstance(model, dict) or not isinstance(model.get("from"), str | Path) or is_resolved(model):
             return values
         source = find_source(Path(model["from"]))
         base = source.config() if source else _model_that_ran(values)
+        if base is None and says_all(model):  # to be planned where the weights are not: a start will look for them
+            return values
         if base is None:
             raise ValueError(no_source(Path(model["from"])))
         return values | {"model": model_values(model, base)}
@@ -111,6 +114,7 @@ class Recipe(TypedFile):
         check_faults(self.faults, self.parallel.zero_stage)
         zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
         check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)
+        check_objective(self.objective.name, self.parallel.sequence)
         return self
 
     @model_validator(mode="after")

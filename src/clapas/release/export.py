@@ -79,8 +79,8 @@ def refuse_to_replace(out: Path) -> None:
 def _check_tokenizer(opened: TokenizerFolder, reader: CheckpointReader, config: ModelConfig) -> None:
     """The tokenizer fits the model, and is the one that made the run's shards, where these are at hand."""
     check_vocabulary(config, opened.record, opened.path)
-    data = Path(reader.recipe["data"]["path"])
-    if not (data / MANIFEST).is_file():
+    read = reader.recipe.get("data")  # an imported model has read none
+    if read is None or not ((data := Path(read["path"])) / MANIFEST).is_file():
         return
     made_by = read_manifest(data).tokenizer  # the shards may have gone since
     if made_by is not None and made_by != opened.record:

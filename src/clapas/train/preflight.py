@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from clapas.checkpoint.committed import committed_checkpoints
 from clapas.engine.deepspeed_config import deepspeed_config
 from clapas.loader.plan import DataPlan
+from clapas.model.source_config import find_source, no_source
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 from clapas.train.first_tokenizer import check_first_tokenizer
@@ -16,8 +18,18 @@ def preflight(recipe: Recipe, world_size: int) -> DataPlan:
     deepspeed_config(recipe, world_size)  # deriving it finds what cannot work on so many ranks
     manifest = open_manifest(recipe.data.path)
     check_tokenizer(recipe, manifest)
+    check_first_weights(recipe)
     check_first_tokenizer(recipe, manifest)
     return DataPlan.of_recipe(recipe, manifest)
+
+
+def check_first_weights(recipe: Recipe) -> None:
+    """The model that a run begins with is there, unless the run has a checkpoint of its own to go on from."""
+    base = recipe.model.from_
+    if base is None or recipe.branch is not None or committed_checkpoints(recipe.folder / "checkpoints"):
+        return
+    if find_source(base) is None:
+        raise UserError(no_source(base), where=recipe.place("model.from"))
 
 
 def check_tokenizer(recipe: Recipe, manifest: Manifest) -> None:

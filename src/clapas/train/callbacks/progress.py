@@ -122,6 +122,7 @@ def _share(value: float | None) -> str:
 
 OF_A_SPLIT = {
     "bits_per_byte": "{:.4f} bits per byte",
+    "accuracy": "{:.1%} of tokens right",
     "rewards/accuracies": "{:.0%} of pairs the right way round",
     "rewards/margins": "margin {:.3f}",
 }
