@@ -34,6 +34,7 @@ class LoadedModel:
 
     source: the folder that it came from. special: its tokenizer's ids and hash.
     sequence_length: the tokens of a training sample, or, of a model that is not ours, the most that it takes.
+    tokenizer_folder: where its tokenizer lies, with the chat template, if it has one.
     data: the folder of shards that it trained on, where known.
     """
 
@@ -42,6 +43,7 @@ class LoadedModel:
     special: TokenizerRecord
     source: Path
     sequence_length: int
+    tokenizer_folder: Path
     data: Path | None = None
 
     @property
@@ -109,7 +111,12 @@ def _from_hf_folder(path: Path, tokenizer: Path, dtype: torch.dtype, device: tor
     model = empty_model(config, dtype, device)
     load_weights(model, path)
     return LoadedModel(
-        model.eval(), read_tokenizer(opened.path), opened.record, path, sequence_length=config.max_position_embeddings
+        model.eval(),
+        read_tokenizer(opened.path),
+        opened.record,
+        path,
+        sequence_length=config.max_position_embeddings,
+        tokenizer_folder=opened.path,
     )
 
 
@@ -128,6 +135,7 @@ def _from_checkpoint(
         opened.record,
         reader.folder,
         sequence_length=config.max_position_embeddings if read is None else read["sequence_length"],
+        tokenizer_folder=opened.path,
         data=data if data is not None and data.is_dir() else None,
     )
 

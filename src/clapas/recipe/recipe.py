@@ -39,7 +39,7 @@ from clapas.train.config import (
     check_optimizer,
 )
 from clapas.train.faults_config import FaultsConfig, check_faults
-from clapas.tune.config import LanguageModelling, ObjectiveConfig, check_objective
+from clapas.tune.config import Grpo, LanguageModelling, ObjectiveConfig, check_objective
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -96,9 +96,10 @@ class Recipe(TypedFile):
         objective, data = (values.get(key) for key in ("objective", "data")) if isinstance(values, dict) else (0, 0)
         if not isinstance(objective, dict) or not isinstance(data, dict) or data.get("packing") is not None:
             return values
-        if objective.get("name", "language_modelling") == "language_modelling":
+        name = objective.get("name", "language_modelling")
+        if name == "language_modelling":
             return values
-        return values | {"data": data | {"packing": "best_fit"}}
+        return values | {"data": data | {"packing": "none" if name == "grpo" else "best_fit"}}
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Recipe:
@@ -112,9 +113,18 @@ class Recipe(TypedFile):
         check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
         check_faults(self.faults, self.parallel.zero_stage)
+        check_objective(self.objective.name, self.parallel.sequence)
+        if isinstance(self.objective, Grpo):
+            self.objective.check(
+                sequence_length=max(length, *(stage.sequence_length or 0 for stage in self.all_stages)),
+                positions=positions,
+                too_long=self.data.too_long,
+                tensor=self.parallel.tensor,
+                sequence=self.parallel.sequence,
+                begins_trained=self.model.from_ is not None,
+            )
         zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
         check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)
-        check_objective(self.objective.name, self.parallel.sequence)
         return self
 
     @model_validator(mode="after")
