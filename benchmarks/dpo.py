@@ -30,7 +30,7 @@ from clapas_data.examples import Example, Sequence, write_examples
 from clapas_data.manifest import ExamplesRecord, Manifest, SourceRecord, open_manifest
 from clapas_data.shards import TokenShard
 
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "demo": {"hidden_size": 128, "layers": 4, "intermediate_size": 352},
     "larger": {"hidden_size": 512, "layers": 6, "intermediate_size": 1408},
 }

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from clapas.loader.shard_pool import ShardPool
 from clapas_data.manifest import open_manifest
@@ -44,7 +45,7 @@ class DpoJob:
         return DpoJob(**json.loads(sys.argv[1]))
 
     @property
-    def dimensions(self) -> dict[str, int | bool]:
+    def dimensions(self) -> dict[str, Any]:
         """Of a Llama decoder with tied embeddings and heads of 64, by Hugging Face's names."""
         return {
             "hidden_size": self.hidden_size,

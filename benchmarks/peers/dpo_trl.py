@@ -20,12 +20,12 @@ class Tokenized(DPOTrainer):
 
     reference_seconds = 0.0
 
-    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         return dataset
 
-    def _precompute_ref_logps(self, dataset: Any, *arguments: Any) -> Any:
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
         began = time.perf_counter()
-        found = super()._precompute_ref_logps(dataset, *arguments)
+        found = super()._precompute_ref_logps(dataset, name, batch_size)
         self.reference_seconds = (time.perf_counter() - began) / len(dataset)
         return found
 
