@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from clapas.recipe.typed import Section
+from clapas.tune.section import ObjectiveSection
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 THOUGHT_AND_ANSWER = r"<pense>.+?</pense>\s*<réponse>.+?</réponse>"
@@ -88,7 +89,7 @@ def reward_name(reward: RewardConfig) -> str:
     return reward.called if isinstance(reward, FunctionReward) else reward.name
 
 
-class Grpo(Section):
+class Grpo(ObjectiveSection):
     """Group relative policy optimisation (Shao et al., 2024): the model answers each prompt `group_size` times, and
     learns from what is rewarded more than the group's mean. Reads prompts (`clapas data chat --kind prompts`). A sample
     is a prompt: a step has `train.global_batch_size` x `group_size` completions. Keys are TRL's where it has them.
