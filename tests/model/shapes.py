@@ -51,6 +51,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "rope_scaling": {**YARN, "beta_fast": 8.0, "beta_slow": 2.0, "attention_factor": 1.5, "truncate": False},
         "architecture": "qwen3",
     },
+    "Qwen2": {"architecture": "qwen2", "num_key_value_heads": 2, "tie_word_embeddings": True},
     "Qwen3": {"architecture": "qwen3", "num_key_value_heads": 2, "head_dim": 20},
     "Qwen3, heads that do not divide": {
         "architecture": "qwen3",

@@ -51,7 +51,10 @@ def test_flops_per_token_is_palms_convention() -> None:
         ({"rope_theta": -1}, "rope_theta: found -1"),
         ({"num_experts": 4}, "num_experts: found 4; belongs to architecture: qwen3_moe, and this is llama"),
         ({"architecture": "qwen3_moe"}, "architecture: qwen3_moe needs num_experts, which is missing"),
-        ({"architecture": "mamba"}, "architecture: found 'mamba'; input should be 'llama', 'qwen3' or 'qwen3_moe'"),
+        (
+            {"architecture": "mamba"},
+            "architecture: found 'mamba'; input should be 'llama', 'qwen2', 'qwen3' or 'qwen3_moe'",
+        ),
         ({"rope_scaling": "{rope_type: dynamic}"}, "'linear', 'llama3', 'yarn'"),
         ({"rope_scaling": "{rope_type: linear, factor: 0.5}"}, "rope_scaling.factor: found 0.5"),
         ({"rope_scaling": "{rope_type: linear, factor: 2, beta_fast: 1}"}, "rope_scaling.beta_fast: unknown key"),

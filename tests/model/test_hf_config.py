@@ -71,7 +71,10 @@ def test_defaults_of_a_sparse_file_are_transformers_own() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"model_type": "mistral"}, "model_type: 'mistral', not one of llama, qwen3, qwen3_moe"),
+        ({"model_type": "gemma"}, "model_type: 'gemma', not one of llama, qwen2, qwen3, qwen3_moe, mistral"),
+        ({"model_type": "smollm3"}, "model_type: 'smollm3', every fourth layer has no rotary positions (NoPE)"),
+        ({"rope_interleaved": True}, "rope_interleaved: True"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: unknown here"),
         ({"hidden_act": "gelu"}, "hidden_act: 'gelu'"),
         ({"attention_bias": True}, "attention_bias: True"),
         ({"mlp_bias": True}, "mlp_bias: True"),

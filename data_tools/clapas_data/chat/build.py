@@ -32,7 +32,7 @@ from clapas_data.chat.kinds import KINDS, Kind, Made, kind_of, make
 from clapas_data.chat.messages import BadRow
 from clapas_data.chat.rows import Task, row_of, tasks
 from clapas_data.chat.summary import Summary
-from clapas_data.chat.template import CONFIG, TEMPLATE_FILE, ChatTemplate, TemplateFault, open_template
+from clapas_data.chat.template import CONFIG, TEMPLATE_FILE, ChatTemplate, ChatTemplateError, open_template
 from clapas_data.encode import open_tokenizer
 from clapas_data.examples import Example, write_examples
 from clapas_data.licences import UNKNOWN, licence_flags
@@ -128,7 +128,7 @@ def _source_name(path: Path) -> str:
 
 
 def _sources(named: dict[Path, str], licences: Sequence[str]) -> dict[str, SourceRecord]:
-    """What is recorded of each source: its licence, and the files that it came from. Raises UserError where one lacks."""
+    """What is recorded of each source: its licence, and the files that it came from. Raises UserError where wrong."""
     for path in named:
         if not path.is_file():
             raise UserError("no such file", where=path, wanted="JSONL, JSON or Parquet")
@@ -206,7 +206,7 @@ def _encode(task: Task, *, folder: Path, kind: Kind, kept: tuple[str, ...], skip
                 way_out = "mend it, or leave bad rows out, counted: --skip-bad"
                 raise UserError(bad.what, where=place, found=bad.found, wanted=bad.wanted, way_out=way_out) from None
             found.bad.append(bad.reason)
-        except TemplateFault as fault:
+        except ChatTemplateError as fault:
             if not skip_bad:
                 place = f"{place}, {fault.where}" if fault.where else place
                 way_out = fault.way_out or "mend the row or the template, or leave such rows out: --skip-bad"

@@ -20,12 +20,12 @@ import orjson
 
 from clapas.recipe.errors import UserError
 from clapas_data.chat.environment import BEGIN, END
-from clapas_data.chat.template import ChatTemplate, Message, TemplateFault, need_template, open_template
+from clapas_data.chat.template import ChatTemplate, ChatTemplateError, Message, need_template, open_template
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.examples import LAST_TURN
 
 SPELLED, OWN = "\ufdd0", "\ufdd1"
-"""Noncharacters: SPELLED breaks up a special token that a message spells out, OWN begins one that the template wrote."""
+"""Noncharacters: SPELLED breaks up a special token that a message spells out, OWN begins one of the template's."""
 RESERVED = re.compile(f"[{SPELLED}{OWN}{BEGIN}{END}]")
 
 
@@ -48,7 +48,9 @@ class Chat:
     def __init__(self, tokenizer: TokenizerFolder, template: ChatTemplate | None) -> None:
         self.tokenizer, self._template = tokenizer, template
         content = orjson.loads((tokenizer.path / "tokenizer.json").read_bytes())
-        self._special = {t["content"]: t["id"] for t in content.get("added_tokens", ()) if t["special"] and t["content"]}
+        self._special = {
+            t["content"]: t["id"] for t in content.get("added_tokens", ()) if t["special"] and t["content"]
+        }
         longest_first = sorted(self._special, key=len, reverse=True)
         self._spelt = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
         self._encoder, self._ids = _with_own_spellings(content)
@@ -83,7 +85,7 @@ class Chat:
     ) -> Encoded:
         """A whole conversation as tokens, with what the assistant says in each of its turns.
 
-        Raises TemplateFault where the template cannot render it, or it cannot be told who says what.
+        Raises ChatTemplateError where the template cannot render it, or it cannot be told who says what.
         """
         text, spans = self.template.render_turns(messages, tools=tools, **options)
         if (spelled := self._spelled(messages, tools)) is not None:
@@ -146,7 +148,7 @@ class Chat:
         encoded = self._encoder.encode(text, add_special_tokens=False)
         own = np.array(encoded.ids, np.int64)
         if np.isin(own, self._from_letters).any():
-            raise TemplateFault("a message spells out a special token, and the tokenizer cannot tell it from one")
+            raise ChatTemplateError("a message spells out a special token, and the tokenizer cannot tell it from one")
         turns = np.zeros(len(own), np.uint8)
         if spans:
             starts, ends = np.array(encoded.offsets, np.int64).reshape(-1, 2).T
@@ -164,12 +166,12 @@ def open_chat(folder: Path, template: str | Path | ChatTemplate | None = None) -
 def _check_letters(text: str) -> None:
     if found := RESERVED.search(text):
         what = f"a noncharacter of Unicode in the text: U+{ord(found[0]):04X}"
-        raise TemplateFault(what, found=repr(text[:60]), way_out="leave it out: no text is written with it")
+        raise ChatTemplateError(what, found=repr(text[:60]), way_out="leave it out: no text is written with it")
 
 
 def _check_marked(marked: str, plain: str) -> None:
     if marked.replace(SPELLED, "") != plain:
-        raise TemplateFault("a message spells out a special token, and the chat template takes it for one")
+        raise ChatTemplateError("a message spells out a special token, and the chat template takes it for one")
 
 
 def _strings(value: Any) -> list[str]:

@@ -151,7 +151,9 @@ def _completed(chat: Chat, row: Mapping[str, Any], prompt: Any, completion: Any,
         return chat.text(prompt, completion)
     if isinstance(prompt, str) or isinstance(completion, str):
         found = f"{type(prompt).__name__} and {type(completion).__name__}"
-        raise BadRow("wrong type", f"`prompt` and {name!r} are of two types", found, "two strings, or two message lists")
+        raise BadRow(
+            "wrong type", f"`prompt` and {name!r} are of two types", found, "two strings, or two message lists"
+        )
     before = messages_of(prompt, "prompt") if prompt else []
     after = messages_of(completion, name)
     if not any(message["role"] == "assistant" for message in after):
@@ -185,7 +187,9 @@ def _sequence(chat: Chat, side: Encoded) -> Sequence:
     if len(side.tokens) and side.tokens[-1] == eos:
         return Sequence(side.tokens, side.turns)
     is_plain = side.is_plain and len(side.turns) > 0
-    return Sequence(np.append(side.tokens, eos), np.append(side.turns, side.turns[-1] if is_plain else 0).astype(np.uint8))
+    return Sequence(
+        np.append(side.tokens, eos), np.append(side.turns, side.turns[-1] if is_plain else 0).astype(np.uint8)
+    )
 
 
 def _as_text(value: Any) -> str | None:

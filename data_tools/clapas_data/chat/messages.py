@@ -91,7 +91,9 @@ def check_rendered(conversation: Conversation, text: str) -> None:
     for tool in conversation.tools or ():
         name = (tool.get("function") or tool).get("name")
         if isinstance(name, str) and name not in text:
-            raise BadRow("template error", "the chat template leaves out the tools", name, "a template that takes tools")
+            raise BadRow(
+                "template error", "the chat template leaves out the tools", name, "a template that takes tools"
+            )
 
 
 def _message(message: Any, place: int) -> dict[str, Any]:

@@ -27,14 +27,14 @@ Message = Mapping[str, Any]
 SHIPPED = Path(__file__).parent / "templates"
 OURS = "clapas"
 CONFIG, TEMPLATE_FILE = "tokenizer_config.json", "chat_template.jinja"
-MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
-"""Of our tokenizers: what has them and no template of its own gets ours."""
+MARKS = {OURS: ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "chatml": ("<|im_start|>", "<|im_end|>")}
+"""Shipped template -> the special tokens that it writes. A tokenizer with ours and no template of its own gets ours."""
 REASONING = ("reasoning_content", "thinking", "reasoning")
 """What a message's reasoning is called; templates read the first, or, some of them, the second."""
 _WAYS = "a template with {% generation %} around what the assistant writes: --template FILE"
 
 
-class TemplateFault(UserError):
+class ChatTemplateError(UserError):
     """This template cannot render these messages, or cannot say what of them is the assistant's."""
 
 
@@ -79,7 +79,7 @@ class ChatTemplate:
         """The text of a conversation. options: further variables of the template, such as `enable_thinking`.
 
         add_generation_prompt: end with the header of the assistant's next turn.
-        Raises TemplateFault where the template refuses the messages.
+        Raises ChatTemplateError where the template refuses the messages.
         """
         variables = {
             **self.tokens,
@@ -95,14 +95,14 @@ class ChatTemplate:
             raise
         except Exception as error:  # a template is a program: it fails in any way
             what = str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
-            raise TemplateFault(f"the chat template refuses these messages: {what}", where=self.named) from None
+            raise ChatTemplateError(f"the chat template refuses these messages: {what}", where=self.named) from None
 
     def render_turns(
         self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] | None = None, **options: Any
     ) -> tuple[str, list[tuple[int, int]]]:
         """The text of a conversation and, for each of the assistant's turns, which of its characters are learned.
 
-        A turn's mark of its end is learned with it, its header is not. Raises TemplateFault where that cannot be told.
+        A turn's mark of its end is learned with it, its header is not. Raises ChatTemplateError where it cannot be told.
         In a template without `generation` a turn is all up to the next one, white space after its mark included.
         """
         if self.marks_turns:
@@ -110,7 +110,9 @@ class ChatTemplate:
                 marked = self.render(messages, tools=tools, **options)
             text, spans = unmark(marked)
             if text != self.render(messages, tools=tools, **options):
-                raise TemplateFault("the chat template looks at what stands in its {% generation %}", where=self.named)
+                raise ChatTemplateError(
+                    "the chat template looks at what stands in its {% generation %}", where=self.named
+                )
             return text, spans
         text = self.render(messages, tools=tools, **options)
         spans = []
@@ -124,11 +126,11 @@ class ChatTemplate:
                 spans.append((len(header), len(turn)))
         return text, spans
 
-    def _ambiguous(self, place: int) -> TemplateFault:
-        return TemplateFault(
+    def _ambiguous(self, place: int) -> ChatTemplateError:
+        return ChatTemplateError(
             f"cannot tell what of this text the assistant writes in message {place + 1}",
             where=self.named,
-            found="a template that writes a turn otherwise once others follow it, or not after the header it prompts with",
+            found="a template that writes a turn otherwise once others follow it, or not after its own header",
             wanted=_WAYS,
         )
 
@@ -165,6 +167,7 @@ def open_template(folder: Path, template: str | Path | None = None) -> ChatTempl
     config = _json(folder / CONFIG)
     tokens = _special_tokens(folder, config)
     if template is not None:
+        _check_marks(folder, str(template))
         return ChatTemplate(*_given(template), tokens).check()
     if (file := folder / TEMPLATE_FILE).is_file():
         return ChatTemplate(file.read_text(encoding="utf-8"), str(file), tokens).check()
@@ -173,7 +176,7 @@ def open_template(folder: Path, template: str | Path | None = None) -> ChatTempl
         own = {entry["name"]: entry["template"] for entry in own}.get("default")
     if own:
         return ChatTemplate(own, f"{folder / CONFIG}: chat_template", tokens).check()
-    if set(MARKS) <= _added(folder):
+    if _added(folder).issuperset(MARKS[OURS]):
         return ChatTemplate(*_given(OURS), tokens).check()
     return None
 
@@ -194,6 +197,17 @@ def need_template(folder: Path, template: str | Path | None = None) -> ChatTempl
 def shipped_templates() -> list[str]:
     """The names of the templates that ship."""
     return sorted(path.stem for path in SHIPPED.glob("*.jinja"))
+
+
+def _check_marks(folder: Path, name: str) -> None:
+    """Raise UserError where a shipped template would write as letters what this tokenizer has no token for."""
+    if lacking := [mark for mark in MARKS.get(name, ()) if mark not in _added(folder)]:
+        raise UserError(
+            f"template {name!r} is not for this tokenizer",
+            where=folder / "tokenizer.json",
+            found=f"no token {' '.join(lacking)}",
+            way_out="a template that ends turns with a token it has: --template FILE",
+        )
 
 
 def _given(template: str | Path) -> tuple[str, str]:

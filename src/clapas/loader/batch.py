@@ -54,6 +54,11 @@ class Batch:
     segments: torch.Tensor | None = None
     turns: torch.Tensor | None = None
 
+    @property
+    def held(self) -> int:
+        """Positions that hold a token: of whole examples, all but the padding."""
+        return self.tokens.numel() if self.segments is None else int((self.segments.numpy() >= 0).sum())
+
     def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
         return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors()})

@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from clapas.model.rope_scaling import NtkScaling, RopeScaling
 from clapas.recipe.typed import Section
 
-Architecture = Literal["llama", "qwen3", "qwen3_moe"]
+Architecture = Literal["llama", "qwen2", "qwen3", "qwen3_moe"]
 EXPERT_KEYS = (
     "num_experts",
     "num_experts_per_tok",
@@ -43,14 +43,15 @@ class Experts:
 
 
 class ModelConfig(Section):
-    """A decoder that stock tools load: Llama, Qwen3, or Qwen3 with experts.
+    """A decoder that stock tools load: Llama, Qwen2, Qwen3, or Qwen3 with experts.
 
     from: a model to begin with: a Hugging Face folder, a run (its newest checkpoint) or a checkpoint. All keys below
     come from there; beside it may stand those of longer texts (max_position_embeddings, rope_theta, rope_scaling) and a
     larger vocab_size.
     from_seal: SHA-256 of those weights, filled in when the run begins, for a resume to know them by.
     other_tokenizer: train on shards of another tokenizer than that model's, whose ids then mean other tokens.
-    architecture: llama; qwen3 (queries and keys are normalised, head by head); qwen3_moe (qwen3 with experts).
+    architecture: llama; qwen2 (queries, keys and values have biases); qwen3 (queries and keys are normalised, head by
+    head); qwen3_moe (qwen3 with experts).
     num_key_value_heads: key-value heads that the query heads share in equal groups; by default one each.
     intermediate_size: width of the feed-forward layer; with experts by default the width that a token uses.
     head_dim: by default hidden_size / num_attention_heads; even, for the rotary positions turn pairs.
@@ -134,7 +135,7 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _heads_divide(self) -> ModelConfig:
         hidden, heads, shared = self.hidden_size, self.num_attention_heads, self.num_key_value_heads
-        if hidden % heads and self.architecture == "llama":  # transformers refuses it even where head_dim is given
+        if hidden % heads and not self.head_norms:  # transformers refuses it even where head_dim is given
             raise ValueError(
                 f"num_attention_heads: found {heads}; must divide hidden_size, which is {hidden}: "
                 f"{_divisors(hidden, near=heads)}"
@@ -181,6 +182,16 @@ class ModelConfig(Section):
         return self.model_dump(mode="json", exclude=set(FROM_KEYS))
 
     @property
+    def attention_bias(self) -> bool:
+        """Whether queries, keys and values have biases."""
+        return self.architecture == "qwen2"
+
+    @property
+    def head_norms(self) -> bool:
+        """Whether queries and keys are normalised, head by head."""
+        return self.architecture in ("qwen3", "qwen3_moe")
+
+    @property
     def experts(self) -> Experts | None:
         """The experts of each layer; None where a layer has one feed-forward layer for all tokens."""
         if self.num_experts is None or self.num_experts_per_tok is None or self.moe_intermediate_size is None:
@@ -212,9 +223,10 @@ class ModelConfig(Section):
     def _parameters(self, feed_forward: int, embeddings: int) -> int:
         hidden, heads = self.hidden_size, self.num_attention_heads + self.num_key_value_heads
         attention = 2 * hidden * heads * self.head_dim  # query and output, key and value
-        norms = 2 * hidden + (0 if self.architecture == "llama" else 2 * self.head_dim)
+        norms = 2 * hidden + (2 * self.head_dim if self.head_norms else 0)
+        biases = (heads + self.num_key_value_heads) * self.head_dim if self.attention_bias else 0
         router = hidden * self.experts.count if self.experts else 0
-        layer = attention + 3 * hidden * feed_forward + router + norms
+        layer = attention + 3 * hidden * feed_forward + router + norms + biases
         return self.num_hidden_layers * layer + hidden + embeddings * self.vocab_size * hidden
 
     def flops_per_token(self, sequence_length: int) -> int:

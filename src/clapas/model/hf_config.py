@@ -6,7 +6,7 @@ transformers 4, vLLM and llama.cpp, `rope_parameters` alone by transformers 5, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 import pydantic
@@ -19,10 +19,15 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 CLASSES: dict[Architecture, str] = {
     "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
 }
 """Architecture, which is Hugging Face's `model_type` -> transformers' class of it."""
+READ_AS: dict[str, Architecture] = {**{name: name for name in CLASSES}, "mistral": "llama"}
+"""Hugging Face's `model_type` -> the architecture that computes the same. A Mistral without its window is a Llama."""
+REFUSED = {"smollm3": "every fourth layer has no rotary positions (NoPE)"}
+"""`model_type` -> why it is none of them, where that is easily overlooked."""
 
 DIMENSIONS = (
     "hidden_size",
@@ -47,14 +52,22 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 _UNSLID = {"use_sliding_window": (False,)}
 FIXED: dict[Architecture, dict[str, tuple[Any, ...]]] = {
     "llama": {**_FIXED, "mlp_bias": (False,), "pretraining_tp": (1,)},
+    "qwen2": {**{key: values for key, values in _FIXED.items() if key != "attention_bias"}, **_UNSLID},
     "qwen3": {**_FIXED, **_UNSLID},
     "qwen3_moe": {**_FIXED, **_UNSLID, "decoder_sparse_step": (1,), "mlp_only_layers": ([], None)},
 }
 """What the decoder computes in one way only: the values that mean that way. The first is the one that is written."""
+FIXED_WHERE_SAID: dict[str, dict[str, tuple[Any, ...]]] = {
+    "llama": {"rope_interleaved": (False,)},  # SmolLM2's
+    "qwen2": {"use_mrope": (False, None)},  # Qwen2.5's
+}
+"""The same for fields that transformers does not know, and that some files have."""
 
 _DEFAULTS: dict[str, Any] = {"rms_norm_eps": 1e-6, "tie_word_embeddings": False, "initializer_range": 0.02}
-TRANSFORMERS_DEFAULTS: dict[Architecture, dict[str, Any]] = {
+TRANSFORMERS_DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": {**_DEFAULTS, "num_key_value_heads": None, "head_dim": None, "max_position_embeddings": 2048},
+    "mistral": {**_DEFAULTS, "num_key_value_heads": 8, "head_dim": None, "max_position_embeddings": 131_072},
+    "qwen2": {**_DEFAULTS, "num_key_value_heads": 32, "head_dim": None, "max_position_embeddings": 32_768},
     "qwen3": {**_DEFAULTS, "num_key_value_heads": 32, "head_dim": 128, "max_position_embeddings": 32_768},
     "qwen3_moe": {
         **_DEFAULTS,
@@ -80,7 +93,8 @@ do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature
 repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences
 output_scores forced_bos_token_id forced_eos_token_id remove_invalid_values exponential_decay_length_penalty
 suppress_tokens begin_suppress_tokens is_encoder_decoder add_cross_attention tie_encoder_decoder
-cross_attention_hidden_size model_type rope_scaling max_window_layers output_router_logits
+cross_attention_hidden_size model_type rope_scaling max_window_layers output_router_logits is_llama_config
+transformers.js_config _attn_implementation_autoset
 """
 WITHOUT_EFFECT = frozenset(_NAMES.split())
 """Fields that leave the logits as they are, or that are looked at on their own (the rotary ones, model_type)."""
@@ -104,9 +118,20 @@ def to_hf_config(config: ModelConfig, *, eos: int, bos: int | None, pad: int | N
     }
 
 
-def generation_config(*, eos: int, bos: int | None, pad: int | None) -> dict[str, Any]:
-    """`generation_config.json`: where a text ends. No length: transformers warns of one at every call."""
-    return {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad, "do_sample": False}
+def generation_config(
+    *, eos: int, bos: int | None, pad: int | None, ends: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """`generation_config.json`: where a text ends. No length: transformers warns of one at every call.
+
+    ends: all ids that end a text, where there are more than EOS: a chat model ends its turn with another.
+    """
+    ends = [eos] if ends is None else list(ends)
+    return {
+        "bos_token_id": bos,
+        "eos_token_id": ends[0] if len(ends) == 1 else ends,
+        "pad_token_id": pad,
+        "do_sample": False,
+    }
 
 
 def _dimensions(architecture: Architecture) -> tuple[str, ...]:
@@ -115,11 +140,13 @@ def _dimensions(architecture: Architecture) -> tuple[str, ...]:
 
 def from_hf_config(fields: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
     """Our config of a Hugging Face model. Raises UserError that names each field that we would not compute exactly."""
-    architecture = fields.get("model_type", "llama")
-    if architecture not in CLASSES:
-        _refuse([f"model_type: {architecture!r}, not one of {', '.join(CLASSES)}"], where)
+    kind = fields.get("model_type", "llama")
+    if kind not in READ_AS:
+        why = REFUSED.get(kind, f"not one of {', '.join(READ_AS)}")
+        _refuse([f"model_type: {kind!r}, {why}"], where)
+    architecture = READ_AS[kind]
     fields = {**fields, **_number_of_experts(fields)}
-    defaults = TRANSFORMERS_DEFAULTS[architecture]
+    defaults = TRANSFORMERS_DEFAULTS[kind]
     names = _dimensions(architecture)
     problems = _what_differs(fields, architecture)
     problems += [f"{key}: missing" for key in names if key not in fields and key not in defaults]
@@ -135,8 +162,8 @@ def from_hf_config(fields: Mapping[str, Any], where: str = "config.json") -> Mod
 
 def _refuse(problems: list[str], where: str) -> NoReturn:
     way_out = (
-        "convert or choose a plain Llama or Qwen3: no biases, no sliding window, rotary positions as they are or "
-        "stretched by linear, llama3 or yarn, experts in every layer or in none"
+        "convert or choose a plain Llama, Mistral, Qwen2 or Qwen3: no other biases, no sliding window, rotary "
+        "positions as they are or stretched by linear, llama3 or yarn, experts in every layer or in none"
     )
     found = "; ".join(problems)
     raise UserError("this model cannot be represented exactly", where=where, found=found, way_out=way_out)
@@ -148,22 +175,33 @@ def _number_of_experts(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"num_experts": written} if written is not None and "num_experts" not in fields else {}
 
 
+def _window_of_mistral(fields: Mapping[str, Any]) -> list[str]:
+    """Its sliding window, where a token of the longest text would not see all before it. Missing, it is 4,096."""
+    window = fields.get("sliding_window", 4096)
+    longest = fields.get("max_position_embeddings", TRANSFORMERS_DEFAULTS["mistral"]["max_position_embeddings"])
+    if window is None or window >= longest:
+        return []
+    return [f"sliding_window: {window}, under max_position_embeddings {longest}"]
+
+
 def _what_differs(fields: Mapping[str, Any], architecture: Architecture) -> list[str]:
     """The fields that ask for another computation than ours, each with what it holds."""
     fixed: dict[str, tuple[Any, ...]] = {**FIXED[architecture], "quantization_config": (None,)}
+    fixed |= FIXED_WHERE_SAID.get(architecture, {})
+    problems = _window_of_mistral(fields) if fields.get("model_type") == "mistral" else []
     if architecture != "llama":
         every = ["full_attention"] * int(fields.get("num_hidden_layers") or 0)
         fixed["layer_types"] = (None, every)
         if fields.get("use_sliding_window"):
             fixed["sliding_window"] = (None,)
-    problems = [
+    problems += [
         f"{key}: {value!r}, not {allowed[0]!r}"
         for key, allowed in fixed.items()
         if (value := fields.get(key, allowed[0])) not in allowed
     ]
     known = {*_dimensions(architecture), *fixed, *WITHOUT_EFFECT}
-    if architecture != "llama":
-        known.add("sliding_window")  # says nothing while use_sliding_window is off
+    if architecture != "llama" or fields.get("model_type") == "mistral":
+        known.add("sliding_window")  # looked at already, or says nothing while use_sliding_window is off
     if architecture == "qwen3_moe":
         known.add("num_local_experts")
         if (written := fields.get("num_local_experts")) not in (None, fields.get("num_experts")):

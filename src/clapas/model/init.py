@@ -20,7 +20,7 @@ RESIDUAL_PROJECTIONS = ("self_attn.o_proj.weight", "mlp.down_proj.weight", "mlp.
 
 @torch.no_grad()
 def initialise(model: CausalLM, seed: int, std_scale: Mapping[str, float] | None = None) -> None:
-    """Set every parameter: norms to 1, all others normal with `config.initializer_range` as standard deviation.
+    """Set every parameter: norms to 1, biases to 0, all others normal, of standard deviation `initializer_range`.
 
     Projections into the residual stream get it divided by sqrt(2 * layers). Tied parameters are drawn once, under the
     first of their names. Drawn in fp32 on the CPU and rounded to the parameter's dtype, so every device gets the same.
@@ -29,7 +29,7 @@ def initialise(model: CausalLM, seed: int, std_scale: Mapping[str, float] | None
     config = model.config
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
-            parameter.fill_(1.0)
+            parameter.fill_(0.0 if name.endswith(".bias") else 1.0)
             continue
         std = config.initializer_range * (std_scale or {}).get(name, 1.0)
         if name.endswith(RESIDUAL_PROJECTIONS):

@@ -85,10 +85,13 @@ class CheckpointWeights:
 
 
 class WithRows:
-    """A source whose vocabulary has grown: `rows` follow the source's own. rows: parameter -> (new ids, hidden)."""
+    """A source whose vocabulary has grown: its tables end in other rows than the source's, or in more.
 
-    def __init__(self, source: WeightSource, rows: Mapping[str, Tensor]) -> None:
-        self.folder, self._source, self._rows = source.folder, source, rows
+    rows: parameter -> (ids, hidden). firsts: parameter -> the id of the first of these; those before are the source's.
+    """
+
+    def __init__(self, source: WeightSource, rows: Mapping[str, Tensor], firsts: Mapping[str, int]) -> None:
+        self.folder, self._source, self._rows, self._firsts = source.folder, source, rows, firsts
 
     def names(self) -> list[str]:
         """Every parameter."""
@@ -96,8 +99,10 @@ class WithRows:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A parameter's, its new rows included."""
-        first, *rest = self._source.shape(name)
-        return (first + len(self._rows.get(name, ())), *rest)
+        if name not in self._rows:
+            return self._source.shape(name)
+        new, hidden = self._rows[name].shape
+        return self._firsts[name] + new, hidden
 
     def dtype(self, name: str) -> torch.dtype:
         """What a parameter is stored in."""
@@ -115,11 +120,11 @@ class WithRows:
             self._source.read_into(name, offset, out, part)
             return
         assert part is None, name
-        rows, old = self._rows[name].reshape(-1), torch.Size(self._source.shape(name)).numel()
+        rows, old = self._rows[name].reshape(-1), self._firsts[name] * self._rows[name].shape[1]
         of_source = max(0, min(out.numel(), old - offset))
         if of_source:
             self._source.read_into(name, offset, out[:of_source])
-        first = offset + of_source - old
+        first = max(0, offset + of_source - old)
         out[of_source:].copy_(rows[first : first + out.numel() - of_source])
 
 

@@ -28,7 +28,8 @@ class Shape:
     """Sizes of a decoder, by Hugging Face's names.
 
     gated: a feed-forward layer of three matrices (SwiGLU), not two. tied: one table for embedding and head.
-    head_norms: queries and keys are normalised. positions: rows of a learned table of positions; 0: rotary, none.
+    head_norms: queries and keys are normalised. attention_bias: queries, keys and values have biases.
+    positions: rows of a learned table of positions; 0: rotary, none.
     experts: stored in each layer, of which a token uses experts_per_token, each expert_size wide; 0: none.
     """
 
@@ -42,6 +43,7 @@ class Shape:
     gated: bool = True
     tied: bool = False
     head_norms: bool = False
+    attention_bias: bool = False
     positions: int = 0
     experts: int = 0
     experts_per_token: int = 0
@@ -90,7 +92,12 @@ class Shape:
     def _layer(self, tensor: int) -> list[Parameter]:
         hidden, query, key = self.hidden_size, self.query_size // tensor, self.key_size // tensor
         norm = Parameter(hidden, "plain")
-        attention = [query * hidden, key * hidden, key * hidden, query * hidden]
+        attention: list[Parameter] = []
+        for size in (query, key, key):
+            attention.append(Parameter(size * hidden, "decayed"))
+            if self.attention_bias:
+                attention.append(Parameter(size, "plain"))
+        attention.append(Parameter(query * hidden, "decayed"))
         head_norms = [Parameter(self.head_dim, "plain")] * 2 if self.head_norms else []
         matrices = 3 if self.gated else 2
         if self.experts:
@@ -99,7 +106,7 @@ class Shape:
             feed_forward = [self.intermediate_size // tensor * hidden] * matrices
         return [
             norm,
-            *(Parameter(elements, "decayed") for elements in attention),
+            *attention,
             *head_norms,
             norm,
             *(Parameter(elements, "decayed") for elements in feed_forward),
@@ -114,8 +121,9 @@ class Shape:
         """What training on one token takes, by PaLM's convention (`ModelConfig.flops_per_token`)."""
         active = self.num_hidden_layers * self.layer_matrix + self.head_matrix
         norms = self.num_hidden_layers * (2 * self.hidden_size + (2 * self.head_dim if self.head_norms else 0))
+        biases = self.num_hidden_layers * (self.query_size + 2 * self.key_size) if self.attention_bias else 0
         attention = 12 * self.num_hidden_layers * self.query_size * sequence_length
-        return 6 * (active + norms + self.hidden_size) + attention
+        return 6 * (active + norms + biases + self.hidden_size) + attention
 
 
 def shape_of(recipe: Recipe) -> Shape:
@@ -131,7 +139,8 @@ def shape_of(recipe: Recipe) -> Shape:
         intermediate_size=model.intermediate_size,
         vocab_size=model.vocab_size,
         tied=model.tie_word_embeddings,
-        head_norms=model.architecture != "llama",
+        head_norms=model.head_norms,
+        attention_bias=model.attention_bias,
         experts=experts.count if experts else 0,
         experts_per_token=experts.per_token if experts else 0,
         expert_size=experts.width if experts else 0,

@@ -19,7 +19,7 @@ from clapas.engine.config import ParallelConfig, Precision, check_precision, che
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
-from clapas.model.source_config import find_source, is_resolved, model_values, no_source
+from clapas.model.source_config import find_source, is_resolved, model_values, no_source, says_all
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
@@ -38,7 +38,7 @@ from clapas.train.config import (
     check_optimizer,
 )
 from clapas.train.faults_config import FaultsConfig, check_faults
-from clapas.tune.config import Grpo, LanguageModelling, ObjectiveConfig
+from clapas.tune.config import Grpo, LanguageModelling, ObjectiveConfig, check_objective
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -73,13 +73,16 @@ class Recipe(TypedFile):
     def _model_begins_with_another(cls, values: Any) -> Any:
         """Take the dimensions of the model from where its weights come from, so that a resolved recipe says them.
 
-        Of a run that has begun they stand in its folder: the source may have gone.
+        Of a run that has begun they stand in its folder: the source may have gone. A recipe that says them all itself
+        can be planned where the source is not; its run does not start (`train.first_weights`).
         """
         model = values.get("model") if isinstance(values, dict) else None
         if not isinstance(model, dict) or not isinstance(model.get("from"), str | Path) or is_resolved(model):
             return values
         source = find_source(Path(model["from"]))
         base = source.config() if source else _model_that_ran(values)
+        if base is None and says_all(model):  # to be planned where the weights are not: a start will look for them
+            return values
         if base is None:
             raise ValueError(no_source(Path(model["from"])))
         return values | {"model": model_values(model, base)}
@@ -108,6 +111,7 @@ class Recipe(TypedFile):
         check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
         check_faults(self.faults, self.parallel.zero_stage)
+        check_objective(self.objective.name, self.parallel.sequence)
         if isinstance(self.objective, Grpo):
             self.objective.check(
                 sequence_length=max(length, *(stage.sequence_length or 0 for stage in self.all_stages)),

@@ -15,7 +15,7 @@ from clapas.recipe.recipe import Recipe
 from clapas_data.manifest import Manifest
 
 SPACE = "\u202f"  # the narrow no-break space between groups of digits in French
-ARCHITECTURES = {"llama": "Llama", "qwen3": "Qwen3", "qwen3_moe": "Qwen3-MoE"}
+ARCHITECTURES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "qwen3_moe": "Qwen3-MoE"}
 
 
 def number(value: float) -> str:

@@ -25,7 +25,9 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.hashes import content_hash, file_hash
 from clapas.recipe.recipe import Recipe
+from clapas.train.first_tokenizer import TOKENIZER, tokenizer_of
 from clapas.train.run_folder import read_run_recipe
+from clapas_data.extension import read_extension
 
 RECORD = "first_weights.json"
 """In the run's folder: the seal, and sizes and times of the files that had it, so that a start need not read them."""
@@ -110,7 +112,13 @@ def record_seal(recipe: Recipe, source: WeightSource) -> None:
 def open_first_weights(recipe: Recipe, ranks: Ranks | None = None) -> WeightSource:
     """The weights that a recipe begins with, as large as its model: a larger vocabulary has its rows already.
 
+    Where the data's tokenizer extends the model's (`clapas tokenizer extend`), new ids get the mean of their pieces.
     Raises UserError where they are not there or not whole. Collective, where ranks are given.
     """
     assert recipe.model.from_ is not None
-    return grown(open_source(recipe.model.from_, ranks), recipe.model.vocab_size)
+    source, size = open_source(recipe.model.from_, ranks), recipe.model.vocab_size
+    extension, own = read_extension(recipe.data.path / TOKENIZER), tokenizer_of(source.folder)
+    is_of_own = extension is not None and (own is None or own.hash == extension.base_hash)
+    if extension is None or not is_of_own or recipe.model.other_tokenizer:
+        return grown(source, size)
+    return grown(source, size, extension.base_size, extension.pieces)

@@ -19,6 +19,7 @@ from clapas.tune.ipo import ipo
 from clapas.tune.kto import kto
 from clapas.tune.objective import LossFunction, Objective
 from clapas.tune.orpo import orpo
+from clapas.tune.sft import sft
 from clapas_data.manifest import MANIFEST, Manifest
 
 
@@ -49,7 +50,7 @@ def _of_section(make: Callable[[Any], Objective]) -> Callable[[Recipe], Objectiv
 
 BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
     "language_modelling": _language_modelling,
-    "sft": _language_modelling,
+    "sft": sft,
     "grpo": grpo,
     "distillation": distillation,
     "dpo": _of_section(dpo),

@@ -60,6 +60,8 @@ def _means(run: Run, evaluate: Evaluate, windows: HeldOut) -> dict[str, float]:
     counts: dict[str, torch.Tensor] = {}
     model = run.heart.beside(run.engine)
     for _, batch in zip(range(windows.batches_for(run.recipe.evaluation.tokens)), windows, strict=False):
+        if run.ranks.sequence > 1:
+            batch = batch.slice(*run.ranks.positions(batch.tokens.shape[1]))
         for name, (value, count) in evaluate(model, batch.to(run.ranks.device)).items():
             sums[name] = sums.get(name, 0) + value.double()
             counts[name] = counts.get(name, 0) + torch.as_tensor(count, dtype=torch.float64)

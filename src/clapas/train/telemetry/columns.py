@@ -42,7 +42,9 @@ COLUMNS = (
     Column("learning_rate", "", "of the parameters whose rate is not scaled"),
     Column("learning_rate/*", "", "of the parameters whose rate is scaled: `muon`, or `scaled` by muP"),
     Column("tokens", "tokens", "read by the run until this step"),
-    Column("tokens_per_second", "tokens/s", "over the steps since the row before, all ranks"),
+    Column(
+        "tokens_per_second", "tokens/s", "over the steps since the row before, all ranks; of whole examples, no padding"
+    ),
     Column("tokens_per_second_per_gpu", "tokens/s", "the same a rank: a GPU, or a process on CPUs"),
     Column("mfu", "share", "model FLOPs utilisation: what the model needs, of the peak"),
     Column("hfu", "share", "hardware FLOPs utilisation: recomputed activations count too"),
@@ -60,6 +62,8 @@ COLUMNS = (
     Column("bits_per_byte", "bits/byte", "of a validation row"),
     Column("rewards/chosen", "nats", "preference: beta times the preferred answers' log-ratio to the reference"),
     Column("rewards/rejected", "nats", "the same of the other answers"),
+    Column("accuracy", "share", "of a validation row of sft: tokens of answers that were the likeliest"),
+    Column("accuracy/*", "share", "the same by the assistant's turn: `turn1` to `turn4`, `turn5_on`"),
     Column("rewards/accuracies", "share", "of pairs whose preferred answer has the larger reward"),
     Column("rewards/margins", "nats", "the first less the second"),
     Column("logps/*", "nats", "log-probability of the chosen and rejected answers (orpo: mean over their tokens)"),
