@@ -123,7 +123,7 @@ class Recipe(TypedFile):
                 too_long=self.data.too_long,
                 tensor=self.parallel.tensor,
                 sequence=self.parallel.sequence,
-                begins_trained=self.model.from_ is not None,
+                first="lora.from" if self.lora and self.lora.from_ else "model.from" if self.model.from_ else None,
             )
         return self
 
