@@ -113,8 +113,6 @@ class Recipe(TypedFile):
         check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
         check_faults(self.faults, self.parallel.zero_stage)
-        zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
-        check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)
         check_objective(self.objective.name, self.parallel.sequence)
         if isinstance(self.objective, Grpo):
             self.objective.check(
@@ -125,6 +123,8 @@ class Recipe(TypedFile):
                 sequence=self.parallel.sequence,
                 first="lora.from" if self.lora and self.lora.from_ else "model.from" if self.model.from_ else None,
             )
+        zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
+        check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)
         return self
 
     @model_validator(mode="after")
