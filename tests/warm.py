@@ -29,7 +29,7 @@ IMPORTED = (
     "deepspeed",
     "clapas.train.train",
     "clapas.evaluate.evaluate",
-    "clapas.evaluate.generate",
+    "clapas.evaluate.chat_command",
     "clapas.release.release",
 )
 HASH_SEEDS = (1, 2)

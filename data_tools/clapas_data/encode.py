@@ -61,6 +61,13 @@ def open_tokenizer(folder: Path) -> TokenizerFolder:
     return TokenizerFolder(folder, TokenizerRecord(hash=hashlib.sha256(data).hexdigest(), **facts))
 
 
+def token_ids(folder: Path) -> dict[str, int]:
+    """Every token of a tokenizer's folder and its id, added ones included."""
+    content = orjson.loads((folder / "tokenizer.json").read_bytes())
+    added = {token["content"]: token["id"] for token in content.get("added_tokens", ())}
+    return {**_vocabulary(content["model"]["vocab"]), **added}
+
+
 def _facts(content: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """What a record says of a tokenizer beside its hash; `eos` None where it has none."""
     added = {token["content"]: token["id"] for token in content.get("added_tokens", ())}

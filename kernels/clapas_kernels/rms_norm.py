@@ -44,6 +44,8 @@ def rms_norm(x_NE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
     """
     if _takes_triton(x_NE):
         return _rms_norm(x_NE, weight_E, eps)
+    if not torch.is_grad_enabled():  # an autograd function costs more than what it computes of one token
+        return normalise(x_NE, weight_E, eps)[0]
     return _Reference.apply(x_NE, weight_E, eps)  # pyright: ignore[reportReturnType] autograd.Function is untyped
 
 
@@ -51,6 +53,8 @@ def add_rms_norm(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float
     """(rms_norm(x + residual), x + residual), in the dtype of x. Arguments as `rms_norm`; residual is like x."""
     if _takes_triton(x_NE):
         return _add_rms_norm(x_NE, residual_NE, weight_E, eps)
+    if not torch.is_grad_enabled():
+        return _added(x_NE, residual_NE, weight_E, eps)[:2]
     return _AddReference.apply(x_NE, residual_NE, weight_E, eps)  # pyright: ignore[reportReturnType] untyped
 
 
@@ -70,6 +74,13 @@ def normalise(x_NE: Tensor, weight_E: Tensor, eps: float, dtype: torch.dtype | N
     wide_NE = _wide(x_NE)
     scale_N1 = torch.rsqrt(wide_NE.square().mean(-1, keepdim=True) + eps)
     return (wide_NE * scale_N1).mul_(weight_E).to(dtype or x_NE.dtype), scale_N1
+
+
+def _added(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """y, s and r of `add_rms_norm`."""
+    wide_NE = _wide(x_NE) + residual_NE
+    y_NE, scale_N1 = normalise(wide_NE, weight_E, eps, x_NE.dtype)
+    return y_NE, wide_NE.to(x_NE.dtype), scale_N1
 
 
 def norm_gradients(
@@ -107,9 +118,7 @@ class _AddReference(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        wide_NE = _wide(x_NE) + residual_NE
-        y_NE, scale_N1 = normalise(wide_NE, weight_E, eps, x_NE.dtype)
-        sum_NE = wide_NE.to(x_NE.dtype)
+        y_NE, sum_NE, scale_N1 = _added(x_NE, residual_NE, weight_E, eps)
         ctx.save_for_backward(sum_NE, weight_E, scale_N1)
         ctx.set_materialize_grads(False)
         return y_NE, sum_NE

@@ -52,8 +52,9 @@ def packed_rope(qkv_BSF: Tensor, cos: Tensor, sin: Tensor, heads: int, shared: i
     """
     if runs_triton(qkv_BSF):
         return tuple(x.transpose(1, 2) for x in _packed_rope(qkv_BSF, cos, sin, heads, shared))  # pyright: ignore[reportReturnType] three
-    q_BSHD, k_BSKD, v_BSKD = unpacked(qkv_BSF, heads, shared)
-    return rotate(q_BSHD, cos, sin), rotate(k_BSKD, cos, sin), v_BSKD.transpose(1, 2)
+    parts = qkv_BSF.view(*qkv_BSF.shape[:2], heads + 2 * shared, -1)
+    turned_BHSD = rotate(parts[:, :, : heads + shared], cos, sin)
+    return turned_BHSD[:, :heads], turned_BHSD[:, heads:], parts[:, :, heads + shared :].transpose(1, 2)
 
 
 # The reference
@@ -61,6 +62,8 @@ def packed_rope(qkv_BSF: Tensor, cos: Tensor, sin: Tensor, heads: int, shared: i
 
 def rotate(x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """The reference of `rope` for one tensor: (B, H, S, D), contiguous."""
+    if not torch.is_grad_enabled():  # an autograd function costs more than what it computes of one token
+        return _turned_heads(x_BSHD, cos, sin)
     return _Rotate.apply(x_BSHD, cos, sin)  # pyright: ignore[reportReturnType] autograd.Function is untyped
 
 
@@ -71,18 +74,22 @@ def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat(halves, -1)
 
 
+def _turned_heads(x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():  # the compiler has no temporaries to save, and follows no `out=` into views
+        return turned(x_BSHD, cos, sin).transpose(1, 2).contiguous()
+    batch, length, heads, head_dim = x_BSHD.shape
+    turned_BHSD = x_BSHD.new_empty(batch, heads, length, head_dim)
+    _turn(x_BSHD, cos, sin, out=turned_BHSD.transpose(1, 2))
+    return turned_BHSD
+
+
 class _Rotate(torch.autograd.Function):
     """By hand because autograd would hold and copy six temporaries the size of x."""
 
     @staticmethod
     def forward(ctx, x_BSHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        if torch.compiler.is_compiling():  # the compiler has no temporaries to save, and follows no `out=` into views
-            return turned(x_BSHD, cos, sin).transpose(1, 2).contiguous()
-        batch, length, heads, head_dim = x_BSHD.shape
-        turned_BHSD = x_BSHD.new_empty(batch, heads, length, head_dim)
-        _turn(x_BSHD, cos, sin, out=turned_BHSD.transpose(1, 2))
-        return turned_BHSD
+        return _turned_heads(x_BSHD, cos, sin)
 
     @staticmethod
     def backward(ctx, grad_BHSD: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]

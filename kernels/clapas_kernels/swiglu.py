@@ -58,6 +58,8 @@ def swiglu_linear(gate_NF: Tensor, up_NF: Tensor, weight_EF: Tensor) -> Tensor:
     """`F.linear(swiglu(gate, up), weight)`, which does not save the product. weight_EF: (E, F). Returns (..., E)."""
     if runs_triton(gate_NF):
         return _swiglu_linear(gate_NF, up_NF, weight_EF)
+    if not torch.is_grad_enabled():  # an autograd function costs more than what it computes of one token
+        return F.linear(_product(gate_NF, up_NF), weight_EF)
     return _LinearReference.apply(gate_NF, up_NF, weight_EF)  # pyright: ignore[reportReturnType] untyped
 
 

@@ -248,31 +248,43 @@ def _checkpoint_soup(options: argparse.Namespace) -> None:
     print(soup(options.checkpoints, options.out, weights=options.weights))
 
 
+def _import(options: argparse.Namespace) -> None:
+    from clapas.release.import_model import import_model
+
+    print(import_model(options.folder, options.out))
+
+
 def _export(options: argparse.Namespace) -> None:
     from clapas.release.export import export
 
     print(export(options.source, options.out, dtype=options.dtype, weights=options.weights))
 
 
-def _eval(options: argparse.Namespace) -> None:
-    from clapas.evaluate.evaluate import compare_with_xz, evaluate, evaluation_table
+def _eval(options: argparse.Namespace) -> int | None:
+    from clapas.evaluate import command
+    from clapas.train.local_ranks import run_ranks, under_launcher
 
-    chosen = {name: getattr(options, name) for name in ("data", "split", "tokenizer", "weights")}
-    measured = evaluate(options.model, **chosen)
-    if options.compare_xz:
-        measured["xz"] = compare_with_xz(measured)
-    _print(measured, options.json, evaluation_table)
+    command.check_options(options)
+    if options.list_tasks:
+        _print(command.tasks_known(), options.json, command.tasks_known_table)
+        return None
+    if options.nproc > 1 and not under_launcher():
+        return run_ranks(command.words_of_ranks(options.arguments), options.nproc, None)
+    if (measured := command.measure(options)) is not None:
+        _print(measured[0], options.json, lambda _: measured[1])
+    return None
 
 
 def _generate(options: argparse.Namespace) -> None:
-    from clapas.evaluate.generate import generate_to_stdout
-    from clapas.evaluate.sampling import Sampling
+    from clapas.evaluate.generate_command import generate_command
 
-    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-    sampling = Sampling(**{name: getattr(options, name) for name in names if getattr(options, name) is not None})
-    length, seed = options.max_new_tokens, options.seed
-    chosen = {"tokenizer": options.tokenizer, "weights": options.weights}
-    generate_to_stdout(options.model, options.prompts, max_new_tokens=length, sampling=sampling, seed=seed, **chosen)
+    generate_command(options)
+
+
+def _chat(options: argparse.Namespace) -> None:
+    from clapas.evaluate.chat_command import chat_command
+
+    chat_command(options)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -335,6 +347,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     """Options may stand between the overrides: argparse alone does not allow that below a sub-command."""
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
+    options.arguments = arguments
     if rest:
         if not hasattr(options, "overrides") or not all(map(_is_override, rest)):
             options.parser.error(f"not understood: {' '.join(rest)}")
@@ -411,6 +424,17 @@ def _held_out(text: str) -> float:
     if not (0 <= value < 1 or value.is_integer()):
         raise argparse.ArgumentTypeError(f"{text}: neither a share below 1 nor a number of examples")
     return value
+
+
+def _sampling(parser: Any) -> None:
+    parser.add_argument("--temperature", type=float, help="0: always the likeliest token (0.8)")
+    for name, kind in (("top-p", float), ("top-k", int), ("min-p", float), ("repetition-penalty", float)):
+        parser.add_argument(f"--{name}", type=kind)
+    parser.add_argument("--seed", type=int, default=0)
+    does = "end the text before this, as often as given; the name of a special token is one"
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help=does)
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="what it computes in (fp32)")
+    parser.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: the model's own)")
 
 
 def _data_verbs(verbs: Any) -> None:
@@ -616,31 +640,39 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("checkpoints", type=Path, nargs="+", metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True, help="a folder that becomes like a run's")
     _weights(verb)
+    example = "clapas import models/lucie-7b --out runs/lucie-7b"
+    verb = _verb(verbs, "import", "make a checkpoint of an open model's Hugging Face folder", example, _import)
+    verb.add_argument("folder", type=Path, metavar="HF_DIR")
+    verb.add_argument("--out", type=Path, required=True, help="a folder that becomes like a run's")
     example = "clapas export runs/demo --out model"
     verb = _verb(verbs, "export", "write a checkpoint as a Hugging Face folder", example, _export)
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
     _weights(verb)
-    example = "clapas eval runs/demo --compare-xz"
-    verb = _verb(verbs, "eval", "measure bits per byte on held-out documents", example, _eval)
-    verb.add_argument("model", type=Path, help="a run, a checkpoint or a Hugging Face folder")
-    verb.add_argument("--data", type=Path, help="the folder of the shards (default: the run's own)")
-    verb.add_argument("--split", default="heldout")
-    verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: the model's own)")
+    from clapas.evaluate.command import eval_options
+
+    verb = _verb(verbs, "eval", "measure a model: bits per byte, tasks, probes", "clapas eval runs/demo", _eval)
+    eval_options(verb)
     _weights(verb)
-    verb.add_argument("--compare-xz", action="store_true", help="also what xz -9e makes of the same text")
     _json(verb)
     verb = _verb(verbs, "generate", "go on with a text", "clapas generate runs/demo 'Le salarié a droit'", _generate)
     verb.add_argument("model", type=Path, help="a run, a checkpoint or a Hugging Face folder")
-    verb.add_argument("prompts", nargs="+", metavar="PROMPT")
+    verb.add_argument("prompts", nargs="*", default=[], metavar="PROMPT")
+    does = "more prompts: a line each, or of .jsonl: a string, or an object with `prompt` or `messages`"
+    verb.add_argument("--file", type=Path, metavar="FILE", help=does)
     _weights(verb)
     verb.add_argument("--max-new-tokens", type=int, default=100)
-    verb.add_argument("--temperature", type=float, help="0: always the likeliest token")
-    for name, kind in (("top-p", float), ("top-k", int), ("min-p", float), ("repetition-penalty", float)):
-        verb.add_argument(f"--{name}", type=kind)
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: the model's own)")
+    _sampling(verb)
+    verb.add_argument("--batch-size", type=int, default=8, metavar="N", help="texts that go on together (8)")
+    verb.add_argument("--json", action="store_true", help="print a line of JSON for each prompt")
+    verb = _verb(verbs, "chat", "talk with a model", "clapas chat runs/sft-demo", _chat)
+    verb.add_argument("model", type=Path, help="a run, a checkpoint or a Hugging Face folder")
+    verb.add_argument("--system", metavar="TEXT", help="what the model is told before the conversation")
+    verb.add_argument("--template", help="a chat template for a model without: a file, or the name of a shipped one")
+    _weights(verb)
+    verb.add_argument("--max-new-tokens", type=int, default=500, help="of an answer (500)")
+    _sampling(verb)
     verb = _verb(
         verbs,
         "release",

@@ -82,15 +82,16 @@ def test_more_context_does_not_hurt(model: CausalLM, test_data: Path) -> None:
     assert overlapping.loss < blind.loss
 
 
-def test_evaluate_agrees_with_the_run(trained_run: Path, test_data: Path) -> None:
+def test_evaluate_agrees_with_the_run(trained_run: Path) -> None:
     """`clapas eval` gives the figure that training logged at its last step."""
     import orjson
 
     rows = [orjson.loads(line) for line in (trained_run / "metrics.jsonl").read_bytes().splitlines()]
     logged = [row for row in rows if row.get("split") == "heldout"][-1]
-    measured = evaluate(trained_run)
+    measured = evaluate(load(trained_run, device="cpu"))
     assert measured["bits_per_byte"] == pytest.approx(logged["bits_per_byte"], rel=1e-5)
     assert measured["loss"] == pytest.approx(logged["loss"], rel=1e-5)
+    assert measured["perplexity"] == pytest.approx(math.exp(measured["loss"]))
     assert f"{measured['bits_per_byte']:.4f}" in evaluation_table(measured)
 
 
@@ -98,15 +99,15 @@ def test_another_tokenizers_shards_are_refused(test_data: Path, tmp_path: Path) 
     """Token ids mean nothing to a model of another tokenizer."""
     write_model(tmp_path)
     with pytest.raises(UserError, match="another tokenizer"):
-        evaluate(tmp_path, data=test_data)
+        evaluate(load(tmp_path), data=test_data)
     with pytest.raises(UserError, match="--data"):
-        evaluate(tmp_path)
+        evaluate(load(tmp_path))
 
 
 def test_unknown_split(trained_run: Path) -> None:
     """The message names those that there are."""
     with pytest.raises(UserError, match="no split 'nowhere'"):
-        evaluate(trained_run, split="nowhere")
+        evaluate(load(trained_run), split="nowhere")
 
 
 def test_without_bytes_there_is_a_loss_and_no_figure() -> None:

@@ -8,12 +8,14 @@ from typing import Any, cast
 import pytest
 import torch
 import transformers
-from tests.evaluate.small import CONFIG, EOS, write_model
+from tests.evaluate.small import CONFIG, EOS, PAD, write_model
 
-from clapas.evaluate.generate import complete, decoded, generate_to_stdout, stream_text, stream_tokens
+from clapas.evaluate.generate import stream_tokens
 from clapas.evaluate.load import load
 from clapas.evaluate.sampling import Sampling
+from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
+from clapas.model.layout import lay_out
 from clapas.recipe.errors import UserError
 
 GREEDY = Sampling(temperature=0)
@@ -43,18 +45,113 @@ def continuations(model: CausalLM, prompts: list[list[int]], **options: Any) -> 
     return texts
 
 
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "llama, tied": {"tie_word_embeddings": True},
+    "qwen2": {"architecture": "qwen2", "rms_norm_eps": 1e-6},
+    "qwen3": {"architecture": "qwen3", "head_dim": 16},
+    "qwen3_moe": {"architecture": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+}
+RAGGED = [*PROMPTS, [200, 100] * 6, [7], [33, 44, 55, 66], [120] * 3 + [121]]
+
+
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
-def test_greedy_is_transformers_greedy(folder: Path, model: CausalLM, penalty: float) -> None:
-    """Token for token what `model.generate(do_sample=False)` gives, with a repetition penalty too."""
-    theirs = cast(Any, transformers.LlamaForCausalLM.from_pretrained(folder))
-    for prompt in PROMPTS:
-        want = theirs.generate(
-            torch.tensor([prompt]), do_sample=False, max_new_tokens=30, max_length=None, repetition_penalty=penalty
-        )[0, len(prompt) :].tolist()
-        sampling = Sampling(temperature=0, repetition_penalty=penalty)
-        found = continuations(model, [prompt], eos=EOS, sampling=sampling)[0]
-        assert found == (want[: want.index(EOS)] if EOS in want else want)
-        assert len(set(found)) > 3  # a text that says something
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_greedy_is_transformers_greedy(tmp_path: Path, architecture: str, penalty: float) -> None:
+    """Token for token what `generate(do_sample=False)` gives, of one text and of eight, padded on the left."""
+    changes = ARCHITECTURES[architecture]
+    write_model(tmp_path, ModelConfig.model_validate({**CONFIG.model_dump(exclude_defaults=True), **changes}))
+    theirs = cast(Any, transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32))
+    sampling = Sampling(temperature=0, repetition_penalty=penalty)
+    ours = load(tmp_path).model
+    for prompts in ([RAGGED[0]], RAGGED):
+        longest = max(map(len, prompts))
+        tokens_BS = torch.tensor([[PAD] * (longest - len(prompt)) + prompt for prompt in prompts])
+        mask_BS = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        chosen = {"do_sample": False, "max_new_tokens": 30, "max_length": None, "repetition_penalty": penalty}
+        rows = theirs.generate(tokens_BS, attention_mask=mask_BS, **chosen)[:, longest:].tolist()
+        want = [row[: row.index(EOS)] if EOS in row else row for row in rows]
+        assert continuations(ours, prompts, eos=EOS, sampling=sampling) == want
+        lay_out(ours, len(prompts))
+        assert continuations(ours, prompts, eos=EOS, sampling=sampling) == want
+        assert len({token for text in want for token in text}) > 3  # texts that say something
+
+
+@pytest.mark.parametrize("hidden_size", [64, 512])
+@pytest.mark.parametrize("texts", [1, 8])
+def test_a_layout_changes_no_weight(hidden_size: int, texts: int) -> None:
+    """Names, shapes and values of the parameters stay, of every architecture; the logits are the same to rounding."""
+    for changes in ARCHITECTURES.values():
+        config = {**CONFIG.model_dump(exclude_defaults=True), "hidden_size": hidden_size, "head_dim": 16, **changes}
+        model = CausalLM(ModelConfig.model_validate(config)).eval()
+        before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+        tokens_BS = torch.arange(12).view(2, 6)
+        with torch.no_grad():
+            logits = model(tokens_BS)
+            lay_out(model, texts)
+            torch.testing.assert_close(model(tokens_BS), logits)
+        after = dict(model.named_parameters())
+        assert before.keys() == after.keys()
+        assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_texts_that_end_leave_and_the_others_stay_as_they_are(model: CausalLM) -> None:
+    """With a limit, a stop id and a caller's wish for some, each text is the beginning of what it is alone."""
+    alone = [continuations(model, [prompt])[0] for prompt in RAGGED]
+    limits = [1, 2, 3, 30, 30, 30, 30, 30]
+    found = continuations(model, RAGGED, max_new_tokens=limits, eos=alone[4][5], is_over=lambda row: row == 5)
+    for row, (text, whole) in enumerate(zip(found, alone, strict=True)):
+        length = 1 if row == 5 else limits[row]
+        until_stop = whole.index(alone[4][5]) if alone[4][5] in whole else 30
+        assert text == whole[: min(length, until_stop)]
+
+
+def test_ranks_that_share_weights_call_equally_often(model: CausalLM) -> None:
+    """While another rank goes on, a rank whose texts have ended computes on, and gives nothing."""
+    alone = continuations(model, [PROMPTS[0]])[0]
+    asked: list[bool] = []
+
+    def goes_on(here: bool) -> bool:
+        asked.append(here)
+        return len(asked) < 10
+
+    steps = list(stream_tokens(model, [PROMPTS[0]], max_new_tokens=30, sampling=GREEDY, eos=alone[3], goes_on=goes_on))
+    assert asked == [step < alone.index(alone[3]) for step in range(10)]
+    assert [token for (token,) in steps if token is not None] == alone[: alone.index(alone[3])]
+
+
+def test_an_observer_sees_every_text_at_every_step(model: CausalLM) -> None:
+    """Rows stay where the prompts are, also once some have left; what was chosen is the likeliest of the logits."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    found = continuations(
+        model, RAGGED, max_new_tokens=[3] * 7 + [9], observe=lambda logits_BV, chosen_B: seen.append((logits_BV, chosen_B))
+    )
+    assert [(len(logits_BV), len(chosen_B)) for logits_BV, chosen_B in seen] == [(8, 8)] * 9
+    assert [int(chosen_B[7]) for _, chosen_B in seen] == found[7]
+    assert all(int(logits_BV[7].argmax()) == int(chosen_B[7]) for logits_BV, chosen_B in seen)
+
+
+def test_a_text_has_a_seed_of_its_own(model: CausalLM) -> None:
+    """Given seeds one a text, a text is the same beside any neighbours and at any place."""
+    sampling = Sampling(temperature=1.0)
+    two = continuations(model, PROMPTS[:2], sampling=sampling, seeds=[5, 9])
+    assert continuations(model, PROMPTS[1::-1], sampling=sampling, seeds=[9, 5]) == two[::-1]
+    assert two[0] != continuations(model, PROMPTS[:1], sampling=sampling, seeds=[6])[0]
+
+
+def test_layers_compiled_for_training_are_left_alone(model: CausalLM) -> None:
+    """What calls the layers in training is not called here, and is back afterwards."""
+    before = model.model.run_layer
+
+    def of_training(*_: Any) -> Any:
+        raise AssertionError
+
+    model.model.run_layer = of_training
+    try:
+        assert continuations(model, PROMPTS[:1])[0]
+        assert model.model.run_layer is of_training
+    finally:
+        model.model.run_layer = before
 
 
 def test_a_batch_is_its_texts_alone(model: CausalLM) -> None:
@@ -142,32 +239,3 @@ def test_prompts_that_cannot_be_gone_on_with(model: CausalLM, prompts: list[list
     """Empty, unknown to the model, or as long as all its positions."""
     with pytest.raises(UserError, match="prompt"):
         continuations(model, prompts)
-
-
-def test_text_comes_in_whole_characters(folder: Path) -> None:
-    """Of a tokenizer of single bytes, a character of several bytes comes at once, when it is whole; nothing is lost."""
-    tokenizer = load(folder).tokenizer
-    text = "« L'œuvre », dès l’été : 10\u202f€ 🙂"
-    ids = tokenizer.encode(text, add_special_tokens=False).ids
-    assert len(ids) == len(text.encode())
-    assert list(decoded(tokenizer, [72], ids)) == list(text)
-
-
-def test_streamed_text_is_the_text(folder: Path) -> None:
-    """Streaming gives what decoding all at once gives, but for a last character that was cut off."""
-    loaded = load(folder)
-    streamed = "".join(stream_text(loaded, "Le", max_new_tokens=30, sampling=GREEDY))
-    whole = complete(loaded, ["Le"], max_new_tokens=30, sampling=GREEDY)[0]
-    assert streamed
-    assert whole.rstrip("\ufffd") == streamed.rstrip("\ufffd")
-
-
-def test_printing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each prompt with what follows, on stdout; a refused prompt prints nothing there."""
-    generate_to_stdout(folder, ["Bonjour", "L'été"], max_new_tokens=5, sampling=GREEDY)
-    out = capsys.readouterr().out
-    assert "Bonjour" in out
-    assert "L'été" in out
-    with pytest.raises(UserError, match="the prompt is empty"):
-        generate_to_stdout(folder, [""])
-    assert capsys.readouterr().out == ""

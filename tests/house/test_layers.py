@@ -19,7 +19,7 @@ MAY_USE = {
     "model": {"recipe", "checkpoint"},
     "loader": {"recipe", "ledger"},
     "engine": {"recipe", "model", "checkpoint"},
-    "evaluate": {"recipe", "model", "loader", "checkpoint", "engine"},
+    "evaluate": {"recipe", "ledger", "model", "loader", "checkpoint", "engine"},
     "tune": {"recipe", "checkpoint", "model", "loader", "engine", "evaluate"},
     "train": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "engine", "evaluate", "tune"},
     "release": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "evaluate", "train"},

@@ -13,7 +13,7 @@ import transformers
 from safetensors.torch import load_file
 
 from clapas.checkpoint.reader import CheckpointReader, DamagedCheckpointError, find_checkpoint
-from clapas.evaluate.generate import complete
+from clapas.evaluate.completion import Options, complete_texts, encode_prompt
 from clapas.evaluate.load import load
 from clapas.evaluate.sampling import Sampling
 from clapas.recipe.errors import UserError
@@ -74,7 +74,8 @@ def assert_same_in_transformers(run: Path, out: Path, shard_bytes: int) -> None:
         torch.testing.assert_close(theirs(tokens_BS).logits, loaded.model(tokens_BS), rtol=1e-5, atol=1e-5)
     generated = theirs.generate(tokens_BS, do_sample=False, max_new_tokens=20, max_length=None)
     text = tokenizer.decode(generated[0, tokens_BS.shape[1] :], skip_special_tokens=True)
-    assert complete(loaded, [TEXT], max_new_tokens=20, sampling=Sampling(temperature=0)) == [text]
+    options = Options(max_new_tokens=20, sampling=Sampling(temperature=0))
+    assert [said.text for said in complete_texts(loaded, [encode_prompt(loaded, TEXT)], options)] == [text]
 
 
 def test_bf16_is_the_masters_rounded(trained_run: Path, tmp_path: Path) -> None:

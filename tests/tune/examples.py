@@ -69,3 +69,22 @@ def conversations(count: int) -> list[tuple[tuple[str, str], ...]]:
         question, answer = QUESTIONS[number % len(QUESTIONS)]
         found.append(((f"{question} (n° {number})", f"{answer} " * (1 + number % 3)),))
     return found
+
+
+def pairs(count: int) -> list[tuple[tuple[str, str], ...]]:
+    """So many different pairs: a good answer to a question, and that to another."""
+    found = []
+    for number in range(count):
+        question, answer = QUESTIONS[number % len(QUESTIONS)]
+        prompt = f"{question} (n° {number})"
+        other = QUESTIONS[(number + 1) % len(QUESTIONS)][1]
+        found.append(((prompt, f"{answer} " * (1 + number % 3)), (prompt, other)))
+    return found
+
+
+def labelled(count: int) -> tuple[list[tuple[tuple[str, str], ...]], list[dict[str, bool]]]:
+    """So many answers, and whether each is good: two of three are."""
+    good = [number % 3 != 2 for number in range(count)]
+    return [(sides[0 if is_good else 1],) for sides, is_good in zip(pairs(count), good, strict=True)], [
+        {"label": is_good} for is_good in good
+    ]

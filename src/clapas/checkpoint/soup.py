@@ -1,42 +1,24 @@
 """A checkpoint soup: one model that is the mean of several checkpoints' weights (Wortsman et al., 2022).
 
-The checkpoints of one run near its end, or of runs that differ in data or seed after a common start. Read and written
-slice by slice, so that memory holds one slice, however large the model. The result is a checkpoint like any other for
-whoever reads weights; it has no optimizer's states and an identity of its own, so that no run goes on from it.
+The checkpoints of one run near its end, or of runs that differ in data or seed after a common start.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from clapas.checkpoint.format import MASTER, Fragment, Snapshot, Weights, step_folder
+from clapas.checkpoint.by_slices import FILE_ELEMENTS, Slice, write_by_slices
+from clapas.checkpoint.format import Weights
 from clapas.checkpoint.reader import CheckpointReader, open_checkpoint
-from clapas.checkpoint.writer import begin, commit, write_rank
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 
-FILE_ELEMENTS = 2**28
-"""Elements of one file of the result, 1 GiB in fp32: what is in memory at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One file's place among the files of a checkpoint that one process writes."""
-
-    rank: int
-    size: int
-
-
 BEGINNING = ("from", "from_seal", "other_tokenizer")
 """Keys of a recipe's model that say where its first weights came from, and not what it is."""
-
-Slice = tuple[str, int, int]
-"""(parameter, offset, length)"""
 
 
 def soup(
@@ -65,20 +47,9 @@ def soup(
         "recipe": newest.recipe,
         "versions": newest.manifest.versions,
     }
-    final = step_folder(out / "checkpoints", newest.step)
-    partial = final.with_name(f".{final.name}.partial")
-    files = list(_files(newest, file_elements))
-    aliases = newest.manifest.aliases
-    try:
-        begin(partial)
-        for number, slices in enumerate(files):
-            fragments = [_mean(readers, states, part) for part in slices]
-            write_rank(partial, Snapshot(fragments, aliases), Part(number, len(files)))
-        commit(partial, final, aliases, facts, len(files))
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return final
+    shapes = {name: newest.shape(name) for name in newest.names()}
+    mean = partial(_mean, readers, states)
+    return write_by_slices(out, shapes, mean, newest.manifest.aliases, facts, file_elements)
 
 
 def _check_same_model(readers: Sequence[CheckpointReader]) -> None:
@@ -96,26 +67,10 @@ def _check_same_model(readers: Sequence[CheckpointReader]) -> None:
             )
 
 
-def _files(reader: CheckpointReader, file_elements: int) -> Iterator[list[Slice]]:
-    """All parameters as slices, packed into files."""
-    held, room = list[Slice](), file_elements
-    for name in reader.names():
-        elements, offset = torch.Size(reader.shape(name)).numel(), 0
-        while offset < elements:
-            length = min(room, elements - offset)
-            held.append((name, offset, length))
-            offset, room = offset + length, room - length
-            if room == 0:
-                yield held
-                held, room = [], file_elements
-    if held:
-        yield held
-
-
-def _mean(readers: Sequence[CheckpointReader], states: Sequence[dict[str, str]], part: Slice) -> Fragment:
+def _mean(readers: Sequence[CheckpointReader], states: Sequence[dict[str, str]], part: Slice) -> torch.Tensor:
     name, offset, length = part
     total, piece = torch.zeros(length, dtype=torch.float64), torch.empty(length)
     for reader, of in zip(readers, states, strict=True):
         reader.read_into(name, of[name], offset, piece)
         total += piece
-    return Fragment(name, tuple(readers[0].shape(name)), offset, {MASTER: (total / len(readers)).float()}, {})
+    return (total / len(readers)).float()

@@ -10,13 +10,16 @@ from clapas.recipe.typed import Section
 
 
 class EvaluationConfig(Section):
-    """Loss and bits per byte on documents that the model does not train on.
+    """Loss and bits per byte on documents that the model does not train on; and tasks.
 
     every: optimizer steps between two evaluations; the last step is always evaluated.
     split: of the data, as in their manifest.
     tokens: how many of its tokens are scored, from its beginning; by default all.
     stride: new tokens of each window; by default half of `data.sequence_length`, so that each has as many before it.
     batch_size: windows that one rank scores at once.
+    tasks: that run on the weights as they train: `local` (all that ship), one of these by name, or YAML files as
+    lm-eval reads them, with their data beside them. tasks_every: optimizer steps between two runs of them; by default
+    `every`. tasks_limit: items of each, from its beginning; by default all.
     """
 
     also_called: ClassVar[dict[str, str]] = {
@@ -32,6 +35,9 @@ class EvaluationConfig(Section):
     tokens: PositiveInt | None = None
     stride: PositiveInt | None = None
     batch_size: PositiveInt = 16
+    tasks: tuple[str, ...] = ()
+    tasks_every: PositiveInt | None = None
+    tasks_limit: PositiveInt | None = None
 
     def stride_of(self, sequence_length: int) -> int:
         """The stride of windows of `sequence_length` tokens."""

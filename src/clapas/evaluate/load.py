@@ -20,6 +20,7 @@ from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import from_hf_config
 from clapas.model.hf_reader import load_weights
+from clapas.model.source_config import TOKENIZER, tokenizer_of
 from clapas.recipe.errors import UserError
 from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import TokenizerRecord
@@ -33,6 +34,7 @@ class LoadedModel:
 
     source: the folder that it came from. special: its tokenizer's ids and hash.
     sequence_length: the tokens of a training sample, or, of a model that is not ours, the most that it takes.
+    tokenizer_folder: where its tokenizer lies, with the chat template, if it has one.
     data: the folder of shards that it trained on, where known.
     """
 
@@ -41,6 +43,7 @@ class LoadedModel:
     special: TokenizerRecord
     source: Path
     sequence_length: int
+    tokenizer_folder: Path
     data: Path | None = None
 
     @property
@@ -108,7 +111,12 @@ def _from_hf_folder(path: Path, tokenizer: Path, dtype: torch.dtype, device: tor
     model = empty_model(config, dtype, device)
     load_weights(model, path)
     return LoadedModel(
-        model.eval(), read_tokenizer(opened.path), opened.record, path, sequence_length=config.max_position_embeddings
+        model.eval(),
+        read_tokenizer(opened.path),
+        opened.record,
+        path,
+        sequence_length=config.max_position_embeddings,
+        tokenizer_folder=opened.path,
     )
 
 
@@ -117,7 +125,8 @@ def _from_checkpoint(
 ) -> LoadedModel:
     reader = open_checkpoint(path)
     config = model_config_of(reader)
-    data = Path(reader.recipe["data"]["path"])
+    read = reader.recipe.get("data")  # an imported model has read none
+    data = None if read is None else Path(read["path"])
     opened = open_tokenizer(tokenizer or tokenizer_folder_of(reader))
     model = empty_model(config, dtype, device)
     check_names(reader, {name for name, _ in model.named_parameters()})
@@ -130,8 +139,9 @@ def _from_checkpoint(
         read_tokenizer(opened.path),
         opened.record,
         reader.folder,
-        sequence_length=reader.recipe["data"]["sequence_length"],
-        data=data if data.is_dir() else None,
+        sequence_length=config.max_position_embeddings if read is None else read["sequence_length"],
+        tokenizer_folder=opened.path,
+        data=data if data is not None and data.is_dir() else None,
     )
 
 
@@ -159,12 +169,12 @@ def check_names(reader: CheckpointReader, names: Collection[str]) -> None:
 
 
 def tokenizer_folder_of(reader: CheckpointReader) -> Path:
-    """The tokenizer beside the data that a checkpoint trained on. Raises UserError where it is not there."""
-    folder = Path(reader.recipe["data"]["path"]) / "tokenizer"
-    if not folder.is_dir():
+    """A checkpoint's tokenizer, as a rule beside the data that it read. Raises UserError where it is not there."""
+    folder = tokenizer_of(reader.folder, reader.recipe)
+    if folder is None:
         raise UserError(
             "the run's tokenizer is not where its recipe says",
-            where=folder,
+            where=Path((reader.recipe.get("data") or {}).get("path", reader.folder)) / TOKENIZER,
             way_out="run from the folder where the run was started, or name the tokenizer: --tokenizer FOLDER",
         )
     return folder

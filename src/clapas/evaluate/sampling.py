@@ -41,19 +41,23 @@ class Sampling:
             if not holds:
                 raise UserError(f"{name} has no such value", found=getattr(self, name), wanted=wanted)
 
-    def choose(self, logits_BV: Tensor, seen_BV: Tensor, generators: list[torch.Generator]) -> Tensor:
-        """The next token of each text, (B). seen_BV: whether a text has a token; generators: one a text."""
+    @property
+    def looks_back(self) -> bool:
+        """Whether a choice depends on the tokens that a text already has."""
+        return self.repetition_penalty != 1
+
+    def choose(self, logits_BV: Tensor, seen_BV: Tensor | None, generators: list[torch.Generator]) -> Tensor:
+        """The next token of each text, (B). seen_BV: whether a text has a token, where `looks_back`.
+
+        generators: one a text.
+        """
         logits_BV = logits_BV.float()
-        if self.repetition_penalty != 1:
+        if self.looks_back:
+            assert seen_BV is not None
             logits_BV = torch.where(seen_BV, _penalised(logits_BV, self.repetition_penalty), logits_BV)
         if self.temperature == 0:
             return logits_BV.argmax(-1)
-        kept_BV = self._filter(logits_BV / self.temperature)
-        chosen = [
-            torch.multinomial(kept_V.softmax(-1), 1, generator=generator)
-            for kept_V, generator in zip(kept_BV, generators, strict=True)
-        ]
-        return torch.cat(chosen)
+        return _drawn(self._filter(logits_BV / self.temperature).softmax(-1), generators)
 
     def _filter(self, logits_BV: Tensor) -> Tensor:
         """The logits, at minus infinity where a filter leaves a token out."""
@@ -69,6 +73,15 @@ class Sampling:
             least_B1 = logits_BV.amax(-1, keepdim=True) + math.log(self.min_p)
             logits_BV = logits_BV.masked_fill(logits_BV < least_B1, -math.inf)
         return logits_BV
+
+
+def _drawn(p_BV: Tensor, generators: list[torch.Generator]) -> Tensor:
+    """An index of each row, by its probabilities, (B): where p / an exponential is largest (`torch.multinomial` does
+    the same, row by row, and on a GPU waits for each)."""
+    noise_BV = torch.empty_like(p_BV)
+    for noise_V, generator in zip(noise_BV, generators, strict=True):
+        noise_V.exponential_(generator=generator)
+    return (p_BV / noise_BV.clamp_(min=torch.finfo(p_BV.dtype).tiny)).argmax(-1)
 
 
 def _penalised(logits: Tensor, penalty: float) -> Tensor:

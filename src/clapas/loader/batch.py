@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -53,7 +54,12 @@ class Batch:
     segments: torch.Tensor | None = None
     turns: torch.Tensor | None = None
 
-    def to(self, device: torch.device | str) -> Batch:
+    @property
+    def held(self) -> int:
+        """Positions that hold a token: of whole examples, all but the padding."""
+        return self.tokens.numel() if self.segments is None else int((self.segments.numpy() >= 0).sum())
+
+    def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
         return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors()})
 

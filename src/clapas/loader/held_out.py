@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from clapas.loader.batch import Batch, Sample, collate, pad_token, read_examples
-from clapas.loader.packing import Packing, samples_of
+from clapas.loader.packing import Packed, Packing
 from clapas.loader.plan import without_removed
 from clapas.loader.shard_pool import ShardPool
 from clapas_data.manifest import Manifest
@@ -49,9 +49,15 @@ class HeldOutExamples:
     ) -> None:
         self.manifest, self.sequence_length = manifest, sequence_length
         self.batch_size, self.rank, self.world = batch_size, rank, world
-        self._examples = samples_of(manifest, "", manifest.of_split(split), packing)
+        self._examples = Packed(manifest, "", manifest.of_split(split), packing)
         self._samples = self._examples.samples(sequence_length, "data.sequence_length")
         self.token_count = self._examples.tokens
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many examples are not read whole: `dropped` or `truncated`, being longer than a sample."""
+        counts = self._examples.counts(self.sequence_length)
+        return {name: counts[name] for name in ("dropped", "truncated")}
 
     def batches_for(self, tokens: int | None) -> int:
         """The batches of one rank that read about so many tokens over all ranks; None: all."""

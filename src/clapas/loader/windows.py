@@ -74,12 +74,25 @@ class Windows:
         return -(-self.window_count // (self.batch_size * self.world))
 
     def __iter__(self) -> Iterator[Batch]:
+        return (batch for _, batch in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[range, Batch]]:
+        """This rank's batches, each with the numbers of its windows; those past the last have no target."""
         pool = ShardPool(self.manifest)
         pad = pad_token(self.manifest)
         for turn in range(len(self)):
             first = (turn * self.world + self.rank) * self.batch_size
-            samples = [self._window(pool, number, pad) for number in range(first, first + self.batch_size)]
-            yield collate(samples, self.sequence_length, pad)
+            numbers = range(first, first + self.batch_size)
+            yield numbers, collate([self._window(pool, number, pad) for number in numbers], self.sequence_length, pad)
+
+    def targets_of(self, number: int) -> tuple[int, int]:
+        """[first, last) of the split's tokens, as they lie, that a window predicts."""
+        if number >= self.window_count:
+            return 0, 0
+        shift = 1 - len(self._lead_in)
+        start = number * self.stride
+        context = self.sequence_length - self.stride if number else 0
+        return start + context + shift, min(start + self.sequence_length, self.token_count) + shift
 
     def _window(self, pool: ShardPool, number: int, pad: int) -> Sample:
         """A window by number; past the last, one without targets."""

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+SETTING = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue] not in torch's stubs
+AS_IT_COMES, WITH_ONEDNN = SETTING.fp32_precision, "bf16"
+"""Of SETTING.fp32_precision: the permission to round to bf16 is what sends products to oneDNN."""
 KEEP_BYTES = 2**30
 """Blocks up to 1 GiB, and as much at the heap's end, are kept for the next tensor instead of given back."""
 
@@ -29,14 +35,34 @@ def multiply_with_onednn() -> bool:
     round to bf16. Where a processor has no matrix unit for bf16 it does not take the permission; where it does (AMX),
     a product that needs the lost bits shows it and the permission is withdrawn.
     """
-    setting = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue] not in torch's stubs
-    before = setting.fp32_precision
-    setting.fp32_precision = "bf16"
-    left, right = torch.full((256, 256), 1 + 2**-12), torch.eye(256)
-    if torch.equal(left @ right, left):
+    if _onednn_is_exact():
+        SETTING.fp32_precision = WITH_ONEDNN
         return True
-    setting.fp32_precision = before
     return False
+
+
+@cache
+def _onednn_is_exact() -> bool:
+    before = SETTING.fp32_precision
+    SETTING.fp32_precision = WITH_ONEDNN
+    left, right = torch.full((256, 256), 1 + 2**-12), torch.eye(256)
+    is_exact = torch.equal(left @ right, left)
+    SETTING.fp32_precision = before
+    return is_exact
+
+
+@contextmanager
+def multiplying(by_onednn: bool) -> Iterator[None]:
+    """Within, fp32 matrix products are oneDNN's where it computes them in full fp32, or those of PyTorch as it comes.
+
+    For a few rows: oneDNN takes 15 us to begin a product, which of a small matrix is more than MKL takes for all of it.
+    """
+    before = SETTING.fp32_precision
+    SETTING.fp32_precision = WITH_ONEDNN if by_onednn and _onednn_is_exact() else AS_IT_COMES
+    try:
+        yield
+    finally:
+        SETTING.fp32_precision = before
 
 
 def keep_freed_memory() -> None:

@@ -29,6 +29,7 @@ from clapas_kernels import (
     Documents,
     add_rms_norm,
     linear_cross_entropy,
+    packed_rope,
     qk_norm_rope,
     rms_norm,
     rope,
@@ -75,6 +76,7 @@ class Attention(nn.Module):
 
     exchange: None, or what computes attention where a rank holds only some tokens of each text: called as
     exchange(operations.attention, q, k, v, mask, is_causal, documents), it trades tokens for heads between ranks.
+    packed: None, or the weights and biases of all three projections in one (`layout`), where nothing trains.
     """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
@@ -91,17 +93,28 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
             self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
         self.exchange: Callable[..., Tensor] | None = None
+        self.packed: tuple[Tensor, Tensor | None] | None = None
 
     def forward(self, x_BSE: Tensor, context: Context) -> Tensor:
-        heads = (*x_BSE.shape[:2], -1, self.head_dim)  # -1: under tensor parallelism a rank holds some of the heads
-        q_BSHD, k_BSKD, v_BSKD = (proj(x_BSE).view(heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
-        q_BHSD, k_BKTD = self._turned(q_BSHD, k_BSKD, context.cos, context.sin)
-        v_BKTD = v_BSKD.transpose(1, 2)
+        q_BHSD, k_BKTD, v_BKTD = self._projected(x_BSE, context.cos, context.sin)
         if context.cache is not None:
             k_BKTD, v_BKTD = context.cache.extend(self.layer, k_BKTD, v_BKTD)
         attend = operations.attention if self.exchange is None else partial(self.exchange, operations.attention)
         mixed_BHSD = attend(q_BHSD, k_BKTD, v_BKTD, context.mask, context.is_causal, context.documents)
         return self.o_proj(mixed_BHSD.transpose(1, 2).flatten(2))
+
+    def _projected(self, x_BSE: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, turned, (B, their heads, S, D)."""
+        heads = (*x_BSE.shape[:2], -1, self.head_dim)  # -1: under tensor parallelism a rank holds some of the heads
+        if self.packed is None:
+            q_BSHD, k_BSKD, v_BSKD = (proj(x_BSE).view(heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        else:
+            counts = [proj.out_features // self.head_dim for proj in (self.q_proj, self.k_proj, self.v_proj)]
+            qkv_BSF = F.linear(x_BSE, *self.packed)
+            if self.q_norm is None:
+                return packed_rope(qkv_BSF, cos, sin, *counts[:2])
+            q_BSHD, k_BSKD, v_BSKD = qkv_BSF.view(heads).split(counts, 2)
+        return *self._turned(q_BSHD, k_BSKD, cos, sin), v_BSKD.transpose(1, 2)
 
     def _turned(self, q_BSHD: Tensor, k_BSKD: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys, normalised where the model does that, at the angles of their positions."""
@@ -124,7 +137,8 @@ class MLP(nn.Module):
     """The gated feed-forward layer.
 
     tile: tokens computed at a time, and again in the backward pass, so that its wide activations exist for one tile
-    only; None: all at once, and kept.
+    only; None: all at once, and kept. packed: None, or the weights of gate and up in one (`layout`), where nothing
+    trains.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -133,6 +147,7 @@ class MLP(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj: nn.Module = GatedProjection(config.intermediate_size, config.hidden_size, bias=False)
         self.tile: int | None = None
+        self.packed: Tensor | None = None
 
     def forward(self, x_BSE: Tensor, is_target_BS: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The layer's output; no balance term, which is the experts' (`experts.MixtureOfExperts`)."""
@@ -142,7 +157,10 @@ class MLP(nn.Module):
         return torch.cat([run(x_NE) for x_NE in x_BSE.flatten(0, 1).split(self.tile)]).view_as(x_BSE), None
 
     def _whole(self, x_NE: Tensor) -> Tensor:
-        gate_NF, up_NF = self.gate_proj(x_NE), self.up_proj(x_NE)
+        if self.packed is None:
+            gate_NF, up_NF = self.gate_proj(x_NE), self.up_proj(x_NE)
+        else:
+            gate_NF, up_NF = F.linear(x_NE, self.packed).chunk(2, -1)
         if isinstance(self.down_proj, GatedProjection):
             return self.down_proj(gate_NF, up_NF)
         return self.down_proj(swiglu(gate_NF, up_NF))  # under tensor parallelism it is DeepSpeed's
@@ -284,9 +302,12 @@ class CausalLM(nn.Module):
         document_starts: Tensor | None,
     ) -> Context:
         past, new = cache.length if cache is not None else 0, tokens_BS.shape[1]
-        if positions_BS is None:
-            positions_BS = torch.arange(past, past + new, device=tokens_BS.device)[None]
-        cos, sin = rotary_angles(positions_BS, self.config, dtype=self.model.norm.weight.dtype)
+        if cache is not None:
+            cos, sin = cache.angles(positions_BS, new)
+        else:
+            if positions_BS is None:
+                positions_BS = torch.arange(new, device=tokens_BS.device)[None]
+            cos, sin = rotary_angles(positions_BS, self.config, dtype=self.model.norm.weight.dtype)
         mask = documents = None
         if document_ids_BS is not None and document_starts is not None and tokens_BS.is_cuda and cache is None:
             documents = Documents(document_ids_BS, document_starts)
@@ -304,8 +325,10 @@ def document_mask(document_ids_BS: Tensor, seen_BT: Tensor, past: int = 0) -> Te
 
     The length is that of the ids, not of the tokens at hand: a rank may hold only some of a text's tokens.
     """
-    causal_ST = _causal(past, document_ids_BS.shape[1], document_ids_BS.device)
-    return causal_ST & (document_ids_BS[:, None, :, None] == seen_BT[:, None, None, :])
+    together_B1ST = document_ids_BS[:, None, :, None] == seen_BT[:, None, None, :]
+    if document_ids_BS.shape[1] == 1:  # the last token of all
+        return together_B1ST
+    return _causal(past, document_ids_BS.shape[1], document_ids_BS.device) & together_B1ST
 
 
 def _causal(past: int, new: int, device: torch.device) -> Tensor:

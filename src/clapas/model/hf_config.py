@@ -6,7 +6,7 @@ transformers 4, vLLM and llama.cpp, `rope_parameters` alone by transformers 5, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 import pydantic
@@ -118,9 +118,20 @@ def to_hf_config(config: ModelConfig, *, eos: int, bos: int | None, pad: int | N
     }
 
 
-def generation_config(*, eos: int, bos: int | None, pad: int | None) -> dict[str, Any]:
-    """`generation_config.json`: where a text ends. No length: transformers warns of one at every call."""
-    return {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad, "do_sample": False}
+def generation_config(
+    *, eos: int, bos: int | None, pad: int | None, ends: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """`generation_config.json`: where a text ends. No length: transformers warns of one at every call.
+
+    ends: all ids that end a text, where there are more than EOS: a chat model ends its turn with another.
+    """
+    ends = [eos] if ends is None else list(ends)
+    return {
+        "bos_token_id": bos,
+        "eos_token_id": ends[0] if len(ends) == 1 else ends,
+        "pad_token_id": pad,
+        "do_sample": False,
+    }
 
 
 def _dimensions(architecture: Architecture) -> tuple[str, ...]:

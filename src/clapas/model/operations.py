@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 torch's own name
 
+from clapas.model.cpu import multiplying
 from clapas_kernels import Documents
 from clapas_kernels import attention as document_attention
 
@@ -37,14 +38,21 @@ def attention(
     if documents is not None:
         return document_attention(q_BHSD, k_BKTD, v_BKTD, documents)
     on_cpu, is_wide = q_BHSD.device.type == "cpu", q_BHSD.dtype == torch.float32
-    if on_cpu and is_wide and q_BHSD.shape[2] > 1 and k_BKTD.shape[2] <= SHORT_ATTENTION:
+    if on_cpu and q_BHSD.shape[2] == 1:  # a kernel that multiplies piece by piece, and oneDNN is slow to begin each
+        with multiplying(by_onednn=False):
+            return F.scaled_dot_product_attention(q_BHSD, k_BKTD, v_BKTD, mask, enable_gqa=_shares(q_BHSD, k_BKTD))
+    if on_cpu and is_wide and k_BKTD.shape[2] <= SHORT_ATTENTION:
         return _attention_by_matrices(q_BHSD, k_BKTD, v_BKTD, mask, is_causal)
-    shared = q_BHSD.shape[1] != k_BKTD.shape[1]
+    shared = _shares(q_BHSD, k_BKTD)
     if shared and not on_cpu and (mask is not None or is_wide):
         # on a GPU only the flash kernel shares heads; with a mask or in fp32 sharing would fall back to the slow one
         k_BKTD, v_BKTD = (x.repeat_interleave(q_BHSD.shape[1] // x.shape[1], dim=1) for x in (k_BKTD, v_BKTD))
         shared = False
     return F.scaled_dot_product_attention(q_BHSD, k_BKTD, v_BKTD, mask, is_causal=is_causal, enable_gqa=shared)
+
+
+def _shares(q_BHSD: Tensor, k_BKTD: Tensor) -> bool:
+    return q_BHSD.shape[1] != k_BKTD.shape[1]
 
 
 def _attention_by_matrices(

@@ -22,6 +22,7 @@ from clapas.recipe.errors import UserError
 
 CONFIG = "config.json"
 MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer"
 MAY_DIFFER = ("max_position_embeddings", "rope_theta", "rope_scaling")
 """What a run may change of the model that it begins with: its longest text and how positions turn (context extension).
 `vocab_size` may grow beside them."""
@@ -38,12 +39,39 @@ class Source:
         """Its dimensions. Raises UserError, naming file and field, where it is no model, or one that we lack."""
         if self.kind == "huggingface":
             return from_hf_config(_object(self.folder / CONFIG), where=str(self.folder / CONFIG))
-        path = self.folder / MANIFEST
-        values = (_object(path).get("recipe") or {}).get("model") or {}
         try:
-            return ModelConfig.model_validate(values)
+            return ModelConfig.model_validate(self._recipe().get("model") or {})
         except pydantic.ValidationError as error:
-            raise UserError("the checkpoint's model is unknown here", where=path, found=explained(error)) from None
+            where, found = self.folder / MANIFEST, explained(error)
+            raise UserError("the checkpoint's model is unknown here", where=where, found=found) from None
+
+    def tokenizer(self) -> Path | None:
+        """The folder of its tokenizer; None where it is not at hand."""
+        if self.kind == "huggingface":
+            return self.folder if has_tokenizer(self.folder) else None
+        return tokenizer_of(self.folder, self._recipe())
+
+    def _recipe(self) -> dict[str, Any]:
+        return _object(self.folder / MANIFEST).get("recipe") or {}
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a tokenizer's two files are in a folder."""
+    return all((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+
+
+def tokenizer_of(checkpoint: Path, recipe: Mapping[str, Any]) -> Path | None:
+    """The folder of a checkpoint's tokenizer: beside the run's checkpoints, beside its data, or of the model that it
+    began with; None where it is nowhere. recipe: the checkpoint's."""
+    folders = [checkpoint.resolve().parents[1] / TOKENIZER]
+    if data := (recipe.get("data") or {}).get("path"):
+        folders.append(Path(data) / TOKENIZER)
+    for folder in folders:
+        if has_tokenizer(folder):
+            return folder
+    begun = (recipe.get("model") or {}).get("from")
+    source = find_source(Path(begun)) if begun else None
+    return source.tokenizer() if source else None
 
 
 def is_resolved(given: Mapping[str, Any]) -> bool:
@@ -52,8 +80,8 @@ def is_resolved(given: Mapping[str, Any]) -> bool:
 
 
 def says_all(given: Mapping[str, Any]) -> bool:
-    """Whether a `model` section has every dimension itself: it can be planned without the model it begins with."""
-    return all(key in given for key, info in ModelConfig.model_fields.items() if info.is_required())
+    """Whether a `model` section says by itself what the model is."""
+    return all(given.get(key) is not None for key, info in ModelConfig.model_fields.items() if info.is_required())
 
 
 def find_source(folder: Path) -> Source | None:

@@ -38,7 +38,7 @@ from clapas.train.config import (
     check_optimizer,
 )
 from clapas.train.faults_config import FaultsConfig, check_faults
-from clapas.tune.config import LanguageModelling, ObjectiveConfig
+from clapas.tune.config import Grpo, LanguageModelling, ObjectiveConfig, check_objective
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -85,7 +85,7 @@ class Recipe(TypedFile):
             return values
         source = find_source(Path(model["from"]))
         base = source.config() if source else _model_that_ran(values)
-        if base is None and says_all(model):
+        if base is None and says_all(model):  # to be planned where the weights are not: a start will look for them
             return values
         if base is None:
             raise ValueError(no_source(Path(model["from"])))
@@ -98,9 +98,10 @@ class Recipe(TypedFile):
         objective, data = (values.get(key) for key in ("objective", "data")) if isinstance(values, dict) else (0, 0)
         if not isinstance(objective, dict) or not isinstance(data, dict) or data.get("packing") is not None:
             return values
-        if objective.get("name", "language_modelling") in READ_RUNNING_TEXT:
+        name = objective.get("name", "language_modelling")
+        if name in READ_RUNNING_TEXT:
             return values
-        return values | {"data": data | {"packing": "best_fit"}}
+        return values | {"data": data | {"packing": "none" if name == "grpo" else "best_fit"}}
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Recipe:
@@ -114,6 +115,16 @@ class Recipe(TypedFile):
         check_tensor(self.parallel, self.precision, self.compute)
         check_compute(self.compute, self.model, self.parallel.zero_stage)
         check_faults(self.faults, self.parallel.zero_stage)
+        check_objective(self.objective.name, self.parallel.sequence)
+        if isinstance(self.objective, Grpo):
+            self.objective.check(
+                sequence_length=max(length, *(stage.sequence_length or 0 for stage in self.all_stages)),
+                positions=positions,
+                too_long=self.data.too_long,
+                tensor=self.parallel.tensor,
+                sequence=self.parallel.sequence,
+                begins_trained=self.model.from_ is not None,
+            )
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ import torch
 from clapas.checkpoint.format import Weights
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint, verified_meanwhile
 from clapas.evaluate.load import CONFIG, check_names, check_vocabulary, model_config_of, tokenizer_folder_of
+from clapas.evaluate.stop_ids import turn_ends
 from clapas.model.build import parameter_shapes
 from clapas.model.config import ModelConfig
 from clapas.model.hf_config import Dtype, generation_config, to_hf_config
@@ -64,7 +65,7 @@ def export(
     with new_folder(out) as folder, verified_meanwhile(reader):
         write_weights(folder, shapes, weight_of, torch_dtype, shard_bytes)
         _write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name))
-        _write_json(folder / "generation_config.json", generation_config(**special))
+        _write_json(folder / "generation_config.json", generation_config(**special, ends=turn_ends(opened.path)))
         _copy_tokenizer(opened.path, folder, config.max_position_embeddings)
     return out
 
@@ -79,8 +80,8 @@ def refuse_to_replace(out: Path) -> None:
 def _check_tokenizer(opened: TokenizerFolder, reader: CheckpointReader, config: ModelConfig) -> None:
     """The tokenizer fits the model, and is the one that made the run's shards, where these are at hand."""
     check_vocabulary(config, opened.record, opened.path)
-    data = Path(reader.recipe["data"]["path"])
-    if not (data / MANIFEST).is_file():
+    read = reader.recipe.get("data")  # an imported model has read none
+    if read is None or not ((data := Path(read["path"])) / MANIFEST).is_file():
         return
     made_by = read_manifest(data).tokenizer  # the shards may have gone since
     if made_by is not None and made_by != opened.record:

@@ -72,7 +72,7 @@ def render(run: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> str:
 
 def _facts(rows: list[dict[str, Any]], totals: Totals, recipe: Recipe) -> str:
     steps = [row for row in rows if "split" not in row]
-    validation = [row for row in rows if "split" in row]
+    validation = [row for row in rows if "split" in row and "loss" in row]
     rates = sorted(row["tokens_per_second"] for row in steps)
     facts = {
         "steps": f"{steps[-1]['step']:,} of {recipe.total_steps:,}",

@@ -34,7 +34,7 @@ OF_SPLITS = {
 def run_plots(rows: list[Row]) -> dict[str, str]:
     """Title -> SVG, in the order of a page. Plots without data are left out."""
     steps = [row for row in rows if "split" not in row]
-    validation = [row for row in rows if "split" in row]
+    validation = [row for row in rows if "split" in row and "loss" in row]
     plots = {
         "Loss (nats a token)": _svg(lambda axes: _loss(axes, steps, validation)),
         "Learning rate": _svg(lambda axes: _line(axes, steps, "learning_rate")),

@@ -21,7 +21,7 @@ def loss_plot(run: Path) -> str:
     steps = [row for row in rows if "split" not in row]
     if not steps:
         raise UserError("this run has logged no step yet", where=run, way_out="train it first: `clapas train`")
-    validation = [row for row in rows if "split" in row]
+    validation = [row for row in rows if "split" in row and "loss" in row]
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(COLUMNS, LINES)

@@ -69,6 +69,13 @@ def open_branch(recipe: Recipe, ranks: Ranks | None = None) -> CheckpointReader:
     """
     assert recipe.branch is not None
     reader = open_together(recipe.branch.checkpoint, ranks or Alone())
+    if "train" not in reader.recipe:
+        raise UserError(
+            "an imported model is no run to branch off",
+            where=recipe.place("branch.checkpoint"),
+            found=recipe.branch.checkpoint,
+            way_out=f"begin with its weights: model.from={recipe.branch.checkpoint}",
+        )
     old = Recipe.model_validate(reader.recipe)
     wanted, given = _what_the_state_is(old), _what_the_state_is(recipe)
     if differing := [key for key in wanted if wanted[key] != given[key]]:

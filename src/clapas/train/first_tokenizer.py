@@ -8,19 +8,13 @@ extend`), one whose ids begin with all of the model's, and, where the recipe say
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from clapas.model.source_config import find_source
+from clapas.model.source_config import TOKENIZER, find_source
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
-from clapas_data.encode import open_tokenizer
+from clapas_data.encode import open_tokenizer, token_ids
 from clapas_data.extension import read_extension
 from clapas_data.manifest import Manifest, TokenizerRecord
-
-TOKENIZER = "tokenizer"
-CONFIG, MANIFEST = "config.json", "manifest.json"
 
 
 def check_first_tokenizer(recipe: Recipe, manifest: Manifest) -> None:
@@ -32,7 +26,7 @@ def check_first_tokenizer(recipe: Recipe, manifest: Manifest) -> None:
     if model.from_ is None or model.other_tokenizer or data is None:
         return
     source = find_source(model.from_)
-    folder = None if source is None else tokenizer_folder(source.folder)
+    folder = None if source is None else source.tokenizer()
     own = None if folder is None else open_tokenizer(folder).record
     if folder is None or own is None or own.hash == data.hash:
         return
@@ -40,7 +34,7 @@ def check_first_tokenizer(recipe: Recipe, manifest: Manifest) -> None:
     extension = read_extension(beside) if beside.is_dir() else None
     if extension is not None and extension.base_hash == own.hash:
         return
-    if beside.is_dir() and _ids(folder).items() <= _ids(beside).items():
+    if beside.is_dir() and token_ids(folder).items() <= token_ids(beside).items():
         return
     raise UserError(
         "the data were made with another tokenizer than the model of model.from learned",
@@ -54,25 +48,6 @@ def check_first_tokenizer(recipe: Recipe, manifest: Manifest) -> None:
 
 def tokenizer_of(source: Path) -> TokenizerRecord | None:
     """The tokenizer that a model learned; None where it is not there. source: a Hugging Face folder or a checkpoint."""
-    folder = tokenizer_folder(source)
+    found = find_source(source)
+    folder = None if found is None else found.tokenizer()
     return None if folder is None else open_tokenizer(folder).record
-
-
-def tokenizer_folder(source: Path) -> Path | None:
-    """Where that tokenizer lies: beside the weights, or beside the data that the checkpoint's run trained on."""
-    if (source / CONFIG).is_file():
-        folder = source
-    else:
-        recipe: dict[str, Any] = orjson.loads((source / MANIFEST).read_bytes())["recipe"]
-        folder = Path(recipe["data"]["path"]) / TOKENIZER
-    there = (folder / "tokenizer.json").is_file() and (folder / "tokenizer_config.json").is_file()
-    return folder if there else None
-
-
-def _ids(folder: Path) -> dict[str, int]:
-    """Token -> id of a `tokenizer.json`, special ones included; of a Unigram model its pieces."""
-    content = orjson.loads((folder / "tokenizer.json").read_bytes())
-    vocabulary = content["model"]["vocab"]
-    if not isinstance(vocabulary, dict):
-        vocabulary = {piece[0]: number for number, piece in enumerate(vocabulary)}
-    return {**vocabulary, **{token["content"]: token["id"] for token in content.get("added_tokens", ())}}

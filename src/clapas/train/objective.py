@@ -14,10 +14,12 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 from clapas.tune.distillation import distillation
 from clapas.tune.dpo import dpo
+from clapas.tune.grpo.objective import grpo
 from clapas.tune.ipo import ipo
 from clapas.tune.kto import kto
 from clapas.tune.objective import LossFunction, Objective
 from clapas.tune.orpo import orpo
+from clapas.tune.sft import sft
 from clapas_data.manifest import MANIFEST, Manifest
 
 
@@ -48,7 +50,8 @@ def _of_section(make: Callable[[Any], Objective]) -> Callable[[Recipe], Objectiv
 
 BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
     "language_modelling": _language_modelling,
-    "sft": _language_modelling,
+    "sft": sft,
+    "grpo": grpo,
     "distillation": distillation,
     "dpo": _of_section(dpo),
     "ipo": _of_section(ipo),
@@ -65,6 +68,7 @@ EXAMPLES = {
     "dpo": ("pairs",),
     "ipo": ("pairs",),
     "kto": ("labelled",),
+    "grpo": ("prompts",),
     "orpo": ("pairs",),
 }
 """`objective.name` -> the kinds of examples (`manifest.examples.kind`) that it reads; the others read any text."""

@@ -30,11 +30,13 @@ from clapas.train.spikes import SpikeWatch
 class Work:
     """What this segment has done since it began.
 
+    tokens: positions that were computed, padding included. held: of this rank's, those that hold a token of an example.
     flops: the model's own. seconds: of its steps, from the wait for data to the update.
     """
 
     steps: int = 0
     tokens: int = 0
+    held: int = 0
     flops: int = 0
     seconds: float = 0.0
 
@@ -144,6 +146,7 @@ class Run:
         self.step += 1
         self.work.steps += 1
         self.work.tokens += self.phase.tokens_per_step
+        self.work.held += sum(batch.held for batch in step.batches)
         self.work.flops += self.phase.tokens_per_step * self.flops_per_token
         overflowed = self.engine.was_skipped and step.fault is None
         if overflowed and self.engine.loss_scale is None:  # DeepSpeed goes on without a word (#8415)
@@ -161,7 +164,9 @@ class Run:
     def _log_step(self, step: Step, loss: float) -> None:
         steps = self.work.steps - self._logged.steps
         seconds = self.work.seconds - self._logged.seconds
-        rate = (self.work.tokens - self._logged.tokens) / seconds
+        tokens = self.work.tokens - self._logged.tokens
+        if self.plan.packing.is_packed:  # padding is no work that anybody asked for
+            tokens = self.ranks.sum(self.work.held - self._logged.held)
         flops_rate = (self.work.flops - self._logged.flops) / seconds
         self._logged = Work(**asdict(self.work))
         peak = self.peak_flops
@@ -171,7 +176,7 @@ class Run:
             "grad_norm": step.grad_norm,
             "learning_rate": step.learning_rate,
             "tokens": self.recipe.phases.tokens_after(self.step),
-            "tokens_per_second": rate,
+            "tokens_per_second": tokens / seconds,
             "mfu": None if peak is None else flops_rate / (peak * self.ranks.size),
             "step_seconds": seconds / steps,
         }

@@ -16,6 +16,7 @@ from clapas.loader.plan import DataPlan
 from clapas.model.source import WeightSource
 from clapas.recipe.recipe import Recipe
 from clapas.train.callbacks.base import Callback
+from clapas.train.packing_report import packing_facts, tell_packing
 from clapas.train.run import Run
 from clapas.train.run_folder import RunFolder
 from clapas.train.spike_response import left_out_after, left_out_before
@@ -58,6 +59,10 @@ def begin_segment(
         facts["mixtures"] = [shares.weights for shares in plan.shares]
     if plan.left_out:
         facts["left_out"] = plan.left_out
+    if plan.packing.is_packed:
+        facts["packing"] = packing_facts(plan)
+        if run.is_first:
+            tell_packing(facts["packing"], recipe.phases.at(step + 1).global_batch_size)
     run.record("segment_start", **hashes, **facts)
     return run
 

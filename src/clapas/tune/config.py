@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from clapas.recipe.typed import Section
+from clapas.tune.grpo.config import Grpo
 
 
 class ObjectiveSection(Section):
@@ -25,9 +26,18 @@ class LanguageModelling(ObjectiveSection):
 
 
 class Sft(ObjectiveSection):
-    """Supervised fine-tuning: the cross-entropy of the assistant's tokens alone. Reads what `clapas data chat` made."""
+    """Supervised fine-tuning: the cross-entropy of the assistant's tokens alone. Reads what `clapas data chat` made.
+
+    neftune_alpha: strength of the noise on the embeddings while training (NEFTune), 5 to 15 where it is used; by
+        default there is none.
+    """
 
     name: Literal["sft"]
+    neftune_alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """The noise only where there is any."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class Distillation(ObjectiveSection):
@@ -108,5 +118,16 @@ class Orpo(ObjectiveSection):
 
 
 ObjectiveConfig = Annotated[
-    LanguageModelling | Sft | Distillation | Dpo | Ipo | Kto | Orpo, Field(discriminator="name")
+    LanguageModelling | Sft | Distillation | Dpo | Ipo | Kto | Orpo | Grpo, Field(discriminator="name")
 ]
+
+OF_WHOLE_DOCUMENTS = ("dpo", "ipo", "kto", "orpo")
+
+
+def check_objective(name: str, sequence: int) -> None:
+    """Whether the ranks can share what the objective reads. sequence: `parallel.sequence`. Raises ValueError."""
+    if name in OF_WHOLE_DOCUMENTS and sequence > 1:
+        raise ValueError(
+            f"parallel.sequence: found {sequence} with objective {name}, whose loss is of whole documents, of which "
+            "each rank would hold a part; must be 1"
+        )

@@ -8,6 +8,7 @@ step, over its micro-batches and ranks, prompt included: what TRL takes over one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def orpo(config: Orpo) -> Objective:
     step = OrpoStep(config.beta)
 
     def evaluate(model: Any, batch: Batch) -> Any:
-        step.tokens_per_pair = int((chosen_targets(batch) != NO_TARGET).sum()) / max(1, int(pair_counts(batch).sum()))
+        step.tokens_per_pair = tokens_per_pair(*count_chosen([batch]))
         return mean_over_pairs(step.loss, model, batch)
 
     return Objective(step.loss, counts=pair_counts, prepare=step.prepare, evaluate=evaluate)
@@ -42,10 +43,7 @@ class OrpoStep:
 
     def prepare(self, run: Training, batches: list[Batch]) -> list[Batch]:
         """Agree on how many tokens the step's mean is over."""
-        tokens = sum(int((chosen_targets(batch) != NO_TARGET).sum()) for batch in batches)
-        pairs = sum(int(pair_counts(batch).sum()) for batch in batches)
-        all_tokens, all_pairs = run.ranks.sum_all([float(tokens), float(pairs)])
-        self.tokens_per_pair = max(1.0, all_tokens) / max(1.0, all_pairs)
+        self.tokens_per_pair = tokens_per_pair(*run.ranks.sum_all(count_chosen(batches)))
         return batches
 
     def loss(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor, Columns]:
@@ -66,6 +64,17 @@ class OrpoStep:
         losses_B = nll_B.detach() + by_sample(-self.beta * ratios_P, pair_counts(batch))
         total = nll_B.sum() - self.beta * ratios_P.sum() + answers.balance * len(ratios_P)
         return total, losses_B, columns
+
+
+def count_chosen(batches: Sequence[Batch]) -> list[float]:
+    """[tokens of the chosen documents that are predicted, pairs]."""
+    tokens = sum(int((chosen_targets(batch) != NO_TARGET).sum()) for batch in batches)
+    return [float(tokens), float(sum(int(pair_counts(batch).sum()) for batch in batches))]
+
+
+def tokens_per_pair(tokens: float, pairs: float) -> float:
+    """Their quotient; of nothing 1, of which nothing is a multiple."""
+    return max(1.0, tokens) / max(1.0, pairs)
 
 
 def chosen_targets(batch: Batch) -> Tensor:

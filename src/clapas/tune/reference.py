@@ -46,7 +46,7 @@ Tables = dict[str, np.ndarray]
 class Batches(NamedTuple):
     """So many batches, each made when asked for by its number."""
 
-    count: int
+    total: int
     make: Callable[[int], Batch]
 
 
@@ -124,9 +124,9 @@ class Reference:
         table = np.zeros(sum(shard.documents for shard in manifest.shards))
         nothing = collate([read_examples(ShardPool(manifest), [])], 1, pad_token(manifest))
         model = run.heart.beside(run.engine)
-        for first in range(0, batches.count, ranks.data_size):
+        for first in range(0, batches.total, ranks.data_size):
             place = first + ranks.data_rank
-            batch = batches.make(place) if place < batches.count else nothing  # all call the model equally often
+            batch = batches.make(place) if place < batches.total else nothing  # all call the model equally often
             values_N = self._score(model, batch.to(ranks.device))
             assert batch.documents is not None
             table[batch.documents.numpy()] = values_N.double().cpu().numpy()

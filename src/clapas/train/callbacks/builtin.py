@@ -15,6 +15,7 @@ from clapas.train.callbacks.plan_comparison import PlanComparison
 from clapas.train.callbacks.profiling import Profiling
 from clapas.train.callbacks.progress import ProgressDisplay
 from clapas.train.callbacks.replica_comparison import ReplicaComparison
+from clapas.train.callbacks.task_evaluation import TaskEvaluation
 from clapas.train.callbacks.telemetry import Telemetry
 from clapas.train.callbacks.tensorboard import TensorBoardLogger
 from clapas.train.callbacks.validation import Validation, has_held_out
@@ -44,4 +45,6 @@ def keepers(recipe: Recipe, plan: DataPlan, objective: Objective) -> list[Callba
         chosen.append(ReplicaComparison(recipe.faults.compare_every))
     if has_held_out(recipe, plan.manifest):
         chosen.append(Validation(objective))
+    if recipe.evaluation.tasks:
+        chosen.append(TaskEvaluation(recipe.evaluation))
     return [*chosen, Checkpointing(), GarbageCollection()]

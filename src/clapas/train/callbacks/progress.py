@@ -120,8 +120,11 @@ def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1%}"
 
 
+BESIDE_FIGURES = ("step", "split", "segment")
+"""What a row of tasks has beside their figures."""
 OF_A_SPLIT = {
     "bits_per_byte": "{:.4f} bits per byte",
+    "accuracy": "{:.1%} of tokens right",
     "rewards/accuracies": "{:.0%} of pairs the right way round",
     "rewards/margins": "margin {:.3f}",
 }
@@ -130,6 +133,9 @@ OF_A_SPLIT = {
 
 def describe(row: dict[str, Any]) -> str:
     """A metrics row in a few words."""
+    if "split" in row and "loss" not in row:  # tasks: a figure each
+        figures = {name: value for name, value in row.items() if name not in BESIDE_FIGURES}
+        return ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
     if "split" in row:
         found = [f"{row['split']} loss {row['loss']:.4f}"]
         found += [form.format(row[key]) for key, form in OF_A_SPLIT.items() if row.get(key) is not None]

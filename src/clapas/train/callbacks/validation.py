@@ -60,6 +60,8 @@ def _means(run: Run, evaluate: Evaluate, windows: HeldOut) -> dict[str, float]:
     counts: dict[str, torch.Tensor] = {}
     model = run.heart.beside(run.engine)
     for _, batch in zip(range(windows.batches_for(run.recipe.evaluation.tokens)), windows, strict=False):
+        if run.ranks.sequence > 1:
+            batch = batch.slice(*run.ranks.positions(batch.tokens.shape[1]))
         for name, (value, count) in evaluate(model, batch.to(run.ranks.device)).items():
             sums[name] = sums.get(name, 0) + value.double()
             counts[name] = counts.get(name, 0) + torch.as_tensor(count, dtype=torch.float64)
@@ -99,6 +101,8 @@ def has_held_out(recipe: Recipe, manifest: Manifest) -> bool:
 
     Raises UserError where the recipe asks for a split that is not there.
     """
+    if manifest.examples is not None and manifest.examples.kind == "prompts":
+        return False  # nothing follows a prompt that could be foretold
     if recipe.evaluation.split in manifest.splits:
         return manifest.tokens(recipe.evaluation.split) > 0  # all of it may have been removed
     if "split" in recipe.evaluation.model_fields_set:

@@ -1,0 +1,66 @@
+"""The prompts of `clapas generate`: from the command line, or of a file, one a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from clapas.evaluate.completion import encode_prompt
+from clapas.evaluate.load import LoadedModel
+from clapas.recipe.errors import UserError
+from clapas_data.chat.encoder import cached_chat
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model goes on with. given: text, or a conversation's messages. where: file and line, for a message."""
+
+    given: str | list[dict[str, Any]]
+    where: str | None = None
+
+    def tokens(self, loaded: LoadedModel) -> list[int]:
+        """Raises UserError where it is empty, too long, or a conversation that the chat template cannot take."""
+        if isinstance(self.given, str):
+            return encode_prompt(loaded, self.given, self.where)
+        try:
+            ids = cached_chat(loaded.tokenizer_folder).ids(self.given).tolist()
+        except UserError as error:
+            raise UserError(f"{error.where}: {error.what}" if error.where else error.what, where=self.where,
+                            found=error.found, wanted=error.wanted, way_out=error.way_out) from None  # fmt: skip
+        most = loaded.model.config.max_position_embeddings
+        if len(ids) >= most:
+            raise UserError("the conversation leaves no room for an answer", where=self.where,
+                            found=f"{len(ids)} tokens", wanted=f"fewer than {most}")  # fmt: skip
+        return ids
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """`.jsonl`: a line is a string, or an object with `prompt` or `messages`; else a line is a prompt as it stands.
+
+    Raises UserError with file and line where a line is none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UserError(f"cannot be read: {reason}", where=path) from None
+    read = _of_json if path.suffix in (".jsonl", ".ndjson") else Prompt
+    prompts = [read(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not prompts:
+        raise UserError("no prompt in this file", where=path, wanted="a prompt a line")
+    return prompts
+
+
+def _of_json(line: str, where: str) -> Prompt:
+    wanted = '"text", {"prompt": "text"} or {"messages": [{"role": "user", "content": "text"}]}'
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error}", where=where, wanted=wanted) from None
+    given = value.get("messages", value.get("prompt")) if isinstance(value, dict) else value
+    if isinstance(given, str) or (isinstance(given, list) and given and all(isinstance(m, dict) for m in given)):
+        return Prompt(given, where)
+    raise UserError("not a prompt", where=where, found=line[:60], wanted=wanted)

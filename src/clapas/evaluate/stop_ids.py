@@ -1,0 +1,46 @@
+"""The ids that end a text of a model: EOS, and what a chat model ends its turn with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+
+from clapas.evaluate.load import LoadedModel
+from clapas.recipe.errors import UserError
+from clapas_data.chat.encoder import cached_chat
+from clapas_data.chat.template import ChatTemplateError, open_template
+from clapas_data.encode import open_tokenizer
+
+GENERATION_CONFIG = "generation_config.json"
+
+
+def has_own_template(tokenizer: Path) -> bool:
+    """Whether a tokenizer's folder brings a chat template: that of a model that was taught to chat does."""
+    template = open_template(tokenizer)
+    return template is not None and template.named.startswith(str(tokenizer))
+
+
+def turn_ends(tokenizer: Path) -> tuple[int, ...]:
+    """What ends a turn, then EOS; EOS alone where the folder brings no template, or one that cannot be asked."""
+    if has_own_template(tokenizer):
+        try:
+            return cached_chat(tokenizer).stop_ids()
+        except (ChatTemplateError, ValueError):  # it wants other messages than those that it is asked with
+            pass
+    return (open_tokenizer(tokenizer).record.eos,)
+
+
+def stop_ids(loaded: LoadedModel) -> frozenset[int]:
+    """EOS, and what `generation_config.json` says or, without one, the chat template."""
+    path = loaded.source / GENERATION_CONFIG
+    if not path.is_file():
+        return frozenset(turn_ends(loaded.tokenizer_folder))
+    try:
+        said = orjson.loads(path.read_bytes()).get("eos_token_id")
+    except (orjson.JSONDecodeError, AttributeError) as error:
+        raise UserError(f"not JSON: {error}", where=path) from None
+    ids = said if isinstance(said, list) else [] if said is None else [said]
+    if not all(isinstance(number, int) for number in ids):
+        raise UserError("eos_token_id is no id, nor a list of them", where=path, found=said)
+    return frozenset({loaded.special.eos, *ids})
