@@ -124,7 +124,10 @@ def test_an_observer_sees_every_text_at_every_step(model: CausalLM) -> None:
     """Rows stay where the prompts are, also once some have left; what was chosen is the likeliest of the logits."""
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     found = continuations(
-        model, RAGGED, max_new_tokens=[3] * 7 + [9], observe=lambda logits_BV, chosen_B: seen.append((logits_BV, chosen_B))
+        model,
+        RAGGED,
+        max_new_tokens=[3] * 7 + [9],
+        observe=lambda logits_BV, chosen_B: seen.append((logits_BV, chosen_B)),
     )
     assert [(len(logits_BV), len(chosen_B)) for logits_BV, chosen_B in seen] == [(8, 8)] * 9
     assert [int(chosen_B[7]) for _, chosen_B in seen] == found[7]
