@@ -11,6 +11,7 @@ from tests.commands import Clapas
 from tests.evaluate.small import EOS, write_model
 
 from clapas.evaluate.completion import Options, complete_texts, decoded, encode_prompt, stream_texts
+from clapas.evaluate.generate import stream_tokens
 from clapas.evaluate.load import LoadedModel, load
 from clapas.evaluate.prompts import read_prompts
 from clapas.evaluate.sampling import Sampling
@@ -75,7 +76,8 @@ def test_why_a_text_is_over(loaded: LoadedModel, tmp_path: Path) -> None:
     """`length` where there was no room, `stop` at an id that ends a text, of `generation_config.json` too."""
     free = whole(loaded, "Le")
     assert (free.finish_reason, free.tokens) == ("length", 30)
-    ids = loaded.tokenizer.encode(free.text, add_special_tokens=False).ids
+    steps = stream_tokens(loaded.model, [encode_prompt(loaded, "Le")], max_new_tokens=30, sampling=GREEDY)
+    ids = [token for (token,) in steps if token is not None]
     write_model(tmp_path)
     config = orjson.loads((tmp_path / "generation_config.json").read_bytes())
     (tmp_path / "generation_config.json").write_bytes(orjson.dumps({**config, "eos_token_id": [EOS, ids[6]]}))

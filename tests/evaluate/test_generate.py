@@ -47,7 +47,7 @@ def continuations(model: CausalLM, prompts: list[list[int]], **options: Any) -> 
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": {},
-    "llama, tied": {"tie_word_embeddings": True},
+    "llama, tied": {"tie_word_embeddings": True, "initializer_range": 0.5},
     "qwen2": {"architecture": "qwen2", "rms_norm_eps": 1e-6},
     "qwen3": {"architecture": "qwen3", "head_dim": 16},
     "qwen3_moe": {"architecture": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
