@@ -68,8 +68,8 @@ def test_a_text_ends_before_a_stop_and_never_shows_its_beginning(loaded: LoadedM
     assert (said.finish_reason, said.tokens < 30) == ("stop", True)
     almost = free[7:9] + "\x00"
     assert whole(loaded, "Le", stop=(almost,)).text == free
-    given = [piece for _, piece in stream_texts(loaded, [encode_prompt(loaded, "Le")], Options(30, GREEDY, stop=(stop,)))]
-    assert "".join(given) == said.text
+    pieces = stream_texts(loaded, [encode_prompt(loaded, "Le")], Options(30, GREEDY, stop=(stop,)))
+    assert "".join(piece for _, piece in pieces) == said.text
 
 
 def test_why_a_text_is_over(loaded: LoadedModel, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_bad_line_is_named(tmp_path: Path, name: str, content: str | None, say
     assert says in str(caught.value)
 
 
-def test_generate_prints_texts_in_their_order(folder: Path, loaded: LoadedModel, tmp_path: Path, clapas: Clapas) -> None:
+def test_texts_are_printed_in_their_order(folder: Path, loaded: LoadedModel, tmp_path: Path, clapas: Clapas) -> None:
     """Prompts of the command line, then of the file, whatever the batches; greedily the same in each."""
     (tmp_path / "more.txt").write_text("L'été\nUn\n")
     arguments = ["generate", folder, "Bonjour", "--file", "more.txt", "--max-new-tokens", 5, "--temperature", 0]
