@@ -1,4 +1,4 @@
-"""Conversations: turns by the chat template, what is kept and left out, `clapas chat` at a terminal and through pipes."""
+"""Conversations: turns by the chat template, what is kept and left out; `clapas chat` at a terminal, through pipes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pty
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -172,11 +171,11 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
+def terminal(tmp_path: Path) -> Terminal:
     """A terminal with a model that answers at length."""
     write_chat_model(tmp_path, positions=8192)
     arguments = ["chat", str(tmp_path), "--temperature", "0", "--max-new-tokens", "6000", "--repetition-penalty", "1.3"]
-    yield Terminal(build_parser().parse_args(arguments))
+    return Terminal(build_parser().parse_args(arguments))
 
 
 def test_at_a_terminal(terminal: Terminal) -> None:

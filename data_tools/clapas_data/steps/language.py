@@ -80,8 +80,7 @@ class Language(Step):
         read = _read(batch.texts, self.keep)
         found = read.kept
         short = batch.characters < self.short_below
-        for place in np.flatnonzero(short & (found < SURE)).tolist():
-            found[place] = max(found[place], short_scores([_places(batch.texts[place], GLANCE)], self.keep)[0])
+        _ask_again_where_short(found, batch.texts, short, self.keep)
         least = np.array([self.thresholds.get(name, self.threshold) for name in read.likeliest], np.float64)
         other = found < np.where(short, self.short_threshold, least)
         return Outcome(
@@ -128,6 +127,19 @@ class LanguageParagraphs(Step):
         dropped[long[other]] = True
         counts = Counter(found.likeliest[place] for place in np.flatnonzero(other).tolist())
         return Outcome(texts=without(batch, lines, dropped), counts=counts)
+
+
+def probability_of(texts: Sequence[str], keep: Collection[str], short_below: int = 80) -> list[float]:
+    """The sum of the kept languages' probabilities in each text, as the step `language` scores documents."""
+    found = _read(texts, keep).kept
+    _ask_again_where_short(found, texts, np.array([len(text) < short_below for text in texts], bool), keep)
+    return found.tolist()
+
+
+def _ask_again_where_short(found: np.ndarray, texts: Sequence[str], short: np.ndarray, keep: Collection[str]) -> None:
+    """Raise, in place, the scores of short texts that the first model is unsure of, where py3langid is surer."""
+    for place in map(int, np.flatnonzero(short & (found < SURE))):
+        found[place] = max(found[place], short_scores([_places(texts[place], GLANCE)], keep)[0])
 
 
 def _plainly_french(batch: TextBatch) -> np.ndarray:

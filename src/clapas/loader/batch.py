@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ class Batch:
         """Positions that hold a token: of whole examples, all but the padding."""
         return self.tokens.numel() if self.segments is None else int((self.segments.numpy() >= 0).sum())
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
         return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors()})
 

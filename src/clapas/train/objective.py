@@ -14,6 +14,7 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 from clapas.tune.distillation import distillation
 from clapas.tune.dpo import dpo
+from clapas.tune.grpo.objective import grpo
 from clapas.tune.ipo import ipo
 from clapas.tune.kto import kto
 from clapas.tune.objective import LossFunction, Objective
@@ -50,6 +51,7 @@ def _of_section(make: Callable[[Any], Objective]) -> Callable[[Recipe], Objectiv
 BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
     "language_modelling": _language_modelling,
     "sft": sft,
+    "grpo": grpo,
     "distillation": distillation,
     "dpo": _of_section(dpo),
     "ipo": _of_section(ipo),
@@ -63,6 +65,7 @@ EXAMPLES = {
     "dpo": ("pairs",),
     "ipo": ("pairs",),
     "kto": ("labelled",),
+    "grpo": ("prompts",),
     "orpo": ("pairs",),
 }
 """`objective.name` -> the kinds of examples (`manifest.examples.kind`) that it reads; the others read any text."""

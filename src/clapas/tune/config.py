@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from clapas.recipe.typed import Section
+from clapas.tune.grpo.config import Grpo
 
 
 class ObjectiveSection(Section):
@@ -117,7 +118,7 @@ class Orpo(ObjectiveSection):
 
 
 ObjectiveConfig = Annotated[
-    LanguageModelling | Sft | Distillation | Dpo | Ipo | Kto | Orpo, Field(discriminator="name")
+    LanguageModelling | Sft | Distillation | Dpo | Ipo | Kto | Orpo | Grpo, Field(discriminator="name")
 ]
 
 OF_WHOLE_DOCUMENTS = ("dpo", "ipo", "kto", "orpo")

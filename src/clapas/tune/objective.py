@@ -36,6 +36,10 @@ class Heart(Protocol):
         """The function, with a beat before each call."""
         ...
 
+    def beat(self) -> None:
+        """It goes on."""
+        ...
+
 
 class Training(Protocol):
     """What an objective sees of the run that trains (`train.run.Run`). step: optimizer steps done."""

@@ -101,6 +101,8 @@ def has_held_out(recipe: Recipe, manifest: Manifest) -> bool:
 
     Raises UserError where the recipe asks for a split that is not there.
     """
+    if manifest.examples is not None and manifest.examples.kind == "prompts":
+        return False  # nothing follows a prompt that could be foretold
     if recipe.evaluation.split in manifest.splits:
         return manifest.tokens(recipe.evaluation.split) > 0  # all of it may have been removed
     if "split" in recipe.evaluation.model_fields_set:

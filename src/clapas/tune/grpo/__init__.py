@@ -1,0 +1,1 @@
+"""Group relative policy optimisation: completions of the model itself, rewarded, learned from."""

@@ -1,0 +1,1 @@
+"""What generates completions: one interface, an engine a file."""
