@@ -284,7 +284,9 @@ def _part_gradients(
     grad_BSHD: Tensor, x_BSHD: Tensor, weight_D: Tensor, cos: Tensor, sin: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
     scale = normalise(x_BSHD, weight_D, eps)[1]
-    return norm_gradients(turned(grad_BSHD, cos, -sin), x_BSHD, weight_D, scale)
+    grad_x_BSHD, grad_weight_D = norm_gradients(turned(grad_BSHD, cos, -sin), x_BSHD, weight_D, scale)
+    assert grad_weight_D is not None
+    return grad_x_BSHD, grad_weight_D
 
 
 def _reference(

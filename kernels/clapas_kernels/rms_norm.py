@@ -84,9 +84,14 @@ def _added(x_NE: Tensor, residual_NE: Tensor, weight_E: Tensor, eps: float) -> t
 
 
 def norm_gradients(
-    grad_NE: Tensor, x_NE: Tensor, weight_E: Tensor, scale_N1: Tensor, grad_sum_NE: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """dx and dweight; scale_N1: r. See the module."""
+    grad_NE: Tensor,
+    x_NE: Tensor,
+    weight_E: Tensor,
+    scale_N1: Tensor,
+    grad_sum_NE: Tensor | None = None,
+    wants_weight: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """dx and dweight, which is None where it is not wanted; scale_N1: r. See the module."""
     normed_NE, wide_grad_NE = _wide(x_NE) * scale_N1, _wide(grad_NE)
     product_NE = wide_grad_NE * normed_NE
     mean_N1 = product_NE @ (_wide(weight_E) / len(weight_E))[:, None]
@@ -96,7 +101,10 @@ def norm_gradients(
     grad_x_NE *= scale_N1
     if grad_sum_NE is not None:
         grad_x_NE += grad_sum_NE
-    return grad_x_NE.to(x_NE.dtype), product_NE.reshape(-1, len(weight_E)).sum(0).to(weight_E.dtype)
+    grad_x_NE = grad_x_NE.to(x_NE.dtype)
+    if not wants_weight:
+        return grad_x_NE, None
+    return grad_x_NE, product_NE.reshape(-1, len(weight_E)).sum(0).to(weight_E.dtype)
 
 
 class _Reference(torch.autograd.Function):
@@ -109,8 +117,8 @@ class _Reference(torch.autograd.Function):
         return y_NE
 
     @staticmethod
-    def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return *norm_gradients(grad_NE, *ctx.saved_tensors), None
+    def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return *norm_gradients(grad_NE, *ctx.saved_tensors, wants_weight=ctx.needs_input_grad[1]), None
 
 
 class _AddReference(torch.autograd.Function):
@@ -127,7 +135,9 @@ class _AddReference(torch.autograd.Function):
     def backward(ctx, grad_NE: Tensor | None, grad_sum_NE: Tensor | None):  # pyright: ignore[reportIncompatibleMethodOverride]
         if grad_NE is None:
             return grad_sum_NE, grad_sum_NE, None, None
-        grad_x_NE, grad_weight_E = norm_gradients(grad_NE, *ctx.saved_tensors, grad_sum_NE=grad_sum_NE)
+        grad_x_NE, grad_weight_E = norm_gradients(
+            grad_NE, *ctx.saved_tensors, grad_sum_NE=grad_sum_NE, wants_weight=ctx.needs_input_grad[2]
+        )
         return grad_x_NE, grad_x_NE, grad_weight_E, None
 
 
@@ -245,6 +255,7 @@ def _backward_reference(
 ) -> tuple[Tensor, Tensor]:
     _, scale_N1 = normalise(x_NE, weight_E, eps)
     grad_x_NE, grad_weight_E = norm_gradients(grad_NE, x_NE, weight_E, scale_N1, grad_sum_NE)
+    assert grad_weight_E is not None
     return grad_x_NE.contiguous(), grad_weight_E
 
 

@@ -14,7 +14,7 @@ The kernels compute in fp32, or fp64 for fp64, and round once; the reference is 
 - `swiglu_linear(gate, up, weight)`: the projection of y. A linear layer saves its input for its weight's gradient: one
   activation of size F a token. Here the backward kernel makes y again while it makes dgate and dup from the same
   loads, so the layer saves gate and up alone. It writes y once more, 2 F bytes a token of bf16, and frees as much for
-  the whole time between the passes.
+  the whole time between the passes. Of a weight that does not train it neither makes y again nor a gradient.
 
 Elementwise: a program for each piece of a row. Traffic, bf16, T tokens, in bytes: forward reads 4 TF and writes 2 TF;
 backward reads 6 TF and writes 4 TF, or 6 TF where it makes y again. At T = 16,384, F = 14,336: 1.41 GB, and 2.35 or
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,8 +74,15 @@ def _product(gate_NF: Tensor, up_NF: Tensor) -> Tensor:
 def _gradients(grad_NF: Tensor, gate_NF: Tensor, up_NF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """dgate, dup, and y made again: what autograd does for `_product`."""
     activated_NF = F.silu(gate_NF)
+    return *_input_gradients(grad_NF, gate_NF, up_NF, activated_NF), activated_NF * up_NF
+
+
+def _input_gradients(
+    grad_NF: Tensor, gate_NF: Tensor, up_NF: Tensor, activated_NF: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """dgate and dup; activated_NF: silu(gate), where it is there already."""
     grad_gate_NF = torch.ops.aten.silu_backward(grad_NF * up_NF, gate_NF)
-    return grad_gate_NF, grad_NF * activated_NF, activated_NF * up_NF
+    return grad_gate_NF, grad_NF * (F.silu(gate_NF) if activated_NF is None else activated_NF)
 
 
 class _LinearReference(torch.autograd.Function):
@@ -86,8 +94,11 @@ class _LinearReference(torch.autograd.Function):
         return F.linear(_product(gate_NF, up_NF), weight_EF)
 
     @staticmethod
-    def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _linear_gradients(_gradients, grad_NE, *ctx.saved_tensors)
+    def backward(ctx, grad_NE: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if ctx.needs_input_grad[2]:
+            return _linear_gradients(_gradients, grad_NE, *ctx.saved_tensors)
+        gate_NF, up_NF, weight_EF = ctx.saved_tensors
+        return *_input_gradients(grad_NE @ weight_EF, gate_NF, up_NF), None
 
 
 def _linear_gradients(
@@ -200,16 +211,24 @@ def _launch_backward(
 
 
 def _packed_backward_reference(grad_NF: Tensor, gate_up_NG: Tensor) -> Tensor:
-    return torch.cat(_gradients(grad_NF, *gate_up_NG.chunk(2, -1))[:2], -1)
+    return torch.cat(_input_gradients(grad_NF, *gate_up_NG.chunk(2, -1)), -1)
 
 
 def _contiguous(*results: Tensor) -> tuple[Tensor, ...]:
     return tuple(result.contiguous() for result in results)
 
 
+def _linear_autograd(ctx: Any, grad_NE: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A weight that does not train has no gradient, and the product that this would need is not made again."""
+    if ctx.needs_input_grad[2]:
+        return _swiglu_linear_backward(grad_NE, *ctx.saved_tensors)
+    gate_NF, up_NF, weight_EF = ctx.saved_tensors
+    return *_swiglu_backward(grad_NE @ weight_EF, gate_NF, up_NF), None
+
+
 _swiglu_backward = register(
     "swiglu_backward(Tensor grad, Tensor gate, Tensor up) -> (Tensor, Tensor)",
-    reference=lambda *arguments: _contiguous(*_gradients(*arguments)[:2]),
+    reference=lambda *arguments: _contiguous(*_input_gradients(*arguments)),
     triton=backward_triton,
     fake=lambda grad, gate, up: (gate.new_empty(gate.shape), up.new_empty(up.shape)),
 )
@@ -246,6 +265,6 @@ _swiglu_linear = register(
     reference=lambda gate, up, weight: F.linear(_product(gate, up), weight),
     triton=lambda gate, up, weight: F.linear(forward_triton(gate, up), weight),
     fake=lambda gate, up, weight: gate.new_empty(*gate.shape[:-1], weight.shape[0]),
-    backward=lambda ctx, grad: _swiglu_linear_backward(grad, *ctx.saved_tensors),
+    backward=_linear_autograd,
     setup_context=save_inputs,
 )

@@ -54,6 +54,14 @@ def soup(
 
 def _check_same_model(readers: Sequence[CheckpointReader]) -> None:
     first = readers[0]
+    for reader in readers:
+        if reader.recipe.get("lora") is not None:
+            raise UserError(
+                "the mean of adapters is not the mean of their models: a product of means is no mean of products",
+                where=reader.folder,
+                found="a checkpoint of adapters (lora)",
+                way_out="average while training: optimizer.ema_decay",
+            )
     for other in readers[1:]:
         shapes = [{name: reader.shape(name) for name in reader.names()} for reader in (first, other)]
         one, another = first.recipe["model"], other.recipe["model"]

@@ -110,8 +110,8 @@ def deepspeed_config(recipe: Recipe, world_size: int, device: Device = "cpu") ->
 
 
 def _zero(recipe: Recipe, device: Device) -> ZeroOptimization:
-    """The ZeRO section. A bucket no larger than the model: DeepSpeed allocates it anew in every step."""
-    parallel, parameters = recipe.parallel, recipe.model.parameters()
+    """The ZeRO section. A bucket no larger than what trains: DeepSpeed allocates it anew in every step."""
+    parallel, parameters = recipe.parallel, recipe.trained_parameters
     bucket = min(parameters, BUCKET)
     bucket += bucket % 2  # DeepSpeed wants even ones
     on_host = Offload(pin_memory=device == "cuda") if parallel.offload == "cpu" else None
@@ -131,7 +131,7 @@ def _zero(recipe: Recipe, device: Device) -> ZeroOptimization:
     return ZeroOptimization(
         **common,
         sub_group_size=LIVE,
-        stage3_prefetch_bucket_size=min(bucket, PREFETCH),
+        stage3_prefetch_bucket_size=min(max(bucket, recipe.model.parameters()), PREFETCH),
         stage3_param_persistence_threshold=PERSISTENT[device],
         stage3_max_live_parameters=LIVE,
         stage3_max_reuse_distance=LIVE,

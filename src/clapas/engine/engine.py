@@ -29,6 +29,7 @@ from clapas.engine.loss_scale import LOWEST, LossScale
 from clapas.engine.ranks import Ranks
 from clapas.engine.sequence_parallel import share_sequences
 from clapas.engine.update_guard import Accepts, UpdateGuard
+from clapas.model.lora_config import is_adapter
 from clapas.recipe.errors import ClapasError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Engine:
         check_device(recipe, device)
         self.config = deepspeed_config(recipe, ranks.size, device)
         self.was_skipped = False
+        self._has_adapters = recipe.lora is not None
         self._clipping = recipe.optimizer.gradient_clipping
         self._own_clipping = recipe.parallel.zero_stage == 0 and recipe.precision == "fp32"
         deepspeed = open_communication(device)
@@ -71,6 +73,10 @@ class Engine:
     def base_optimizer(self) -> torch.optim.Optimizer:
         """The optimizer that steps the masters, inside DeepSpeed's."""
         return getattr(self.deepspeed.optimizer, "optimizer", self.deepspeed.optimizer)
+
+    def saves(self, name: str) -> bool:
+        """Whether a checkpoint holds a parameter: of a run with adapters these alone, for their base stays as it is."""
+        return is_adapter(name) or not self._has_adapters
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         return self.deepspeed(*inputs, **named)

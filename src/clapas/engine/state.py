@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,12 +32,14 @@ def capture(engine: Engine) -> tuple[Snapshot, dict[str, Any]]:
     inner = engine.deepspeed
     assert inner.micro_steps % inner.gradient_accumulation_steps() == 0, "a step is under way"
     prepare_to_read(inner)
-    fragments = [fragment for slot in slots(inner) if (fragment := _fragment(slot, engine)) is not None]
+    saved = (_fragment(slot, engine) for slot in slots(inner) if engine.saves(slot.name))
+    fragments = [fragment for fragment in saved if fragment is not None]
     counters = {name: int(getattr(inner, name)) for name in COUNTERS}
     training: dict[str, Any] = {"counters": counters}
     if engine.loss_scale:
         training["loss_scale"] = engine.loss_scale.state
-    return Snapshot(fragments, aliases(inner.module), random_states()), training
+    tied = {name: first for name, first in aliases(inner.module).items() if engine.saves(first)}
+    return Snapshot(fragments, tied, random_states()), training
 
 
 def _fragment(slot: Slot, engine: Engine) -> Fragment | None:
@@ -66,9 +68,9 @@ def restore(engine: Engine, reader: CheckpointReader) -> None:
     Raises UserError where the checkpoint's parameters are not the model's.
     """
     inner = engine.deepspeed
-    _check_parameters(inner.module, reader)
+    _check_parameters(engine, reader)
     prepare_to_read(inner)
-    for held in _by_owner(engine):
+    for held in _by_owner(engine, engine.saves):
         _restore_owner(engine, reader, held)
     refresh_parameters(inner)
     for name, value in reader.manifest.training["counters"].items():
@@ -85,15 +87,18 @@ def restore(engine: Engine, reader: CheckpointReader) -> None:
 
 
 @torch.no_grad()
-def load_weights(engine: Engine, source: WeightSource, own: Collection[str] = ()) -> None:
+def load_weights(
+    engine: Engine, source: WeightSource, own: Collection[str] = (), elsewhere: Collection[str] = ()
+) -> None:
     """Give the model a source's weights, each rank its own slices. Call it on every rank, before the first step.
 
-    own: parameters that the source does not have: they stay as they were built. The masters are the source's weights
+    own: parameters that the source does not have: they stay as they were built. elsewhere: those of the source that
+    the model holds in another form than a parameter. The masters are the source's weights
     as stored; the optimizer's states are left alone. Raises UserError where the other parameters are not the source's.
     """
     inner = engine.deepspeed
     shapes = {name: shape for name, shape in _shapes(inner.module).items() if name not in own}
-    stored = {name: source.shape(name) for name in source.names()}
+    stored = {name: source.shape(name) for name in source.names() if name not in elsewhere}
     for name in shapes.keys() | stored.keys():
         if shapes.get(name) != stored.get(name):
             raise UserError(
@@ -103,7 +108,7 @@ def load_weights(engine: Engine, source: WeightSource, own: Collection[str] = ()
                 wanted=f"shape {shapes.get(name, 'not there')}",
             )
     prepare_to_read(inner)
-    for held in _by_owner(engine):
+    for held in _by_owner(engine, lambda name: True):
         owner = held[0].owner.detach()
         places = [(slot, owner.view(-1)[slot.start : slot.start + slot.length]) for slot in held if slot.length]
         kept = [(place, place.clone()) for slot, place in places if slot.name in own]
@@ -116,10 +121,12 @@ def load_weights(engine: Engine, source: WeightSource, own: Collection[str] = ()
     refresh_parameters(inner)
 
 
-def _by_owner(engine: Engine) -> list[list[Slot]]:
-    """The slots of each tensor that the optimizer owns, and of each frozen parameter."""
+def _by_owner(engine: Engine, takes: Callable[[str], bool]) -> list[list[Slot]]:
+    """The slots of each tensor that the optimizer owns, and of each frozen parameter. takes: of which names."""
     by_owner: dict[int, list[Slot]] = defaultdict(list)
     for slot in slots(engine.deepspeed):
+        if not takes(slot.name):
+            continue
         by_owner[id(slot.owner)].append(slot)
     return list(by_owner.values())
 
@@ -133,9 +140,9 @@ def _shapes(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _check_parameters(module: torch.nn.Module, reader: CheckpointReader) -> None:
-    """Names and shapes of the model are those stored."""
-    shapes = _shapes(module)
+def _check_parameters(engine: Engine, reader: CheckpointReader) -> None:
+    """Names and shapes of what the model saves are those stored."""
+    shapes = {name: shape for name, shape in _shapes(engine.deepspeed.module).items() if engine.saves(name)}
     stored = {name: tuple(record.shape) for name, record in reader.manifest.parameters.items()}
     for name in shapes.keys() | stored.keys():
         if shapes.get(name) != stored.get(name):

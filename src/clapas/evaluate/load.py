@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import from_hf_config
 from clapas.model.hf_reader import load_weights
+from clapas.model.source import filled_model, weights_of
 from clapas.model.source_config import TOKENIZER, tokenizer_of
 from clapas.recipe.errors import UserError
 from clapas_data.encode import open_tokenizer
@@ -128,12 +128,7 @@ def _from_checkpoint(
     read = reader.recipe.get("data")  # an imported model has read none
     data = None if read is None else Path(read["path"])
     opened = open_tokenizer(tokenizer or tokenizer_folder_of(reader))
-    model = empty_model(config, dtype, device)
-    check_names(reader, {name for name, _ in model.named_parameters()})
-    weight_of = reader.weights(weights)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weight_of(name))
+    model = filled_model(config, weights_of(reader, config, weights), dtype, device)
     return LoadedModel(
         model.eval(),
         read_tokenizer(opened.path),
@@ -153,19 +148,6 @@ def model_config_of(reader: CheckpointReader) -> ModelConfig:
     except pydantic.ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise UserError("the checkpoint's model is unknown to this version", where=reader.folder, found=found) from None
-
-
-def check_names(reader: CheckpointReader, names: Collection[str]) -> None:
-    """Raise UserError where a checkpoint's tensors are not those of its recipe's model."""
-    aliases = reader.manifest.aliases
-    stored = {name: aliases.get(name, name) for name in {*reader.names(), *aliases}}
-    missing = [name for name in names if name not in stored]
-    surplus = set(reader.names()) - {stored[name] for name in names if name in stored}
-    if missing or surplus:
-        found = ", ".join([*(f"no {name}" for name in sorted(missing)), *sorted(surplus)][:5])
-        raise UserError(
-            "the checkpoint's tensors are not those of its recipe's model", where=reader.folder, found=found
-        )
 
 
 def tokenizer_folder_of(reader: CheckpointReader) -> Path:

@@ -19,6 +19,7 @@ from clapas.engine.config import ParallelConfig, Precision, check_precision, che
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
+from clapas.model.lora_config import LoraConfig, check_lora, flops_per_token, trained_parameters
 from clapas.model.source_config import find_source, is_resolved, model_values, no_source, says_all
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
@@ -43,6 +44,10 @@ from clapas.tune.config import Grpo, LanguageModelling, ObjectiveConfig, check_o
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
+READ_RUNNING_TEXT = ("language_modelling", "distillation")
+"""Objectives whose data are a stream unless the recipe says otherwise: whole documents of it would be too long."""
+
+
 class Recipe(TypedFile):
     """A run. `clapas train RECIPE` needs nothing else."""
 
@@ -52,6 +57,7 @@ class Recipe(TypedFile):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     run_dir: Path | None = None
     model: ModelConfig
+    lora: LoraConfig | None = None
     objective: ObjectiveConfig = LanguageModelling()
     data: DataConfig
     compute: ComputeConfig = ComputeConfig()
@@ -90,12 +96,12 @@ class Recipe(TypedFile):
     @model_validator(mode="before")
     @classmethod
     def _examples_are_packed(cls, values: Any) -> Any:
-        """Every objective but language modelling reads whole examples: said, so that a resolved recipe says it."""
+        """Objectives that read examples read them whole: said, so that a resolved recipe says it."""
         objective, data = (values.get(key) for key in ("objective", "data")) if isinstance(values, dict) else (0, 0)
         if not isinstance(objective, dict) or not isinstance(data, dict) or data.get("packing") is not None:
             return values
         name = objective.get("name", "language_modelling")
-        if name == "language_modelling":
+        if name in READ_RUNNING_TEXT:
             return values
         return values | {"data": data | {"packing": "none" if name == "grpo" else "best_fit"}}
 
@@ -119,8 +125,10 @@ class Recipe(TypedFile):
                 too_long=self.data.too_long,
                 tensor=self.parallel.tensor,
                 sequence=self.parallel.sequence,
-                begins_trained=self.model.from_ is not None,
+                first="lora.from" if self.lora and self.lora.from_ else "model.from" if self.model.from_ else None,
             )
+        zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
+        check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)
         return self
 
     @model_validator(mode="after")
@@ -193,6 +201,15 @@ class Recipe(TypedFile):
         assert self.phases.total_steps is not None
         return self.phases.total_steps
 
+    @property
+    def trained_parameters(self) -> int:
+        """How many numbers the optimizer steps, but for what `train.freeze` names."""
+        return trained_parameters(self.model, self.lora)
+
+    def flops_per_token(self, sequence_length: int) -> int:
+        """Floating-point operations that training on one token needs (see `model.lora_config.flops_per_token`)."""
+        return flops_per_token(self.model, self.lora, sequence_length)
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Recipe:
         """A copy with some sections exchanged, unchecked; what was derived from the old ones is derived anew."""
         copy = super().model_copy(update=update, deep=deep)
@@ -221,6 +238,8 @@ class Recipe(TypedFile):
             changes["z_loss"] = self.train.z_loss
         if self.objective.name != "language_modelling":
             changes["objective"] = self.objective.identity()
+        if self.lora is not None:
+            changes["lora"] = self.lora.identity()
         if self.branch is not None:
             changes["branch"] = {"seal": self.branch.seal}
         if self.model.from_ is not None:
@@ -242,7 +261,7 @@ class Recipe(TypedFile):
 
     def execution_hash(self, world_size: int) -> str:
         """SHA-256 of all the rest: how, where and on how many ranks the run is executed."""
-        rest = self.model_dump(mode="json", exclude={"seed", "model", "optimizer", "schedule"})
+        rest = self.model_dump(mode="json", exclude={"seed", "model", "lora", "optimizer", "schedule"})
         return content_hash({**rest, "world_size": world_size})
 
     def to_yaml(self) -> str:

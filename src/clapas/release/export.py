@@ -15,12 +15,13 @@ import torch
 
 from clapas.checkpoint.format import Weights
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint, verified_meanwhile
-from clapas.evaluate.load import CONFIG, check_names, check_vocabulary, model_config_of, tokenizer_folder_of
+from clapas.evaluate.load import CONFIG, check_vocabulary, model_config_of, tokenizer_folder_of
 from clapas.evaluate.stop_ids import turn_ends
 from clapas.model.build import parameter_shapes
 from clapas.model.config import ModelConfig
 from clapas.model.hf_config import Dtype, generation_config, to_hf_config
 from clapas.model.hf_weights import write_weights
+from clapas.model.source import weights_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
 from clapas_data.encode import TokenizerFolder, open_tokenizer
@@ -59,8 +60,7 @@ def export(
     _check_tokenizer(opened, reader, config)
     name, torch_dtype = DTYPES[dtype]
     shapes = parameter_shapes(config)
-    check_names(reader, shapes)
-    weight_of = reader.weights(weights)
+    weight_of = weights_of(reader, config, weights).tensor
     special: dict[str, Any] = {key: getattr(opened.record, key) for key in ("eos", "bos", "pad")}
     with new_folder(out) as folder, verified_meanwhile(reader):
         write_weights(folder, shapes, weight_of, torch_dtype, shard_bytes)

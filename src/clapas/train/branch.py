@@ -107,4 +107,5 @@ def _what_the_state_is(recipe: Recipe) -> dict[str, object]:
         "optimizer.mup": optimizer.mup,
         "optimizer.ema_decay": None if optimizer.ema_decay is None else "given",
         "precision": recipe.precision,
+        "lora": recipe.lora and {**recipe.lora.identity(), "base": recipe.model.from_seal},
     }

@@ -7,41 +7,35 @@ the model that it began with may be gone.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from clapas.checkpoint.committed import COMMITTED
 from clapas.checkpoint.ranks import Ranks
 from clapas.model.config import ModelConfig
-from clapas.model.hf_reader import weight_files
+from clapas.model.hf_weights import EMBEDDING
+from clapas.model.seal import RECORD, files_of, seal_of
 from clapas.model.source import WeightSource, open_source
 from clapas.model.source_config import Source, find_source, model_values, no_source
 from clapas.model.vocabulary import grown
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
-from clapas.recipe.hashes import content_hash, file_hash
 from clapas.recipe.recipe import Recipe
 from clapas.train.first_tokenizer import TOKENIZER, tokenizer_of
 from clapas.train.run_folder import read_run_recipe
 from clapas_data.extension import read_extension
-
-RECORD = "first_weights.json"
-"""In the run's folder: the seal, and sizes and times of the files that had it, so that a start need not read them."""
 
 
 def with_first_weights(recipe: Recipe) -> Recipe:
     """The recipe with the place and the seal of the weights that it begins with, where these are another model's.
 
     A run that goes on keeps the checkpoint that it began with, however far the run that wrote that has gone since; a
-    branch begins with a checkpoint of its own. Raises UserError where the weights are not there, and were not when the
-    run began, or are others than the recipe's `from_seal`.
+    branch begins with a checkpoint of its own, in which adapters alone have no base. Raises UserError where the weights
+    are not there, and were not when the run began, or are others than the recipe's `from_seal`.
     """
     model = recipe.model
-    if model.from_ is None or recipe.branch is not None:
+    if model.from_ is None or (recipe.branch is not None and recipe.lora is None):
         return recipe
     began = _model_that_ran(recipe)
     source, seal = _source(model, began), model.from_seal or (began and began.from_seal)
@@ -50,7 +44,7 @@ def with_first_weights(recipe: Recipe) -> Recipe:
             model_values(model.facts(), source.config())
         except ValueError as error:
             raise UserError(str(error), where=recipe.place("model.from")) from None
-        found = _seal(source, recipe.folder)
+        found = seal_of(source, recipe.folder)
         if model.from_seal is not None and model.from_seal != found:
             raise UserError(
                 "these are not the weights that the run begins with",
@@ -81,31 +75,10 @@ def _source(model: ModelConfig, began: ModelConfig | None) -> Source | None:
     return find_source(model.from_)
 
 
-def _seal(source: Source, run: Path) -> str:
-    """What tells these weights from all others. Those of a folder are read for it, once for as long as they stay."""
-    if source.kind == "checkpoint":
-        return (source.folder / COMMITTED).read_text().strip()
-    record = _record(source.folder)
-    path = run / RECORD
-    if path.is_file():
-        before: dict[str, Any] = orjson.loads(path.read_bytes())
-        if before["files"] == record["files"]:
-            return before["seal"]
-    paths = [source.folder / name for name in record["files"]]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:  # hashing lets go of Python's lock
-        hashes = list(threads.map(file_hash, paths))
-    return content_hash(dict(zip(record["files"], hashes, strict=True)))
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    stats = {name: (folder / name).stat() for name in weight_files(folder)}
-    return {"files": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}}
-
-
 def record_seal(recipe: Recipe, source: WeightSource) -> None:
     """Keep what the files were, for the next start of the run."""
     if not (source.folder / COMMITTED).is_file():
-        record = {"seal": recipe.model.from_seal, **_record(source.folder)}
+        record = {"seal": recipe.model.from_seal, **files_of(source.folder)}
         atomic_write(recipe.folder / RECORD, orjson.dumps(record, option=orjson.OPT_INDENT_2))
 
 
@@ -117,6 +90,13 @@ def open_first_weights(recipe: Recipe, ranks: Ranks | None = None) -> WeightSour
     """
     assert recipe.model.from_ is not None
     source, size = open_source(recipe.model.from_, ranks), recipe.model.vocab_size
+    if recipe.lora is not None and (rows := source.shape(EMBEDDING)[0]) != size:
+        raise UserError(
+            "adapters leave the embedding as it is: new ids would never be learned",
+            where=recipe.place("model.vocab_size"),
+            found=f"{size} ids, of which {source.folder} has {rows}",
+            way_out="train the larger vocabulary without lora first, and begin with that run",
+        )
     extension, own = read_extension(recipe.data.path / TOKENIZER), tokenizer_of(source.folder)
     is_of_own = extension is not None and (own is None or own.hash == extension.base_hash)
     if extension is None or not is_of_own or recipe.model.other_tokenizer:

@@ -120,8 +120,8 @@ class Run:
 
     @property
     def flops_per_token(self) -> int:
-        """Of the model, forward and backward, at the sequence length of the newest step."""
-        return self.recipe.model.flops_per_token(self.phase.sequence_length)
+        """That training needs, forward and backward, at the sequence length of the newest step."""
+        return self.recipe.flops_per_token(self.phase.sequence_length)
 
     @property
     def is_over(self) -> bool:
@@ -251,8 +251,9 @@ class Run:
         """What is about to be trained, in one line."""
         recipe, next_phase = self.recipe, self.recipe.phases.at(self.step + 1)
         where = "resuming after" if self.step else "starting at"
+        trained = f" and {recipe.trained_parameters:,} that train" if recipe.lora else ""
         return (
-            f"{recipe.name}: {recipe.model.parameters():,} parameters, {recipe.total_steps:,} steps of "
+            f"{recipe.name}: {recipe.model.parameters():,} parameters{trained}, {recipe.total_steps:,} steps of "
             f"{next_phase.tokens_per_step:,} tokens, ZeRO-{recipe.parallel.zero_stage}, {recipe.precision}, "
             f"{self.ranks.layout} on {self.ranks.device.type}; "
             f"{where} step {self.step}"

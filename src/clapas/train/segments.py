@@ -15,6 +15,7 @@ from clapas.engine.state import load_weights, restore
 from clapas.loader.plan import DataPlan
 from clapas.model.source import WeightSource
 from clapas.recipe.recipe import Recipe
+from clapas.train.adapters import not_the_bases
 from clapas.train.callbacks.base import Callback
 from clapas.train.packing_report import packing_facts, tell_packing
 from clapas.train.run import Run
@@ -37,13 +38,13 @@ def begin_segment(
 ) -> Run:
     """A run about to take its next step: after the checkpoint of `reader`, or its first. Collective.
 
-    first_weights: those that it begins with, where the model was built without any.
+    first_weights: those that it begins with, where the model was built without any; of adapters, their base's.
     """
     step = 0 if reader is None else reader.step
+    if first_weights is not None:
+        load_weights(engine, first_weights, **not_the_bases(engine.deepspeed.module))
     if reader is not None:
         restore(engine, reader)
-    elif first_weights is not None:
-        load_weights(engine, first_weights)
     since = left_out_after(recipe.folder, step, ranks)
     plan = plan.leaving_out([*left_out_before(reader), *since])
     if folder:

@@ -17,6 +17,7 @@ from clapas.loader.mix import warnings
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.train.adapters import with_adapter_seal
 from clapas.train.branch import with_seal
 from clapas.train.first_weights import with_first_weights
 from clapas.train.preflight import preflight
@@ -26,11 +27,14 @@ from clapas_data.manifest import Manifest
 
 
 def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
-    """`with_seal`, `with_first_weights` and `preflight`, done by rank 0. Raises their UserError on all ranks alike."""
+    """`with_seal`, `with_first_weights`, `with_adapter_seal` and `preflight`, done by rank 0.
+
+    Raises their UserError on all ranks alike. Collective.
+    """
     told, error, plan = None, None, None
     if ranks.rank == 0:
         try:
-            recipe = with_first_weights(with_seal(recipe))
+            recipe = with_adapter_seal(with_first_weights(with_seal(recipe)))
             plan = preflight(recipe, ranks.size)
             recipe = with_teacher(recipe, plan)
         except UserError as problem:
@@ -50,8 +54,10 @@ def preflight_together(recipe: Recipe, ranks: Ranks) -> tuple[Recipe, DataPlan]:
 
 def _told(recipe: Recipe, manifest: Manifest) -> str:
     seal, model = recipe.branch.seal if recipe.branch else None, recipe.model
+    adapter = recipe.lora.seal if recipe.lora else None
     teacher = recipe.objective.seal if isinstance(recipe.objective, Distillation) else None
-    facts = {"seal": seal, "from": model.from_ and str(model.from_), "from_seal": model.from_seal, "teacher": teacher}
+    facts = {"seal": seal, "adapter": adapter, "teacher": teacher}
+    facts |= {"from": model.from_ and str(model.from_), "from_seal": model.from_seal}
     return orjson.dumps({**facts, "manifest": manifest.model_dump(mode="json")}).decode()
 
 
@@ -64,6 +70,8 @@ def _heard(told: str, recipe: Recipe) -> tuple[Recipe, Manifest]:
     if recipe.model.from_ is not None:
         first = {"from_": Path(facts["from"]), "from_seal": facts["from_seal"]}
         changes["model"] = recipe.model.model_copy(update=first)
+    if recipe.lora is not None:
+        changes["lora"] = recipe.lora.model_copy(update={"seal": facts["adapter"]})
     if isinstance(recipe.objective, Distillation):
         changes["objective"] = recipe.objective.model_copy(update={"seal": facts["teacher"]})
     return recipe.model_copy(update=changes), manifest

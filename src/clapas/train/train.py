@@ -24,9 +24,12 @@ from clapas.loader.plan import DataPlan
 from clapas.model.build import build_model
 from clapas.model.compute import kernels, show_chosen_kernels
 from clapas.model.cpu import prepare_cpu
+from clapas.model.decoder import CausalLM
 from clapas.model.init import initialise
+from clapas.model.source import WeightSource
 from clapas.recipe.errors import EXIT_DONE, ClapasError, UserError
 from clapas.recipe.recipe import Recipe
+from clapas.train.adapters import adapt, check_adapters
 from clapas.train.callbacks.base import Callback
 from clapas.train.callbacks.builtin import keepers, loggers
 from clapas.train.crash_loop import refuse_crash_loop
@@ -75,6 +78,7 @@ def train(
         try:
             with ranks.said_once():
                 recipe, plan = preflight_together(recipe, ranks)
+                check_adapters(recipe, ranks)
                 refuse_other_examples(recipe, plan.manifest)
                 chosen = objective_of(recipe, objective)
                 ranks = ranks.arranged(layout_of(recipe, ranks.size))
@@ -120,7 +124,8 @@ def _prepare(
     with ranks.said_once():
         reader = find_start(recipe, hashes["identity"], plan.manifest, folder, ranks, strict=strict)
         first_weights = None
-        if reader is None and recipe.model.from_ is not None and build is initial_model:
+        needs_base = reader is None or recipe.lora is not None  # a checkpoint of adapters does not hold it
+        if needs_base and recipe.model.from_ is not None and build is initial_model:
             first_weights = open_first_weights(recipe, ranks)
     if reader is not None and reader.step >= recipe.total_steps:
         if folder:
@@ -130,7 +135,7 @@ def _prepare(
     with ranks.said_once():
         refuse_crash_loop(recipe, ranks, folder, hashes, step)
     all_callbacks = [*loggers(recipe), *callbacks, *keepers(recipe, plan, objective)]
-    engine = build_engine(recipe, ranks, all_callbacks, build)
+    engine = build_engine(recipe, ranks, all_callbacks, build, first_weights)
     peak = device_peak(ranks.device, recipe.precision)
     run = begin_segment(
         recipe,
@@ -144,7 +149,7 @@ def _prepare(
         peak_flops=peak,
         first_weights=first_weights,
     )
-    if first_weights is not None:
+    if first_weights is not None and reader is None:
         if folder:
             record_seal(recipe, first_weights)
         run.record("first_weights", path=str(first_weights.folder), seal=recipe.model.from_seal)
@@ -174,12 +179,19 @@ def build_engine(
     ranks: Ranks,
     callbacks: Sequence[Callback] = (),
     build: Callable[[Recipe], nn.Module] = initial_model,
+    first_weights: WeightSource | None = None,
 ) -> Engine:
-    """A model, its optimizer and DeepSpeed around them."""
+    """A model, its optimizer and DeepSpeed around them.
+
+    first_weights: what the model will be given, which adapters may look at.
+    """
     seed_random_states(recipe.seed, 0, ranks.rank)
     waits = recipe.model.from_ is not None and build is initial_model
     with building_empty(recipe, ranks) if waits else nullcontext():
         model = build(recipe)
+    if first_weights is not None and recipe.lora is not None:
+        assert isinstance(model, CausalLM)
+        adapt(model, recipe, ranks, first_weights)
     with ranks.said_once():
         refuse_z_loss(recipe, model)
         for callback in callbacks:

@@ -1,6 +1,6 @@
 """Model FLOPs utilisation: what share of the hardware's peak the model's own arithmetic reaches.
 
-MFU counts what the model needs (`ModelConfig.flops_per_token`), HFU what the hardware executes: with activation
+MFU counts what training needs (`Recipe.flops_per_token`), HFU what the hardware executes: with activation
 checkpointing it is more. On a GPU the peak is the datasheet's (slurm/hardware.yaml). A CPU has none that means
 anything, so its peak is measured: the best of a few large matrix products with the rank's own threads.
 """
@@ -27,10 +27,10 @@ def executed_flops(recipe: Recipe, sequence_length: int) -> float:
     matrix products made, and computes again what counts nothing here.
     """
     model, compute = recipe.model, recipe.compute
-    flops = model.flops_per_token(sequence_length)
+    flops, whole = recipe.flops_per_token(sequence_length), model.flops_per_token(sequence_length)
     again = 0.0
     if compute.activation_checkpointing == "full":
-        again += (flops - 6 * model.vocab_size * model.hidden_size) / 3
+        again += (whole - 6 * model.vocab_size * model.hidden_size) / 3
     if compute.tiled_mlp is not None:
         width = (model.num_experts_per_tok or 1) * (model.moe_intermediate_size or model.intermediate_size)
         again += 6 * model.num_hidden_layers * model.hidden_size * width

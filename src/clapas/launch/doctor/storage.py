@@ -55,7 +55,7 @@ def free_bytes(case: Case, folder: Path, free: float) -> Finding:
     from clapas.plan.setup import moments_of
 
     checkpoint = case.recipe.checkpoint
-    each = state_bytes(case.recipe.model.parameters(), moments_of(case.recipe))
+    each = state_bytes(case.recipe.trained_parameters, moments_of(case.recipe))
     states = states_on_disk(checkpoint, case.recipe.total_steps)
     wanted = f"{states} checkpoint{'s' * (states > 1)} of {each / 1e9:.1f} GB: those kept, and the one that is written"
     mend = "run_dir=… on a larger file system, or checkpoint.keep=1"
