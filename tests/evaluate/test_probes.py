@@ -70,7 +70,7 @@ def test_memorisation_is_shown_where_it_is(tmp_path: Path, data: Path) -> None:
     texts = [loaded.tokenizer.encode(text, add_special_tokens=False).ids for text in documents(0)]
     rows_BS = torch.tensor([text[at : at + 96] for text in texts for at in range(0, len(text) - 96, 4)])
     optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=1e-2)
-    for _ in range(120):
+    for _ in range(60):
         loss, _ = loaded.model(rows_BS[:, :-1], targets_BS=rows_BS[:, 1:])
         (loss / rows_BS[:, 1:].numel()).backward()
         optimizer.step()
