@@ -273,9 +273,10 @@ def _eval(options: argparse.Namespace) -> int | None:
     if options.list_tasks:
         _print(command.tasks_known(), options.json, command.tasks_known_table)
         return None
-    if options.nproc > 1 and not under_launcher():
+    of_several = under_launcher()
+    if options.nproc > 1 and not of_several:
         return run_ranks(command.words_of_ranks(options.arguments), options.nproc, None)
-    if (measured := command.measure(options)) is not None:
+    if (measured := command.measure(options, of_several=of_several)) is not None:
         _print(measured[0], options.json, lambda _: measured[1])
     return None
 

@@ -13,6 +13,8 @@ import pytest
 from safetensors.numpy import load
 
 from clapas.loader.loader import Loader
+from clapas.plan.plan import plan
+from clapas.recipe.recipe import read_recipe
 from clapas.tune.mismatched import Mismatched
 from clapas.tune.orpo import chosen_targets
 from clapas.tune.preference import document_counts, pair_counts
@@ -281,3 +283,15 @@ def test_a_kill_while_the_reference_is_made_leaves_no_half_file(
     wanted, found = (load((folder / "reference.safetensors").read_bytes()) for folder in (trained_dpo, run))
     for name in wanted:
         np.testing.assert_array_equal(found[name], wanted[name])
+
+
+def test_a_plan_counts_the_pass_of_the_reference() -> None:
+    """DPO holds no second model, and costs a third of an epoch more than ORPO, which has no reference."""
+    found: dict[str, Any] = {}
+    for objective in ("dpo", "orpo", "kto"):
+        recipe = read_recipe("tune/dpo-7b", [f"objective.name={objective}"])
+        found[objective] = plan(recipe, "jean-zay", 2)["as_written"]
+    assert found["dpo"]["gpu_hours"] == pytest.approx(found["orpo"]["gpu_hours"] * 4 / 3, rel=0.02)
+    assert found["dpo"]["memory_bytes"] == found["orpo"]["memory_bytes"]
+    assert found["dpo"]["step_seconds"] == found["orpo"]["step_seconds"]
+    assert found["kto"]["gpu_hours"] == pytest.approx(found["orpo"]["gpu_hours"] * 2, rel=0.02)
