@@ -57,7 +57,7 @@ def test_it_is_read_like_a_run(tmp_path: Path, clapas: Clapas) -> None:
     result = clapas("import", "base", "--out", "imported", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "imported/checkpoints/step-00000000"
-    assert [row["state"] for row in verify_checkpoints(tmp_path / "imported")] == ["sound"]
+    assert [row["problem"] for row in verify_checkpoints(tmp_path / "imported")] == [None]
     loaded = load(tmp_path / "imported", device="cpu")
     assert loaded.sequence_length == CONFIG.max_position_embeddings
     assert loaded.tokenizer.get_vocab_size() == CONFIG.vocab_size

@@ -107,10 +107,9 @@ def test_data_of_another_tokenizer_are_refused(clapas: Clapas, base: Path, exten
 @pytest.mark.parametrize(
     "scaling",
     [
-        {"rope_type": "ntk", "factor": 4.0},
-        {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128},
+        pytest.param({"rope_type": "ntk", "factor": 4.0}, id="ntk", marks=pytest.mark.slow),
+        pytest.param({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}, id="yarn"),
     ],
-    ids=["ntk", "yarn"],
 )
 def test_longer_texts(clapas: Clapas, base: Path, test_data: Path, tmp_path: Path, scaling: dict[str, Any]) -> None:
     """Four times the length: it trains there, and stock transformers computes the same up to the last position."""

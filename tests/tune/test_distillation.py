@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.evaluate.small import write_model
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 torch's own name
 
@@ -123,25 +124,29 @@ def test_chunks_change_nothing_and_no_rows_are_no_error() -> None:
     assert not weight_VE.grad.any()
 
 
-@pytest.mark.parametrize("examples", [False, True], ids=["running text", "conversations"])
+@pytest.mark.parametrize(
+    "examples", [pytest.param(False, marks=pytest.mark.slow, id="running text"), pytest.param(True, id="conversations")]
+)
 def test_a_stored_teacher_is_the_live_one(
     clapas: Clapas, test_data: Path, trained_run: Path, tmp_path: Path, examples: bool
 ) -> None:
-    """The same losses step for step; stored, on two ranks under ZeRO-3, and resumed in the middle."""
+    """The same losses step for step; stored, on two ranks (of ZeRO-3, or sharing each text), resumed in the middle."""
     data = test_data
     if examples:
         data = tmp_path / "dialogues"
         write_folder(data, test_data / "tokenizer", conversations(60))
     common = [f"data.path={data}", "objective.name=distillation", "objective.top_k=8", *STUDENT]
-    common += ["objective.kind=reverse_kl"] if examples else ["objective.temperature=1.5", "data.document_mask=true"]
-    if not examples:
-        common += ["objective.alpha=1", "data.packing=stream"]
+    if examples:
+        common += ["objective.kind=reverse_kl", "data.packing=best_fit"]
+    else:
+        common += ["objective.temperature=1.5", "objective.alpha=1", "data.document_mask=true"]
     live = [*common, f"objective.teacher={trained_run}", "train.steps=6"]
     result = clapas("train", "test", *live, "run_dir=live", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     result = clapas("distil", "test", *live, "--out", "said", "--nproc", 2, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    stored = [*common, "objective.teacher=said", "run_dir=stored", "parallel.zero_stage=3", "--nproc", 2]
+    layout = ["parallel.zero_stage=1", "parallel.sequence=2"] if examples else ["parallel.zero_stage=3"]
+    stored = [*common, "objective.teacher=said", "run_dir=stored", *layout, "--nproc", 2]
     for steps in (3, 6):
         result = clapas("train", "test", *stored, f"train.steps={steps}", cwd=tmp_path)
         assert result.returncode == 0, result.stderr
@@ -151,3 +156,67 @@ def test_a_stored_teacher_is_the_live_one(
         for key in ("loss", "divergence", "cross_entropy", "grad_norm"):
             assert other[key] == pytest.approx(one[key], rel=2e-4), key
     assert of_live[-1]["loss"] < of_live[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (["objective.teacher=nowhere"], "no such teacher"),
+        (["objective.top_k=100000"], "more tokens than there are"),
+        (["train.z_loss=0.1"], "no z-loss"),
+    ],
+    ids=lambda value: value[0].partition("=")[0] if isinstance(value, list) else "",
+)
+def test_mistakes_are_told_before_anything_trains(
+    clapas: Clapas, test_data: Path, trained_run: Path, tmp_path: Path, settings: list[str], wanted: str
+) -> None:
+    """One message, exit 2, no checkpoint."""
+    common = [f"data.path={test_data}", "objective.name=distillation", f"objective.teacher={trained_run}", *STUDENT]
+    result = clapas("train", "test", *common, *settings, "run_dir=run", cwd=tmp_path)
+    assert result.returncode == 2
+    assert wanted in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_another_teacher_and_another_cut_are_refused(
+    clapas: Clapas, test_data: Path, trained_run: Path, tmp_path: Path
+) -> None:
+    """The teacher's weights belong to the run; what is stored belongs to a temperature, a k and a length of texts."""
+    write_model(tmp_path / "other")
+    common = [f"data.path={test_data}", "objective.name=distillation", "objective.top_k=4", *STUDENT]
+    result = clapas("train", "test", *common, "objective.teacher=other", "run_dir=run", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "another tokenizer than the data" in result.stderr
+    own = [*common, f"objective.teacher={trained_run}"]
+    result = clapas("distil", "test", *own, "data.path=nowhere", "--out", "said", cwd=tmp_path)
+    assert result.returncode == 2
+    assert not (tmp_path / "said").exists()
+    (tmp_path / "said").mkdir()
+    facts = {"seal": "0" * 64, "tokenizer": "", "vocab_size": 2048, "top_k": 5, "temperature": 1.0, "data": ""}
+    facts |= {"sequence_length": 128, "by_source": False, "document_mask": False, "packed": False, "too_long": ""}
+    (tmp_path / "said/distillation.json").write_text(json.dumps(facts))
+    result = clapas("distil", "test", *own, "--out", "said", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "top_k: 5" in result.stderr
+    result = clapas("train", "test", *common, "objective.teacher=said", "run_dir=run", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "not what the recipe asks for" in result.stderr
+    result = clapas("train", "test", *own, f"objective.seal={'a' * 64}", "run_dir=run", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "not the teacher that the run began with" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zero_stage", [1, 2])
+def test_zero_stages_agree(clapas: Clapas, test_data: Path, trained_run: Path, tmp_path: Path, zero_stage: int) -> None:
+    """Two ranks that each hold the teacher and a part of the student do what one rank does."""
+    common = [f"data.path={test_data}", "objective.name=distillation", f"objective.teacher={trained_run}", *STUDENT]
+    common += ["train.steps=3"]
+    layout = [f"parallel.zero_stage={zero_stage}", "--nproc", 2]
+    for run, settings in (("one", []), ("two", layout)):
+        result = clapas("train", "test", *common, *settings, f"run_dir={run}", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    for one, other in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)

@@ -31,8 +31,8 @@ class DataConfig(Section):
     document_mask: a token sees its own document only, positions begin anew with each document, and the first token of a
         document is not predicted (nothing of its own comes before it).
     packing: `stream` lays all documents end to end and cuts on a fixed grid; `best_fit` puts whole documents or
-        examples together into samples, `none` gives each its own. By default best_fit for every objective but
-        language_modelling; both mask documents.
+        examples together into samples, `none` gives each its own. By default best_fit for objectives that
+        read examples, so not for language_modelling and distillation; both mask documents.
     too_long: what becomes of a document that is longer than a sample where they are packed; the run's start tells how
         many were.
     """

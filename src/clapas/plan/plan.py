@@ -60,6 +60,7 @@ def plan(
     return {
         "recipe": recipe.name,
         "parameters": shape.size,
+        "trained_parameters": shape.trained_size,
         "tokens": recipe.phases.tokens_after(recipe.total_steps),
         "site": where.name,
         "partition": part_name,

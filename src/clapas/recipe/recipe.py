@@ -44,6 +44,10 @@ from clapas.tune.config import Grpo, LanguageModelling, ObjectiveConfig, check_o
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
+READ_RUNNING_TEXT = ("language_modelling", "distillation")
+"""Objectives whose data are a stream unless the recipe says otherwise: whole documents of it would be too long."""
+
+
 class Recipe(TypedFile):
     """A run. `clapas train RECIPE` needs nothing else."""
 
@@ -92,12 +96,12 @@ class Recipe(TypedFile):
     @model_validator(mode="before")
     @classmethod
     def _examples_are_packed(cls, values: Any) -> Any:
-        """Every objective but language modelling reads whole examples: said, so that a resolved recipe says it."""
+        """Objectives that read examples read them whole: said, so that a resolved recipe says it."""
         objective, data = (values.get(key) for key in ("objective", "data")) if isinstance(values, dict) else (0, 0)
         if not isinstance(objective, dict) or not isinstance(data, dict) or data.get("packing") is not None:
             return values
         name = objective.get("name", "language_modelling")
-        if name == "language_modelling":
+        if name in READ_RUNNING_TEXT:
             return values
         return values | {"data": data | {"packing": "none" if name == "grpo" else "best_fit"}}
 
@@ -121,7 +125,7 @@ class Recipe(TypedFile):
                 too_long=self.data.too_long,
                 tensor=self.parallel.tensor,
                 sequence=self.parallel.sequence,
-                begins_trained=self.model.from_ is not None,
+                first="lora.from" if self.lora and self.lora.from_ else "model.from" if self.model.from_ else None,
             )
         zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
         check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)

@@ -60,8 +60,11 @@ BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
 }
 """`objective.name` -> what makes the objective of a recipe."""
 
+RUNNING_TEXT = "running text"
+
 EXAMPLES = {
     "sft": ("conversations",),
+    "distillation": ("conversations", RUNNING_TEXT),
     "dpo": ("pairs",),
     "ipo": ("pairs",),
     "kto": ("labelled",),
@@ -102,7 +105,7 @@ def refuse_other_examples(recipe: Recipe, manifest: Manifest) -> None:
     """Raise UserError where the data are not of a kind that the objective reads."""
     name = recipe.objective.name
     wanted = EXAMPLES.get(name)
-    found = "running text" if manifest.examples is None else manifest.examples.kind
+    found = RUNNING_TEXT if manifest.examples is None else manifest.examples.kind
     if wanted is None or found in wanted:
         return
     fitting = [other for other, kinds in EXAMPLES.items() if found in kinds]

@@ -12,7 +12,8 @@ from clapas.engine.ranks import Ranks
 from clapas.evaluate.continuations import Continuation, Scorer
 from clapas.evaluate.harness.local_tasks import read_rows
 from clapas.evaluate.load import LoadedModel
-from clapas.evaluate.writer import Writer, ends_of
+from clapas.evaluate.stop_ids import stop_ids
+from clapas.evaluate.writer import Writer
 from clapas.recipe.hashes import file_hash
 from clapas_data.chat.encoder import Chat, open_chat
 
@@ -46,7 +47,7 @@ class Asked:
     def writer(self) -> Writer:
         """What writes texts."""
         loaded = self.loaded
-        ends = () if self.template is None else ends_of(self.template, loaded.tokenizer)
+        ends = stop_ids(loaded) if self.template is None else self.template.stop_ids()
         return Writer(loaded.model, loaded.tokenizer, loaded.special, self.ranks, self.seed, ends)
 
     @cached_property

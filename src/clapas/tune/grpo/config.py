@@ -145,22 +145,23 @@ class Grpo(ObjectiveSection):
         return self.model_dump(mode="json", exclude={"vllm_gpu_memory_utilization"})
 
     def check(
-        self, *, sequence_length: int, positions: int, too_long: str, tensor: int, sequence: int, begins_trained: bool
+        self, *, sequence_length: int, positions: int, too_long: str, tensor: int, sequence: int, first: str | None
     ) -> None:
         """Raise ValueError where it does not go with the other sections.
 
         positions: `model.max_position_embeddings`. tensor, sequence: ranks that share a matrix, or a sample.
-        begins_trained: the weights are another model's.
+        first: the key of what the weights that it begins with are kept as; None: nowhere.
         """
         if sequence_length + self.max_new_tokens > positions:
             raise ValueError(
                 f"objective.max_new_tokens: found {self.max_new_tokens}, with prompts of data.sequence_length "
                 f"{sequence_length}; together at most model.max_position_embeddings, which is {positions}"
             )
-        if self.beta and not begins_trained:
+        if self.beta and first != "model.from":
+            found = "without model.from" if first is None else f"with {first}"
             raise ValueError(
-                f"objective.beta: found {self.beta:g} without model.from: there are no weights to stay near to; "
-                "give model.from, or objective.beta=0"
+                f"objective.beta: found {self.beta:g} {found}: the weights to stay near to must be model.from's; "
+                "or give objective.beta=0"
             )
         if too_long == "truncate":
             raise ValueError(
