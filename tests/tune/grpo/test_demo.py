@@ -21,9 +21,9 @@ def test_the_demo_runs_from_nothing_to_rollouts(clapas: Clapas, test_data: Path,
     """Its prompts are made, a model is shown some answers, and is then rewarded for others; a turn's end ends them."""
     command = [sys.executable, str(ROOT / "examples/french_sums.py"), "data/sums"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    made_with = ("--tokenizer", test_data / "tokenizer", "--licence", "CC0-1.0")
     commands: list[tuple[object, ...]] = [
-        ("data", "chat", f"data/sums/{kind}.jsonl", "--kind", kind, "--tokenizer", test_data / "tokenizer")
-        + ("--out", f"data/sums/{kind}", "--licence", "CC0-1.0")
+        ("data", "chat", f"data/sums/{kind}.jsonl", "--kind", kind, "--out", f"data/sums/{kind}", *made_with)
         for kind in ("conversations", "prompts")
     ]
     commands.append(("train", "tune/grpo-demo-start", "train.steps=60"))

@@ -9,7 +9,6 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from clapas.recipe.typed import Section
 from clapas.tune.section import ObjectiveSection
-from clapas.tune.section import ObjectiveSection
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 THOUGHT_AND_ANSWER = r"<pense>.+?</pense>\s*<réponse>.+?</réponse>"
