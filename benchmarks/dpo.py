@@ -6,7 +6,7 @@ with the pass of the reference, its time spread over one epoch; so does TRL with
 default also recomputes activations in the backward pass (gradient_checkpointing), which on a CPU only costs: it stands
 apart. A figure is the median over rounds.
 
-    python benchmarks/dpo.py [--shape demo|larger] [--rounds 9] [--seconds 4] [--data data/demo]
+    python benchmarks/dpo.py [--shape demo|larger] [--pairs 240] [--rounds 9] [--seconds 4] [--data data/demo]
 
 Needs `pip install -e '.[dev]'` (trl).
 """
@@ -34,7 +34,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "demo": {"hidden_size": 128, "layers": 4, "intermediate_size": 352},
     "larger": {"hidden_size": 512, "layers": 6, "intermediate_size": 1408},
 }
-PAIRS, PROMPT, ANSWER, SPREAD = 240, 64, 96, 0.6
+PROMPT, ANSWER, SPREAD = 64, 96, 0.6
 LENGTH = 512
 """Of a sample of ours: the longest pair fits."""
 WANTED = 1.3
@@ -48,8 +48,8 @@ class Blocks:
     whole: list[float]
 
 
-def write_pairs(data: Manifest, out: Path) -> None:
-    """Pairs of the corpus's own text."""
+def write_pairs(data: Manifest, out: Path, count: int) -> None:
+    """So many pairs of the corpus's own text."""
     assert data.tokenizer is not None
     entry = data.shards[data.of_split("train")[0]]
     text = TokenShard(data.folder, entry).read(0, entry.tokens).astype(np.int64)
@@ -60,7 +60,7 @@ def write_pairs(data: Manifest, out: Path) -> None:
         return int(np.clip(random.lognormal(np.log(median), SPREAD), 8, most))
 
     def examples() -> Iterator[Example]:
-        for number in range(PAIRS):
+        for number in range(count):
             prompt, sides = size(PROMPT, 80), [size(ANSWER, 170) for _ in range(2)]
             starts = random.integers(0, len(text) - 300, 2)
             first = int(starts[0]) + prompt
@@ -113,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="larger")
     parser.add_argument("--data", type=Path, default=Path("data/demo"))
+    parser.add_argument("--pairs", type=int, default=240, help="of an epoch: the reference's pass is over all of them")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9, help="blocks of each side")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a block; a step at least")
@@ -122,7 +123,7 @@ def main() -> None:
     assert data.tokenizer is not None
     with tempfile.TemporaryDirectory(prefix="clapas-benchmark-") as scratch:
         folder = Path(scratch) / "pairs"
-        write_pairs(data, folder)
+        write_pairs(data, folder, options.pairs)
         size = data.tokenizer.vocab_size
         job: Any = DpoJob(
             **SHAPES[options.shape],

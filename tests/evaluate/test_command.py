@@ -21,6 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one(clapas: Clapas, folder: Path, tmp_path: Path) -> None:
     """Multiple choice and generation on two gloo ranks: the figures and requests of one, printed once."""
     pytest.importorskip("lm_eval")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+Runs = Callable[[str], Path]
+
+
 @pytest.fixture(scope="module")
-def runs(base: Path, clapas: Clapas) -> Callable[[str], Path]:
+def runs(base: Path, clapas: Clapas) -> Runs:
     """The folder in which there are, of a kind, a run and both of its exports: run/KIND, merged/KIND, adapter/KIND."""
 
     @functools.cache
@@ -81,9 +85,7 @@ def logits_of(model: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", SOME)
-def test_peft_computes_what_the_run_learned(
-    runs: Callable[[str], Path], kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_peft_computes_what_the_run_learned(runs: Runs, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Adapter on base, merged by PEFT, our merged export in transformers and our own load: one model, none its base."""
     monkeypatch.chdir(runs(kind))
     base = transformers.AutoModelForCausalLM.from_pretrained("base")
@@ -100,13 +102,13 @@ def test_peft_computes_what_the_run_learned(
 
 
 @pytest.mark.parametrize("kind", SOME)
-def test_the_folder_is_what_peft_writes(runs: Callable[[str], Path], kind: str, tmp_path: Path) -> None:
+def test_the_folder_is_what_peft_writes(runs: Runs, kind: str, tmp_path: Path) -> None:
     """Every field of its config and every tensor, bit for bit: PEFT writes the same when it saves what it has read."""
     adapter = runs(kind) / "adapter" / kind
     wrapped = peft.PeftModel.from_pretrained(
         transformers.AutoModelForCausalLM.from_pretrained(runs(kind) / "base"), adapter
     )
-    wrapped.save_pretrained(tmp_path)
+    wrapped.save_pretrained(str(tmp_path))
     ours, theirs = (json.loads((at / "adapter_config.json").read_text()) for at in (adapter, tmp_path))
     ours["target_modules"], theirs["target_modules"] = sorted(ours["target_modules"]), sorted(theirs["target_modules"])
     theirs["base_model_name_or_path"] = "base"  # it has the place from which the base was read
@@ -116,7 +118,7 @@ def test_the_folder_is_what_peft_writes(runs: Callable[[str], Path], kind: str, 
     assert all(tensor.equal(tensors[1][name]) for name, tensor in tensors[0].items())
 
 
-def test_bf16_is_rounded_once(runs: Callable[[str], Path], clapas: Clapas) -> None:
+def test_bf16_is_rounded_once(runs: Runs, clapas: Clapas) -> None:
     """The merged fp32 weights rounded to nearest even, not a sum of rounded parts."""
     folder = runs("dora")
     result = clapas("export", "run/dora", "--out", "rounded", cwd=folder)
@@ -125,7 +127,7 @@ def test_bf16_is_rounded_once(runs: Callable[[str], Path], clapas: Clapas) -> No
     assert all(tensor.equal(exact[name].bfloat16()) for name, tensor in rounded.items())
 
 
-def test_a_run_begins_with_an_adapter(runs: Callable[[str], Path], clapas: Clapas) -> None:
+def test_a_run_begins_with_an_adapter(runs: Runs, clapas: Clapas) -> None:
     """`lora.from`: its first loss is that of the adapter's model, and its masters are PEFT's tensors."""
     folder = runs("dora")
     more = ("lora.dora=true", "lora.alpha=5", "lora.from=adapter/dora", "optimizer.lr=1e-12", "train.steps=1")
@@ -147,9 +149,7 @@ def test_a_run_begins_with_an_adapter(runs: Callable[[str], Path], clapas: Clapa
     [("lora.rank=8", "lora.rank=4"), ("lora.rslora=true", "use_rslora"), ("lora.targets=q_proj", "lora.targets")],
     ids=["rank", "scaling", "targets"],
 )
-def test_another_adapter_than_the_recipes_is_refused(
-    runs: Callable[[str], Path], clapas: Clapas, override: str, told: str
-) -> None:
+def test_another_adapter_than_the_recipes_is_refused(runs: Runs, clapas: Clapas, override: str, told: str) -> None:
     """By the name of the field, with the way out."""
     same = ("lora.dora=true", "lora.alpha=5", "lora.from=adapter/dora")
     result = clapas("train", "recipe.yaml", "run_dir=other", *same, override, cwd=runs("dora"))
@@ -157,15 +157,14 @@ def test_another_adapter_than_the_recipes_is_refused(
     assert told in result.stderr
 
 
-def test_what_has_no_adapter_and_what_lost_its_base_are_refused(
-    runs: Callable[[str], Path], clapas: Clapas, tmp_path: Path
-) -> None:
+def test_what_has_no_adapter_and_what_lost_its_base_are_refused(runs: Runs, clapas: Clapas, tmp_path: Path) -> None:
     """`--adapter` of a whole model; and a merged export without the model that the run began with."""
     folder = runs("dora")
     plain = clapas("train", "recipe.yaml", "run_dir=plain", "lora=null", "train.steps=1", cwd=folder)
     assert plain.returncode == 0, plain.stderr
     result = clapas("export", "plain", "--out", "none", "--adapter", cwd=folder)
     assert (result.returncode, "no adapter" in result.stderr) == (2, True)
+    shutil.copytree(folder / "data", tmp_path / "data")  # the tokenizer is there, the base is not
     elsewhere = clapas("export", folder / "run/dora", "--out", "none", cwd=tmp_path)
     assert (elsewhere.returncode, "needs the model" in elsewhere.stderr) == (2, True), elsewhere.stderr
     assert not (tmp_path / "none").exists()

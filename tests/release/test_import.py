@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import orjson
 import pytest
@@ -33,7 +34,7 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_there_and_back_nothing_changes(shape: str, dtype: str, tmp_path: Path) -> None:
+def test_there_and_back_nothing_changes(shape: str, dtype: Literal["fp32", "bf16"], tmp_path: Path) -> None:
     """The same names, types and bits after import and export, tokenizer included; files cut anywhere."""
     write_model(tmp_path / "base", ModelConfig.model_validate({**CONFIG.facts(), **SHAPES[shape]}))
     if dtype == "bf16":

@@ -108,7 +108,11 @@ def test_data_of_another_tokenizer_are_refused(clapas: Clapas, base: Path, exten
     "scaling",
     [
         pytest.param({"rope_type": "ntk", "factor": 4.0}, id="ntk", marks=pytest.mark.slow),
-        pytest.param({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}, id="yarn"),
+        pytest.param(
+            {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128},
+            id="yarn",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_longer_texts(clapas: Clapas, base: Path, test_data: Path, tmp_path: Path, scaling: dict[str, Any]) -> None:

@@ -120,16 +120,23 @@ QUICK = [
 ]
 REST = [
     *(f"parallel.zero_stage={stage} precision=bf16" for stage in (0, 2)),
-    *(f"parallel.zero_stage={stage} parallel.tensor=2" for stage in (0, 1, 3)),
     f"parallel.zero_stage=2 {FREEZE}",
     "parallel.zero_stage=3 precision=fp16",
     "parallel.zero_stage=1 parallel.offload=cpu",
     "parallel.zero_stage=3 parallel.offload=cpu parallel.offload_parameters=true",
 ]
+TENSOR = [f"parallel.zero_stage={stage} parallel.tensor=2" for stage in (1, 3)]
+"""Each in processes of its own, for DeepSpeed keeps its groups."""
 
 
-@pytest.mark.parametrize("layouts", [QUICK, pytest.param(REST, marks=pytest.mark.slow)], ids=["quick", "rest"])
-@pytest.mark.parametrize("architecture", ["llama", pytest.param("qwen2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("architecture", "layouts"),
+    [
+        pytest.param("llama", QUICK, id="quick"),
+        pytest.param("llama", REST, id="rest", marks=pytest.mark.slow),
+        *(pytest.param("qwen2", [layout], id=f"qwen2 {layout}", marks=pytest.mark.slow) for layout in TENSOR),
+    ],
+)
 def test_masters_and_logits_are_the_bases(folder: Path, architecture: str, layouts: list[str]) -> None:
     """Every bit of every parameter, frozen ones included, in engines of two ranks; in fp32 every bit of the logits."""
     model = write_model(folder / "base", ModelConfig.model_validate({**CONFIG.facts(), "architecture": architecture}))

@@ -149,7 +149,7 @@ def test_any_layout_judges_as_its_checkpoint(
 def test_a_resume_goes_on_as_if_nothing_was_measured(
     clapas: Clapas, test_data: Path, task: Path, tmp_path: Path
 ) -> None:
-    """From the checkpoint of step 2, whose step measured tasks: the losses and figures of the run that never stopped."""
+    """From the checkpoint of step 2, whose step measured tasks: losses and figures of the run that never stopped."""
     with_tasks = (f"evaluation.tasks=[{task}]", "evaluation.tasks_every=2")
     rows = trained(clapas, tmp_path, test_data, *with_tasks, ranks=2)
     shutil.rmtree(tmp_path / "run/checkpoints/step-00000004")

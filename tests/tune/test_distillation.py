@@ -11,6 +11,7 @@ from tests.evaluate.small import write_model
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 torch's own name
 
+from clapas.recipe.hashes import file_hash
 from clapas.tune.config import Distillation
 from clapas.tune.distillation import criterion
 from clapas.tune.divergence import Kind, Told, divergence, events, told_by
@@ -27,6 +28,11 @@ def rows(run: Path) -> list[dict[str, float]]:
     """The steps of a run."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
     return [row for line in lines if "grad_norm" in (row := json.loads(line))]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """What each file of a folder holds."""
+    return {path.name: file_hash(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def reference(kind: Kind, teacher_NV: Tensor, student_NV: Tensor) -> Tensor:
@@ -134,7 +140,7 @@ def test_a_stored_teacher_is_the_live_one(
     data = test_data
     if examples:
         data = tmp_path / "dialogues"
-        write_folder(data, test_data / "tokenizer", conversations(60))
+        write_folder(data, test_data / "tokenizer", conversations(60), held_out=8)
     common = [f"data.path={data}", "objective.name=distillation", "objective.top_k=8", *STUDENT]
     if examples:
         common += ["objective.kind=reverse_kl", "data.packing=best_fit"]
@@ -145,6 +151,12 @@ def test_a_stored_teacher_is_the_live_one(
     assert result.returncode == 0, result.stderr
     result = clapas("distil", "test", *live, "--out", "said", "--nproc", 2, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+    before = hashes(tmp_path / "said")
+    next((tmp_path / "said").rglob("dialogues-*.json" if examples else "train/*.json")).unlink()  # as if it was killed
+    result = clapas("distil", "test", *live, "--out", "said", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "1 of" in result.stderr
+    assert hashes(tmp_path / "said") == before
     layout = ["parallel.zero_stage=1", "parallel.sequence=2"] if examples else ["parallel.zero_stage=3"]
     stored = [*common, "objective.teacher=said", "run_dir=stored", *layout, "--nproc", 2]
     for steps in (3, 6):
@@ -156,6 +168,13 @@ def test_a_stored_teacher_is_the_live_one(
         for key in ("loss", "divergence", "cross_entropy", "grad_norm"):
             assert other[key] == pytest.approx(one[key], rel=2e-4), key
     assert of_live[-1]["loss"] < of_live[0]["loss"]
+    path = next((tmp_path / "said").rglob("*.log_probabilities.bin"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    result = clapas("train", "test", *common, "objective.teacher=said", "run_dir=damaged", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "altered since it was written" in result.stderr
 
 
 @pytest.mark.parametrize(

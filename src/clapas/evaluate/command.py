@@ -187,7 +187,7 @@ def _probes(options: argparse.Namespace, loaded: Any, ranks: Any) -> tuple[str, 
     from clapas.evaluate.probes.probe import Asked
     from clapas.evaluate.probes.probes import probes_table, run_probes
 
-    asked = Asked(loaded, options.model, ranks, options.seed, options.chat)
+    asked = Asked(loaded, ranks, options.seed, options.chat)
     measured = run_probes(_names(options.probe), asked, options.data)
     figures = {
         "probes": {name: {**own["figures"], "version": own["version"]} for name, own in measured["probes"].items()},

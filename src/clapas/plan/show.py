@@ -24,8 +24,11 @@ LETTERS = {
 
 def plan_table(plan: dict[str, Any]) -> str:
     """The plan as text."""
+    trained = plan["trained_parameters"]
+    train = "" if trained == plan["parameters"] else f" and {trained:,} that train"
     lines = [
-        f"{plan['recipe']}: {plan['parameters']:,} parameters, {plan['tokens']:,} tokens, {plan['precision']}, on "
+        f"{plan['recipe']}: {plan['parameters']:,} parameters{train}, {plan['tokens']:,} tokens, "
+        f"{plan['precision']}, on "
         f"{plan['nodes']} node{'s' if plan['nodes'] > 1 else ''} of {plan['site']}: {plan['gpus']} x {plan['device']}",
     ]
     if plan["calibrated"]:

@@ -57,7 +57,7 @@ def with_teacher(recipe: Recipe, plan: DataPlan) -> Recipe:
     where = recipe.place("objective.teacher")
     stored = read_facts(objective.teacher) if is_stored(objective.teacher) else None
     if stored is None:
-        found = find_teacher(objective.teacher, where)
+        found = find_teacher(objective.teacher, where, recipe.folder)
         tokenizer, seal = check_same_tokenizer(recipe, found, plan.manifest), found.seal
         check_top_k(recipe, objective, tokenizer)
         _refuse_shared_sequences(recipe)

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from clapas.checkpoint.committed import COMMITTED
-from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
-from clapas.evaluate.load import check_vocabulary, is_hf_folder, load, tokenizer_folder_of
+from clapas.checkpoint.reader import find_checkpoint
+from clapas.evaluate.load import check_vocabulary, is_hf_folder, load
 from clapas.loader.batch import NO_TARGET, Batch
 from clapas.model.decoder import CausalLM
+from clapas.model.seal import seal_of
+from clapas.model.source_config import CONFIG, Source
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash, file_hash
 from clapas.recipe.recipe import Recipe
@@ -38,8 +40,10 @@ class Found:
     seal: str
 
 
-def find_teacher(path: Path, where: str) -> Found:
+def find_teacher(path: Path, where: str, run: Path) -> Found:
     """The teacher in a folder. Raises UserError, about the recipe's key `where`, where there is none.
+
+    run: the folder of the run that asks, which may remember the files' hashes.
 
     The seal of a checkpoint is what its COMMITTED says; of a Hugging Face folder, the hash of its config and of every
     byte of its weights.
@@ -50,8 +54,8 @@ def find_teacher(path: Path, where: str) -> Found:
     if not is_hf_folder(path):
         folder = find_checkpoint(path)
         return Found(folder, (folder / COMMITTED).read_text().strip())
-    files = [path / "config.json", *sorted(path.glob("*.safetensors"))]
-    return Found(path, content_hash({file.name: file_hash(file) for file in files}))
+    weights = seal_of(Source("huggingface", path), run)
+    return Found(path, content_hash({"config": file_hash(path / CONFIG), "weights": weights}))
 
 
 def check_same_tokenizer(recipe: Recipe, found: Found, manifest: Manifest) -> TokenizerRecord:
@@ -64,8 +68,15 @@ def check_same_tokenizer(recipe: Recipe, found: Found, manifest: Manifest) -> To
             where=recipe.data.path,
             way_out="build the data with the teacher's tokenizer: `clapas data build … --tokenizer TEACHER`",
         )
-    hf = is_hf_folder(found.folder)
-    folder = found.folder if hf else tokenizer_folder_of(CheckpointReader(found.folder, verify=False))
+    kind = "huggingface" if is_hf_folder(found.folder) else "checkpoint"
+    folder = Source(kind, found.folder).tokenizer()
+    if folder is None:
+        raise UserError(
+            "the teacher's tokenizer is not where it should be, so nobody can tell whether it is the data's",
+            where=where,
+            found=found.folder,
+            wanted="tokenizer.json and tokenizer_config.json beside its weights, or beside its run's data",
+        )
     teacher = open_tokenizer(folder).record
     if teacher.hash != data.hash:
         raise UserError(
@@ -101,7 +112,7 @@ class Teacher:
     @classmethod
     def of_recipe(cls, recipe: Recipe, objective: Distillation, device: torch.device) -> Teacher:
         """The recipe's teacher, on a device, in the precision that the student computes in."""
-        found = find_teacher(objective.teacher, recipe.place("objective.teacher"))
+        found = find_teacher(objective.teacher, recipe.place("objective.teacher"), recipe.folder)
         loaded = load(found.folder, dtype=DTYPES.get(recipe.precision, torch.bfloat16), device=device)
         check_vocabulary(loaded.model.config, loaded.special, found.folder)
         loaded.model.requires_grad_(False)

@@ -22,13 +22,12 @@ ITEMS = Path(__file__).parent / "items"
 
 @dataclass(frozen=True)
 class Asked:
-    """A model under probes. path: as the user named it. ranks: who share the work. seed: of all that is drawn.
+    """A model under probes. ranks: who share the work. seed: of all that is drawn.
 
     chat: whether prompts go through the model's chat template, as a user's message.
     """
 
     loaded: LoadedModel
-    path: Path
     ranks: Ranks | None = None
     seed: int = 0
     chat: bool = False
