@@ -1,7 +1,7 @@
-"""A LoRA step against a step of full fine-tuning: same model, same data, same loop, and PEFT on transformers beside it.
+"""A LoRA step against a step of full fine-tuning: same model, same data, same loop; PEFT on transformers beside them.
 
-A step is forward, backward and AdamW by the training engine (ZeRO-1, one rank, fp32, CPU). All sides take turns, so that
-the noise of the machine meets all of them; a figure is the median of the wall-clock times of its turns.
+A step is forward, backward and AdamW by the training engine (ZeRO-1, one rank, fp32, CPU). All sides take turns, so
+that the noise of the machine meets all of them; a figure is the median of the wall-clock times of its turns.
 
     python benchmarks/lora.py [--threads 1] [--turns 15] [--tokens 2048] [--rank 16]
 """

@@ -255,6 +255,11 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.adapter:
+        from clapas.release.adapter import export_adapter
+
+        print(export_adapter(options.source, options.out, weights=options.weights))
+        return
     from clapas.release.export import export
 
     print(export(options.source, options.out, dtype=options.dtype, weights=options.weights))
@@ -268,9 +273,10 @@ def _eval(options: argparse.Namespace) -> int | None:
     if options.list_tasks:
         _print(command.tasks_known(), options.json, command.tasks_known_table)
         return None
-    if options.nproc > 1 and not under_launcher():
+    of_several = under_launcher()
+    if options.nproc > 1 and not of_several:
         return run_ranks(command.words_of_ranks(options.arguments), options.nproc, None)
-    if (measured := command.measure(options)) is not None:
+    if (measured := command.measure(options, of_several=of_several)) is not None:
         _print(measured[0], options.json, lambda _: measured[1])
     return None
 
@@ -649,6 +655,7 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    verb.add_argument("--adapter", action="store_true", help="of a run with lora, the adapter alone (PEFT, fp32)")
     _weights(verb)
     from clapas.evaluate.command import eval_options
 

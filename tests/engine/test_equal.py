@@ -100,6 +100,11 @@ VARIANTS: dict[str, tuple[str, int, str]] = {
         2,
         "parallel.sequence=2 parallel.zero_stage=3",
     ),
+    "qwen2, whose biases are cut with their matrices, 2 tensor ranks": (
+        "model.architecture=qwen2",
+        2,
+        "parallel.tensor=2 parallel.zero_stage=1",
+    ),
     "experts, whose balance is a sum over the text, 2 sequence ranks": (
         "model.architecture=qwen3_moe model.num_experts=4 model.num_experts_per_tok=2 model.moe_intermediate_size=32 "
         "model.router_aux_loss_coef=0.05",

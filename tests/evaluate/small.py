@@ -50,7 +50,7 @@ def write_model(folder: Path, config: ModelConfig = CONFIG, seed: int = 1) -> Ca
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     (folder / "model.safetensors").unlink(missing_ok=True)
     write_weights(folder, shapes, lambda name: state[name].detach(), torch.float32, 10**9)
-    ids = {"eos": EOS, "bos": BOS, "pad": PAD}
+    ids: dict[str, Any] = {"eos": EOS, "bos": BOS, "pad": PAD}
     (folder / "config.json").write_bytes(orjson.dumps(to_hf_config(config, **ids, dtype="float32")))
     (folder / "generation_config.json").write_bytes(orjson.dumps(generation_config(**ids)))
     write_tokenizer(folder)

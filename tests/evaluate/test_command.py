@@ -21,6 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one(clapas: Clapas, folder: Path, tmp_path: Path) -> None:
     """Multiple choice and generation on two gloo ranks: the figures and requests of one, printed once."""
     pytest.importorskip("lm_eval")
@@ -30,6 +31,7 @@ def test_two_ranks_are_one(clapas: Clapas, folder: Path, tmp_path: Path) -> None
     assert orjson.loads(one.stdout) == orjson.loads(two.stdout)
 
 
+@pytest.mark.slow
 def test_bits_per_byte_on_two_ranks(clapas: Clapas, trained_run: Path, tmp_path: Path) -> None:
     """By source, and recorded: windows shared by two ranks give one table."""
     both = [

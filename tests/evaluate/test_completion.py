@@ -11,6 +11,7 @@ from tests.commands import Clapas
 from tests.evaluate.small import EOS, write_model
 
 from clapas.evaluate.completion import Options, complete_texts, decoded, encode_prompt, stream_texts
+from clapas.evaluate.generate import stream_tokens
 from clapas.evaluate.load import LoadedModel, load
 from clapas.evaluate.prompts import read_prompts
 from clapas.evaluate.sampling import Sampling
@@ -67,17 +68,16 @@ def test_a_text_ends_before_a_stop_and_never_shows_its_beginning(loaded: LoadedM
     assert (said.finish_reason, said.tokens < 30) == ("stop", True)
     almost = free[7:9] + "\x00"
     assert whole(loaded, "Le", stop=(almost,)).text == free
-    given = [
-        piece for _, piece in stream_texts(loaded, [encode_prompt(loaded, "Le")], Options(30, GREEDY, stop=(stop,)))
-    ]
-    assert "".join(given) == said.text
+    pieces = stream_texts(loaded, [encode_prompt(loaded, "Le")], Options(30, GREEDY, stop=(stop,)))
+    assert "".join(piece for _, piece in pieces) == said.text
 
 
 def test_why_a_text_is_over(loaded: LoadedModel, tmp_path: Path) -> None:
     """`length` where there was no room, `stop` at an id that ends a text, of `generation_config.json` too."""
     free = whole(loaded, "Le")
     assert (free.finish_reason, free.tokens) == ("length", 30)
-    ids = loaded.tokenizer.encode(free.text, add_special_tokens=False).ids
+    steps = stream_tokens(loaded.model, [encode_prompt(loaded, "Le")], max_new_tokens=30, sampling=GREEDY)
+    ids = [token for (token,) in steps if token is not None]
     write_model(tmp_path)
     config = orjson.loads((tmp_path / "generation_config.json").read_bytes())
     (tmp_path / "generation_config.json").write_bytes(orjson.dumps({**config, "eos_token_id": [EOS, ids[6]]}))
@@ -126,9 +126,7 @@ def test_a_bad_line_is_named(tmp_path: Path, name: str, content: str | None, say
     assert says in str(caught.value)
 
 
-def test_generate_prints_texts_in_their_order(
-    folder: Path, loaded: LoadedModel, tmp_path: Path, clapas: Clapas
-) -> None:
+def test_texts_are_printed_in_their_order(folder: Path, loaded: LoadedModel, tmp_path: Path, clapas: Clapas) -> None:
     """Prompts of the command line, then of the file, whatever the batches; greedily the same in each."""
     (tmp_path / "more.txt").write_text("L'été\nUn\n")
     arguments = ["generate", folder, "Bonjour", "--file", "more.txt", "--max-new-tokens", 5, "--temperature", 0]

@@ -47,7 +47,7 @@ def continuations(model: CausalLM, prompts: list[list[int]], **options: Any) -> 
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": {},
-    "llama, tied": {"tie_word_embeddings": True},
+    "llama, tied": {"tie_word_embeddings": True, "initializer_range": 0.5},
     "qwen2": {"architecture": "qwen2", "rms_norm_eps": 1e-6},
     "qwen3": {"architecture": "qwen3", "head_dim": 16},
     "qwen3_moe": {"architecture": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
@@ -123,12 +123,7 @@ def test_ranks_that_share_weights_call_equally_often(model: CausalLM) -> None:
 def test_an_observer_sees_every_text_at_every_step(model: CausalLM) -> None:
     """Rows stay where the prompts are, also once some have left; what was chosen is the likeliest of the logits."""
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    found = continuations(
-        model,
-        RAGGED,
-        max_new_tokens=[3] * 7 + [9],
-        observe=lambda logits_BV, chosen_B: seen.append((logits_BV, chosen_B)),
-    )
+    found = continuations(model, RAGGED, max_new_tokens=[3] * 7 + [9], observe=lambda *step: seen.append(step))
     assert [(len(logits_BV), len(chosen_B)) for logits_BV, chosen_B in seen] == [(8, 8)] * 9
     assert [int(chosen_B[7]) for _, chosen_B in seen] == found[7]
     assert all(int(logits_BV[7].argmax()) == int(chosen_B[7]) for logits_BV, chosen_B in seen)

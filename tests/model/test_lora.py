@@ -156,7 +156,7 @@ def test_a_begins_as_pefts_whatever_else_has_an_adapter() -> None:
     """Uniform within 1 / sqrt(in), each from its own generator; B is zero."""
     every, one = (
         {name: module.lora_A.weight for name, module in adapted(with_adapters(lora, moved=False))}
-        for lora in (LoraConfig(rank=16, alpha=1), LoraConfig(rank=16, alpha=1, targets=("down_proj",)))
+        for lora in (LoraConfig.model_validate({"rank": 16, **more}) for more in ({}, {"targets": ["down_proj"]}))
     )
     for name, drawn in one.items():
         assert drawn.equal(every[name])
@@ -210,7 +210,7 @@ def test_flops_are_those_of_the_products() -> None:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    lora = LoraConfig(rank=4, alpha=8)
+    lora = lora_of("lora")
     model = with_adapters(lora)
     logits = model(TOKENS)
     with FlopCounterMode(display=False) as counter:

@@ -14,10 +14,13 @@ from clapas.model import operations
 from clapas.model.compute import apply_compute
 from clapas.model.config import ComputeConfig, ModelConfig
 from clapas.model.decoder import CausalLM
+from clapas.model.lora import add_adapters
+from clapas.model.lora_config import LoraConfig
 from clapas.plan import activations
 from clapas.plan.activations import activations_of
 from clapas.plan.setup import Setup
-from clapas.plan.shape import Shape
+from clapas.plan.shape import Shape, shape_of
+from clapas.recipe.recipe import Recipe
 from clapas_kernels import linear_cross_entropy
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -60,7 +63,7 @@ class Storages(TorchDispatchMode):
         return sum(size for place, size in made.items() if place not in weights)
 
 
-def measured_layers(config: ModelConfig, setup: Setup) -> int:
+def measured_layers(config: ModelConfig, setup: Setup, lora: LoraConfig | None = None) -> int:
     """Bytes held by two layers after forward: the difference between models of three layers and of one."""
     held = []
     for layers in (1, 3):
@@ -69,6 +72,8 @@ def measured_layers(config: ModelConfig, setup: Setup) -> int:
         apply_compute(model, compute)
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
+        if lora is not None:
+            add_adapters(model, lora, 0, dtype=DTYPES[setup.precision])
         tokens = torch.randint(0, config.vocab_size, (setup.micro_batch, setup.sequence_length))
         with Storages() as storages:
             result = model(tokens, targets_BS=tokens)
@@ -85,6 +90,7 @@ CASES = [
     ("qwen3_moe", "bf16", 128, "none", None),
     ("llama", "fp32", 256, "selective", None),
     ("llama", "fp32", 640, "none", None),
+    ("qwen2", "bf16", 128, "none", None),
     ("qwen3", "bf16", 128, "none", None),
     ("qwen3", "fp32", 640, "selective", None),
     ("llama", "bf16", 128, "none", 32),
@@ -107,7 +113,7 @@ def test_layers(architecture: Any, precision: str, sequence_length: int, checkpo
         **{name: size for name, size in SIZES.items() if name != "max_position_embeddings"},
         num_hidden_layers=2,
         head_dim=16,
-        head_norms=architecture != "llama",
+        head_norms=architecture.startswith("qwen3"),
         experts=8 if experts else 0,
         experts_per_token=2 if experts else 0,
         expert_size=96 if experts else 0,
@@ -115,6 +121,30 @@ def test_layers(architecture: Any, precision: str, sequence_length: int, checkpo
     edges = setup.tokens_per_micro_batch * (shape.hidden_size * setup.width + 8)
     planned = activations_of(shape, setup, 1e9, on_cpu=True).layers - edges
     assert measured_layers(config, setup) == pytest.approx(planned, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("lora", "changes"),
+    [
+        ({"rank": 8}, {}),
+        ({"rank": 8, "targets": ["q_proj", "v_proj"]}, {}),
+        ({"rank": 8, "dora": True}, {}),
+        ({"rank": 8}, {"checkpointing": "selective"}),
+        ({"rank": 8, "dora": True}, {"checkpointing": "full"}),
+        ({"rank": 8}, {"tile": 32}),
+    ],
+    ids=str,
+)
+def test_layers_with_adapters(lora: dict[str, Any], changes: dict[str, Any]) -> None:
+    """What A and B read stays; what a frozen projection alone would read does not."""
+    adapters = LoraConfig.model_validate(lora)
+    config = ModelConfig.model_validate({**SIZES, "num_hidden_layers": 2})
+    setup = Setup(1, 1, 128, 2, precision="bf16", **changes)
+    recipe = {"name": "x", "model": config.facts(), "lora": lora, "train": {"steps": 1, "global_batch_size": 1}}
+    shape = shape_of(Recipe.model_validate({**recipe, "data": {"path": "x", "sequence_length": 128}}))
+    edges = setup.tokens_per_micro_batch * (shape.hidden_size * setup.width + 8)
+    planned = activations_of(shape, setup, 1e9, on_cpu=True).layers - edges
+    assert measured_layers(config, setup, adapters) == pytest.approx(planned, rel=TOLERANCE)
 
 
 def test_constants_are_the_models() -> None:

@@ -88,6 +88,7 @@ def test_the_shape_counts_as_the_model_does() -> None:
     for extra in (
         {},
         {"tie_word_embeddings": True},
+        {"architecture": "qwen2"},
         {"architecture": "qwen3"},
         {"architecture": "qwen3_moe", **experts},
     ):

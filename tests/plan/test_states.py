@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,14 @@ from clapas.engine.layout import layout_of
 from clapas.engine.ranks import start_ranks, stop_ranks
 from clapas.engine.slots import slots
 from clapas.recipe.recipe import Recipe
-from clapas.train.train import build_engine
+from clapas.model.lora import add_adapters
+from clapas.train.train import build_engine, initial_model
+
+def build(recipe):
+    model = initial_model(recipe)
+    if recipe.lora is not None:
+        add_adapters(model, recipe.lora, 0)
+    return model
 
 def live(engine=None):
     # every tensor's storage; a gradient has no Python object until somebody asks for it
@@ -67,7 +75,7 @@ for case in cases:
     recipe = Recipe.model_validate(case)
     gc.collect()
     before = live()
-    engine = build_engine(recipe, ranks.arranged(layout_of(recipe, ranks.size)))
+    engine = build_engine(recipe, ranks.arranged(layout_of(recipe, ranks.size)), build=build)
     micro = recipe.train.micro_batch_size
     accumulation = recipe.train.global_batch_size // ranks.size // micro
     tokens = torch.randint(0, recipe.model.vocab_size, (micro, recipe.data.sequence_length))
@@ -102,6 +110,11 @@ stop_ranks()
 """
 
 
+def with_adapters(ranks: int, precision: str, stage: int) -> dict[str, Any]:
+    """The same with adapters, on a base of random weights."""
+    return recipe(ranks, precision, stage) | {"lora": {"rank": 8, "dora": True}}
+
+
 def recipe(ranks: int, precision: str, stage: int) -> dict[str, Any]:
     """Two micro-batches of two samples a rank and step; one where DeepSpeed cannot accumulate."""
     micro_batches = 1 if stage == 0 and precision != "fp32" else 2
@@ -115,9 +128,16 @@ def recipe(ranks: int, precision: str, stage: int) -> dict[str, Any]:
     }
 
 
-def check(ranks: int, cases: list[tuple[str, int]], folder: Path, bucket: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start the ranks once, measure every case, compare the fullest rank."""
-    recipes = [recipe(ranks, *case) for case in cases]
+def check(
+    ranks: int,
+    cases: list[tuple[str, int]],
+    folder: Path,
+    bucket: int,
+    monkeypatch: pytest.MonkeyPatch,
+    made: Callable[[int, str, int], dict[str, Any]] = recipe,
+) -> None:
+    """Start the ranks once, measure every case, compare the fullest rank. made: a recipe of ranks and case."""
+    recipes = [made(ranks, *case) for case in cases]
     ended = python_ranks(RANKS, [json.dumps(recipes), bucket], ranks=ranks, meeting=folder / "meeting")
     assert not any(process.returncode for process in ended), "\n".join(process.stderr[-3000:] for process in ended)
     monkeypatch.setattr(states, "BUCKET", bucket)
@@ -127,8 +147,8 @@ def check(ranks: int, cases: list[tuple[str, int]], folder: Path, bucket: int, m
         planned = states_of(shape_of(model), setup_of(model, ranks, ranks))
         constant = planned.parameters + planned.master + planned.moments
         # between two micro-batches a CPU's engine has nothing on its way, but keeps the buffer itself in places
-        keeps_bucket = stage == 3 or (precision == "fp32" and stage == 1 and bucket < shape_of(model).size)
-        kept = 4 * min(bucket, shape_of(model).size) if keeps_bucket else 0
+        keeps_bucket = stage == 3 or (precision == "fp32" and stage == 1 and bucket < shape_of(model).trained_size)
+        kept = 4 * min(bucket, shape_of(model).trained_size) if keeps_bucket else 0
         wanted = {
             "parameters": planned.parameters,
             "master": planned.master,
@@ -160,6 +180,12 @@ def test_states_of_two_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranks: int, bucket: int) -> None:
     """Every stage in both precisions; also where the whole model fits a bucket."""
     check(ranks, STAGES, tmp_path, bucket, monkeypatch)
+
+
+@pytest.mark.slow
+def test_states_of_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen base takes its own bytes and nothing else; at ZeRO-3 it is shared."""
+    check(2, STAGES, tmp_path, SMALL_BUCKET, monkeypatch, with_adapters)
 
 
 def test_constants_are_the_engines() -> None:

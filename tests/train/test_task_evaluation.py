@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ metadata: {version: 3}
 """
 SMALL = (
     "train.steps=4",
+    "schedule.warmup_steps=1",
     "checkpoint.every=2",
     "evaluation.every=4",
     "evaluation.tokens=200",
@@ -125,3 +127,34 @@ def test_a_missing_library_is_told(test_data: Path, monkeypatch: pytest.MonkeyPa
     recipe = read_recipe("test", [f"data.path={test_data}", "evaluation.tasks=[clapas_fr_grammaire]"])
     with pytest.raises(UserError, match=r"pip install 'clapas\[eval\]'"):
         preflight(recipe, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "layout", [("parallel.sequence=2",), ("parallel.tensor=2",), ("precision=bf16", "parallel.zero_stage=2")]
+)
+def test_any_layout_judges_as_its_checkpoint(
+    clapas: Clapas, test_data: Path, task: Path, tmp_path: Path, layout: tuple[str, ...]
+) -> None:
+    """Slices of sequences, slices of layers, 16-bit weights: each choice is as likely as the checkpoint finds it."""
+    rows = trained(clapas, tmp_path, test_data, f"evaluation.tasks=[{task}]", *layout, ranks=2)
+    told = [row for row in rows if row.get("split") == "tasks"]
+    result = clapas("eval", "run", "--tasks", task, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    wanted = orjson.loads(result.stdout)["tasks"]["mots"]["metrics"]["acc"]
+    assert told[-1]["mots/acc"] == pytest.approx(wanted, abs=0.09 if "precision=bf16" in layout else 0)
+
+
+@pytest.mark.slow
+def test_a_resume_goes_on_as_if_nothing_was_measured(
+    clapas: Clapas, test_data: Path, task: Path, tmp_path: Path
+) -> None:
+    """From the checkpoint of step 2, whose step measured tasks: losses and figures of the run that never stopped."""
+    with_tasks = (f"evaluation.tasks=[{task}]", "evaluation.tasks_every=2")
+    rows = trained(clapas, tmp_path, test_data, *with_tasks, ranks=2)
+    shutil.rmtree(tmp_path / "run/checkpoints/step-00000004")
+    again = trained(clapas, tmp_path, test_data, *with_tasks, ranks=2)
+    assert losses(again) == losses(rows)
+    figures = [[row["mots/acc"] for row in run if row.get("split") == "tasks"] for run in (rows, again)]
+    assert figures[0] == figures[1]
+    assert len(figures[0]) == 2

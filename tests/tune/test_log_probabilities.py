@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import clapas_kernels
 from clapas.tune import log_probabilities as module
 from clapas.tune.log_probabilities import log_probabilities, sum_by_document
 
@@ -47,6 +48,22 @@ def test_values_and_gradients_are_those_of_plain_logits(
         assert (wanted is None) == (got is None)
         if wanted is not None:
             torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("trains", ["both", "hidden"])
+def test_the_kernels_give_the_same(monkeypatch: pytest.MonkeyPatch, trains: str) -> None:
+    """Triton's, interpreted, on padded rows, chunk by chunk."""
+    monkeypatch.setattr(module, "rows_of_chunk", lambda *_: 16)
+    hidden, weight, targets, grad = inputs(torch.float32)
+    found = []
+    for implementation in ("reference", "triton"):
+        h, w = hidden[:1].clone().requires_grad_(), weight.clone().requires_grad_(trains == "both")
+        with clapas_kernels.use(implementation):
+            value = log_probabilities(h, w, targets[:1])
+            value.backward(grad[:1])
+        found.append([value.detach(), h.grad, *([] if w.grad is None else [w.grad])])
+    for wanted, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_kept_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from safetensors.numpy import load
+from tests.evaluate.small import CONFIG, write_model
 
 from clapas.loader.loader import Loader
+from clapas.plan.plan import plan
+from clapas.recipe.recipe import read_recipe
 from clapas.tune.mismatched import Mismatched
 from clapas.tune.orpo import chosen_targets
 from clapas.tune.preference import document_counts, pair_counts
@@ -244,6 +247,37 @@ def test_resumes_are_exact_on_two_ranks(
     assert exact(train(clapas, folders, tmp_path / "resumed", objective, *settings)) == exact(whole)
 
 
+@pytest.mark.slow
+def test_adapters_have_their_base_as_reference(clapas: Clapas, tmp_path: Path) -> None:
+    """A LoRA run begins at log 2, its frozen head in one pass, and goes on to the bit from what it stored."""
+    write_model(tmp_path / "base", CONFIG.model_copy(update={"max_position_embeddings": 512}))
+    write_folder(tmp_path / "pairs", tmp_path / "base", pairs(8), kind="pairs", held_out=2)
+    sections: dict[str, Any] = {
+        "name": "adapters",
+        "model": {"from": "base"},
+        "lora": {"rank": 4},
+        "objective": {"name": "dpo"},
+        "data": {"path": "pairs", "sequence_length": 512},
+        "optimizer": {"lr": 1e-2},
+        "schedule": {"name": "constant", "warmup_steps": 0},
+        "train": {"steps": 4, "global_batch_size": 2, "threads": 1},
+        "checkpoint": {"every": 2, "keep": 9},
+        "evaluation": {"every": 4},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(sections))
+    arguments = ("train", "recipe.yaml", "--nproc", 2, "parallel.zero_stage=3")
+    for name in ("whole", "resumed"):
+        if name == "resumed":
+            shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+            shutil.rmtree(tmp_path / "resumed/checkpoints/step-00000004")
+        result = clapas(*arguments, f"run_dir={name}", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    whole = rows(tmp_path / "whole")
+    assert whole[0]["loss"] == pytest.approx(np.log(2), abs=1e-6)
+    assert whole[-2]["loss"] < np.log(2) - 1e-3
+    assert exact(rows(tmp_path / "resumed")) == exact(whole)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -281,3 +315,15 @@ def test_a_kill_while_the_reference_is_made_leaves_no_half_file(
     wanted, found = (load((folder / "reference.safetensors").read_bytes()) for folder in (trained_dpo, run))
     for name in wanted:
         np.testing.assert_array_equal(found[name], wanted[name])
+
+
+def test_a_plan_counts_the_pass_of_the_reference() -> None:
+    """DPO holds no second model, and costs a third of an epoch more than ORPO, which has no reference."""
+    found: dict[str, Any] = {}
+    for objective in ("dpo", "orpo", "kto"):
+        recipe = read_recipe("tune/dpo-7b", [f"objective.name={objective}"])
+        found[objective] = plan(recipe, "jean-zay", 2)["as_written"]
+    assert found["dpo"]["gpu_hours"] == pytest.approx(found["orpo"]["gpu_hours"] * 4 / 3, rel=0.02)
+    assert found["dpo"]["memory_bytes"] == found["orpo"]["memory_bytes"]
+    assert found["dpo"]["step_seconds"] == found["orpo"]["step_seconds"]
+    assert found["kto"]["gpu_hours"] == pytest.approx(found["orpo"]["gpu_hours"] * 2, rel=0.02)

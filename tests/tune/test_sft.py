@@ -53,9 +53,11 @@ def conversation(number: int) -> Sample:
 
 def packed(samples: list[Sample]) -> Sample:
     """Several as one sample."""
-    fields = {name: np.concatenate([getattr(sample, name) for sample in samples]) for name in ("tokens", "starts")}
-    more = {name: np.concatenate([getattr(sample, name) for sample in samples]) for name in ("documents", "turns")}
-    return Sample(**fields, **more)
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(sample, name) for sample in samples])
+
+    return Sample(joined("tokens"), joined("starts"), documents=joined("documents"), turns=joined("turns"))
 
 
 def batches() -> tuple[Batch, Batch]:

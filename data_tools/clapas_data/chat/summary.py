@@ -14,7 +14,7 @@ from clapas.recipe.errors import UserError
 from clapas_data.chat.kinds import Made
 from clapas_data.examples import Example
 
-LENGTHS = (1024, 2048, 4096, 8192)
+LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 """Sequence lengths that people choose among."""
 
 

@@ -102,7 +102,7 @@ class ChatTemplate:
     ) -> tuple[str, list[tuple[int, int]]]:
         """The text of a conversation and, for each of the assistant's turns, which of its characters are learned.
 
-        A turn's mark of its end is learned with it, its header is not. Raises ChatTemplateError where it cannot be told.
+        A turn's mark of its end is learned with it, its header is not. Raises ChatTemplateError where none can tell.
         In a template without `generation` a turn is all up to the next one, white space after its mark included.
         """
         if self.marks_turns:

@@ -168,6 +168,11 @@ def start_ranks() -> Ranks:
     return Ranks(rank, size, device)
 
 
+def alone() -> Ranks:
+    """This process as the only rank, without a process group: for what is measured, not trained."""
+    return Ranks(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 def stop_ranks() -> None:
     """Leave the process group. DeepSpeed forgets its own, so that this process may train again."""
     if dist.is_initialized():

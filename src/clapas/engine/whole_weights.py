@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def whole_weights(engine: Engine) -> Iterator[tuple[str, torch.Tensor]]:
+def whole_weights(engine: Engine, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[tuple[str, torch.Tensor]]:
     """(name, weight) of each parameter, tied ones under their first name, as the model computes with them. Collective.
 
-    At ZeRO-3 a tensor is whole until the next is asked for.
+    wanted: by name, which of them. At ZeRO-3 a tensor is whole until the next is asked for.
     """
     gathered = import_deepspeed().zero.GatheredParameters
     for name, parameter in engine.deepspeed.module.named_parameters():
+        if not wanted(name):
+            continue
         if not hasattr(parameter, "ds_id"):
             yield name, parameter.detach()
             continue

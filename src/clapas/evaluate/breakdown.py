@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from clapas.engine.ranks import Ranks
-from clapas.evaluate.token_scores import token_scores
+from clapas.evaluate.token_scores import TokenScores, token_scores
 from clapas.loader.windows import Windows
 from clapas_data.manifest import Manifest
 
@@ -74,7 +74,7 @@ def score_parts(
     for numbers, batch in windows.numbered():
         on_device = batch.to(device)
         criterion = token_scores(on_device.targets)
-        scores, _ = model(
+        found, _ = model(
             on_device.tokens,
             on_device.positions,
             on_device.document_ids,
@@ -82,6 +82,7 @@ def score_parts(
             targets_BS=on_device.targets,
             criterion=criterion,
         )
+        scores = TokenScores(*found)
         told = [windows.targets_of(number) for number in numbers]
         targets = np.concatenate([np.arange(first, last) for first, last in told])
         found = part_of_shard[np.searchsorted(ends, targets, side="right")]

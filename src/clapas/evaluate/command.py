@@ -116,15 +116,15 @@ def tasks_known_table(known: dict[str, Any]) -> str:
     )
 
 
-def measure(options: argparse.Namespace) -> tuple[dict[str, Any], str] | None:
-    """Measure as one rank. Returns what was measured and its table; None on ranks but the first."""
-    from clapas.engine.ranks import start_ranks, stop_ranks
+def measure(options: argparse.Namespace, *, of_several: bool) -> tuple[dict[str, Any], str] | None:
+    """Measure, alone or as one rank of several. Returns what was measured and its table; None on other ranks than 0."""
+    from clapas.engine.ranks import alone, start_ranks, stop_ranks
     from clapas.evaluate.load import load
     from clapas.evaluate.record import run_of
     from clapas.model.cpu import prepare_cpu
 
     prepare_cpu()
-    ranks = start_ranks()
+    ranks = start_ranks() if of_several else alone()
     try:
         with ranks.said_once():
             chosen = {"tokenizer": options.tokenizer, "weights": options.weights}
@@ -187,7 +187,7 @@ def _probes(options: argparse.Namespace, loaded: Any, ranks: Any) -> tuple[str, 
     from clapas.evaluate.probes.probe import Asked
     from clapas.evaluate.probes.probes import probes_table, run_probes
 
-    asked = Asked(loaded, options.model, ranks, options.seed, options.chat)
+    asked = Asked(loaded, ranks, options.seed, options.chat)
     measured = run_probes(_names(options.probe), asked, options.data)
     figures = {
         "probes": {name: {**own["figures"], "version": own["version"]} for name, own in measured["probes"].items()},

@@ -139,7 +139,8 @@ def _score_whole(
         positions_BS = torch.arange(start, stop).expand(len(rows), -1).contiguous().to(scorer.device)
         tokens_BS, targets_BS = tokens_BS[:, start:stop].contiguous(), targets_BS[:, start:stop].contiguous()
     tokens_BS, targets_BS = tokens_BS.to(scorer.device), targets_BS.to(scorer.device)
-    scores, _ = scorer.model(tokens_BS, positions_BS, targets_BS=targets_BS, criterion=token_scores(targets_BS))
+    found, _ = scorer.model(tokens_BS, positions_BS, targets_BS=targets_BS, criterion=token_scores(targets_BS))
+    scores = TokenScores(*found)
     return _by_row(scores, targets_BS, places)
 
 
@@ -196,7 +197,7 @@ def _score_rest(
     device = model.lm_head.weight.device
     tokens_BS, targets_BS, positions_BS = (x.to(device) for x in (tokens_BS, targets_BS, positions_BS))
     own = cache.repeated([row for row, _ in longer], width)
-    scores, _ = model(
+    found, _ = model(
         tokens_BS,
         positions_BS,
         torch.zeros_like(tokens_BS),
@@ -204,4 +205,5 @@ def _score_rest(
         targets_BS=targets_BS,
         criterion=token_scores(targets_BS),
     )
+    scores = TokenScores(*found)
     return _by_row(scores, targets_BS, [place for _, place in longer])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from clapas.engine.ranks import Ranks
-from clapas.evaluate.token_scores import token_scores
+from clapas.evaluate.token_scores import TokenScores, token_scores
 from clapas.loader.held_out import HeldOutExamples
 
 LAST_TURN = 9
@@ -30,7 +30,7 @@ def score_examples(
     sums = torch.zeros(3, LAST_TURN + 1, dtype=torch.float64, device=device)  # losses, hits, tokens
     for batch in examples:
         on_device = batch.to(device)
-        scores, _ = model(
+        found, _ = model(
             on_device.tokens,
             on_device.positions,
             on_device.document_ids,
@@ -38,6 +38,7 @@ def score_examples(
             targets_BS=on_device.targets,
             criterion=token_scores(on_device.targets),
         )
+        scores = TokenScores(*found)
         assert on_device.turns is not None
         turns_N = on_device.turns.flatten()[scores.places_N].clamp(max=LAST_TURN)
         for row, values in zip(sums, (scores.losses_N, scores.likeliest_N, torch.ones_like(turns_N)), strict=True):

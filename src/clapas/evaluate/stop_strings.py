@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tokenizers import Tokenizer
 
@@ -18,12 +18,12 @@ def generate_until(
     *,
     until: Sequence[str],
     max_new_tokens: int,
-    eos: int,
+    eos: Collection[int],
     vocabulary: int,
     sampling: Sampling,
     seed: int,
 ) -> list[str]:
-    """What comes after each prompt, before the first of the strings in `until`, EOS, or `max_new_tokens`."""
+    """What comes after each prompt, until one of the strings in `until`, a token of `eos`, or so many tokens."""
     stops = [stop for stop in until if stop]
     window = max((len(stop.encode()) for stop in stops), default=0) + 4  # a token has a byte at least; 4: one cut short
     texts: list[list[int]] = [[] for _ in prompts]
@@ -36,6 +36,7 @@ def generate_until(
         vocabulary=vocabulary,
         sampling=sampling,
         seed=seed,
+        is_over=is_over.__getitem__,
     ):
         for row, token in enumerate(step):
             if token is None or is_over[row]:
@@ -44,8 +45,6 @@ def generate_until(
             texts[row].append(token)
             end = tokenizer.decode(texts[row][-window:], skip_special_tokens=False)
             is_over[row] = any(stop in end for stop in stops)
-        if all(is_over):
-            break
     return [_before(tokenizer, text, stops) for text in texts]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -12,7 +12,6 @@ from clapas.engine.ranks import Ranks
 from clapas.evaluate.sampling import Sampling
 from clapas.evaluate.stop_strings import generate_until
 from clapas.model.decoder import CausalLM
-from clapas_data.chat.encoder import Chat
 from clapas_data.manifest import TokenizerRecord
 
 PROMPTS_AT_ONCE = 16
@@ -20,17 +19,11 @@ SEEDS_APART = 1_000_003
 """Between the seeds of two batches: within one, each text has the next seed."""
 
 
-def ends_of(chat: Chat, tokenizer: Tokenizer) -> tuple[str, ...]:
-    """How the tokens that end an assistant's turn are spelt."""
-    spelt = (tokenizer.id_to_token(token) for token in chat.stop_ids())
-    return tuple(token for token in spelt if token is not None)
-
-
 @dataclass(frozen=True, slots=True)
 class Writer:
     """What writes. ranks: who share the work; None: this process alone. seed: of all that is sampled.
 
-    ends: what ends every answer, beside EOS: of a chat, the template's end of a turn.
+    ends: tokens that end every answer, beside EOS (see `stop_ids`).
     """
 
     model: CausalLM
@@ -38,7 +31,7 @@ class Writer:
     special: TokenizerRecord
     ranks: Ranks | None = None
     seed: int = 0
-    ends: tuple[str, ...] = ()
+    ends: Collection[int] = ()
 
     @property
     def longest(self) -> int:
@@ -69,9 +62,9 @@ class Writer:
                 self.model,
                 self.tokenizer,
                 [cut[place] for place in batches[number]],
-                until=[*until, *self.ends],
+                until=until,
                 max_new_tokens=self.longest - room,
-                eos=self.special.eos,
+                eos={self.special.eos, *self.ends},
                 vocabulary=self.special.vocab_size,
                 sampling=sampling,
                 seed=self.seed + number * SEEDS_APART,

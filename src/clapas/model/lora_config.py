@@ -96,15 +96,19 @@ class LoraConfig(Section):
         every = ATTENTION + FEED_FORWARD
         return tuple(name for name in every if name in self.targets or "all-linear" in self.targets)
 
-    def layer_shapes(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
-        """What trains in one layer, by name, in the model's order: of each adapted projection m (DoRA), A and B."""
+    def sizes(self, model: ModelConfig) -> dict[Projection, tuple[int, int]]:
+        """Outputs and inputs of each projection of a layer, with an adapter or without."""
         queries, shared = (heads * model.head_dim for heads in (model.num_attention_heads, model.num_key_value_heads))
         hidden, wide = model.hidden_size, model.intermediate_size
-        sizes = {
+        return {
             "q_proj": (queries, hidden), "k_proj": (shared, hidden), "v_proj": (shared, hidden),
             "o_proj": (hidden, queries), "gate_proj": (wide, hidden), "up_proj": (wide, hidden),
             "down_proj": (hidden, wide),
         }  # fmt: skip
+
+    def layer_shapes(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
+        """What trains in one layer, by name, in the model's order: of each adapted projection m (DoRA), A and B."""
+        sizes = self.sizes(model)
         shapes: dict[str, tuple[int, ...]] = {}
         for name in self.projections:
             outputs, inputs = sizes[name]

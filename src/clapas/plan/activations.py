@@ -21,6 +21,7 @@ ROWS_OF_LOSS = 4096
 SHARE_OF_LOSS = 32
 """`clapas_kernels.linear_cross_entropy`: rows of logits held at a time on a GPU, or 1/32 of its memory in logits."""
 LOGITS_ON_CPU, ROWS_ON_CPU = 2**22, 256
+ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,31 @@ def held_per_token(shape: Shape, setup: Setup, on_cpu: bool = False) -> float:
     attention = attention_per_token(shape, setup, on_cpu)
     if setup.checkpointing == "selective":
         feed_forward = 0 if shape.experts else 2 * shape.intermediate_size // setup.tensor
-        return width * (3 * hidden + feed_forward) + attention
-    return width * 4 * hidden + attention + norms + _feed_forward(shape, setup)
+        low = shape.adapters.rank * len(shape.adapters.projections) if shape.adapters else 0
+        return width * (3 * hidden + feed_forward + low) + attention
+    whole = width * 4 * hidden + attention + norms + _feed_forward(shape, setup)
+    return whole + width * _held_by_adapters(shape, setup, on_cpu)
+
+
+def _held_by_adapters(shape: Shape, setup: Setup, on_cpu: bool) -> int:
+    """Numbers of one token in one layer that adapters hold beside the rest; fewer than none where few have one.
+
+    A frozen projection does not hold its input: those of projections without an adapter go. What B reads stays, the
+    input of an adapted down_proj (elsewhere it is made again; a CPU also keeps silu of the gate), and with DoRA each
+    output before its scale. In tiles nothing of the feed-forward layer stays. Fused attention keeps its output itself.
+    """
+    adapters = shape.adapters
+    if adapters is None:
+        return 0
+    inside = [name for name in adapters.projections if setup.tile is None or name in ATTENTION]
+    held = adapters.rank * len(inside)
+    held += sum(adapters.projections[name][0] for name in inside) if adapters.dora else 0
+    held += (2 if on_cpu else 1) * shape.intermediate_size if "down_proj" in inside else 0
+    held -= shape.query_size if on_cpu and "o_proj" not in inside else 0
+    held -= 0 if {"q_proj", "k_proj", "v_proj"} & set(inside) else shape.hidden_size
+    if setup.tile is None and not shape.experts:
+        held -= 0 if {"gate_proj", "up_proj"} & set(inside) else shape.hidden_size
+    return held
 
 
 def attention_per_token(shape: Shape, setup: Setup, on_cpu: bool = False) -> float:
@@ -115,5 +139,7 @@ def loss_bytes(shape: Shape, setup: Setup, memory_bytes: float, on_cpu: bool = F
     if not on_cpu:
         rows = max(ROWS_OF_LOSS, 2 ** int(max(1, memory_bytes / SHARE_OF_LOSS / row)).bit_length() // 2)
     logits = min(tokens, rows) * row
+    if shape.adapters is not None:  # a frozen head has no gradient
+        return tokens * width * shape.hidden_size + logits
     weight = (4 + width) * shape.head_matrix
     return tokens * width * shape.hidden_size + max(logits + 4 * shape.head_matrix, weight)

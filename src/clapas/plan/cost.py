@@ -72,7 +72,7 @@ def cost_of(
     shape: Shape, setup: Setup, device: Device, energy: Energy, step_seconds: float, steps: int, saving: Saving
 ) -> Cost:
     """A run of `steps` such steps."""
-    state = state_bytes(shape.size, setup.moments)
+    state = state_bytes(shape.trained_size, setup.moments)
     owners = setup.ranks if setup.zero_stage else 1
     if saving.asynchronous:
         pause = state / owners / (COPY_GB_PER_SECOND * 1e9)

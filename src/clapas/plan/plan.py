@@ -26,6 +26,8 @@ class NoLayoutError(UserError):
 
 SHOWN = 5
 """Layouts proposed."""
+FORWARD = 1 / 3
+"""Of a step: its forward pass."""
 
 
 def plan(
@@ -58,6 +60,7 @@ def plan(
     return {
         "recipe": recipe.name,
         "parameters": shape.size,
+        "trained_parameters": shape.trained_size,
         "tokens": recipe.phases.tokens_after(recipe.total_steps),
         "site": where.name,
         "partition": part_name,
@@ -101,7 +104,8 @@ class _Context:
         """A layout as the plan shows it."""
         assert one.memory is not None
         assert one.time is not None
-        seconds = one.time.total / self.factor
+        objective = self.recipe.objective
+        seconds = one.time.total / self.factor * (1 + objective.forward_beside * FORWARD)
         setup, steps = one.setup, self.recipe.total_steps
         rate = setup.tokens_per_step / seconds / setup.ranks
         peak = self.device.peak_flops(setup.precision)
@@ -110,12 +114,15 @@ class _Context:
         saving = Saving(checkpoint.every, states_on_disk(checkpoint, steps), checkpoint.asynchronous)
         # stages may have shorter sequences: the whole run as if all its tokens were read at the longest's speed
         total_steps = max(1, round(self.recipe.phases.tokens_after(steps) / setup.tokens_per_step))
+        before = objective.forward_before * FORWARD / (1 + objective.forward_beside * FORWARD)
+        total_steps += round(before * total_steps)  # as if each document were read once: an epoch has no less
         cost = cost_of(self.shape, setup, self.device, self.site.energy, seconds, total_steps, saving)
         return {
             "overrides": overrides_of(setup, self.recipe),
             "tokens_per_second_per_gpu": rate,
             "mfu": rate * self.shape.flops_per_token(setup.sequence_length) / peak,
             "step_seconds": seconds,
+            "forward_passes": [objective.forward_before, objective.forward_beside],
             "step_parts": {name: value / self.factor for name, value in asdict(one.time).items()},
             "memory_bytes": one.memory.total,
             "memory_available_bytes": one.memory.available,

@@ -145,6 +145,10 @@ def _problem(shape: Shape, kind: Setup, needs: Needs) -> str | None:
     heads = shape.num_key_value_heads
     if heads % (kind.tensor * kind.sequence) or shape.intermediate_size % kind.tensor:
         return f"{heads} key-value heads cannot be shared by {kind.tensor * kind.sequence}"
+    if kind.tensor > 1 and shape.adapters is not None:
+        return "adapted projections are not cut over tensor ranks"
+    if kind.zero_stage == 3 and shape.adapters is not None and shape.adapters.in_4_bits:
+        return "ZeRO-3 cuts weights into parts that 4-bit blocks do not survive"
     if kind.tensor > 1 and needs.whole_matrices:
         return "Muon needs whole matrices, which tensor ranks do not have"
     if kind.tensor > 1 and kind.checkpointing == "selective":

@@ -24,6 +24,39 @@ class Parameter(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Adapters:
+    """Low-rank adapters on a frozen model (`model.lora_config`): what trains in its place.
+
+    projections: those that have one, by Hugging Face's names, with outputs and inputs of each. dora: each output has a
+    magnitude too. in_4_bits: the adapted projections are held so.
+    """
+
+    rank: int
+    projections: dict[str, tuple[int, int]]
+    dora: bool = False
+    in_4_bits: bool = False
+
+    @property
+    def of_layer(self) -> list[Parameter]:
+        """What trains in one layer, in the model's order."""
+        found: list[Parameter] = []
+        for outputs, inputs in self.projections.values():
+            found += [Parameter(outputs, "plain")] if self.dora else []
+            found += [Parameter(self.rank * inputs, "decayed"), Parameter(outputs * self.rank, "decayed")]
+        return found
+
+    @property
+    def elements(self) -> int:
+        """How many numbers train in one layer."""
+        return sum(parameter.elements for parameter in self.of_layer)
+
+    @property
+    def adapted(self) -> int:
+        """Elements of one layer's frozen matrices that have an adapter."""
+        return sum(outputs * inputs for outputs, inputs in self.projections.values())
+
+
+@dataclass(frozen=True)
 class Shape:
     """Sizes of a decoder, by Hugging Face's names.
 
@@ -31,6 +64,7 @@ class Shape:
     head_norms: queries and keys are normalised. attention_bias: queries, keys and values have biases.
     positions: rows of a learned table of positions; 0: rotary, none.
     experts: stored in each layer, of which a token uses experts_per_token, each expert_size wide; 0: none.
+    adapters: what trains, where the model itself is frozen.
     """
 
     hidden_size: int
@@ -48,6 +82,8 @@ class Shape:
     experts: int = 0
     experts_per_token: int = 0
     expert_size: int = 0
+
+    adapters: Adapters | None = None
 
     @property
     def query_size(self) -> int:
@@ -117,18 +153,37 @@ class Shape:
         """All elements of the whole model."""
         return sum(parameter.elements for parameter in self.parameters())
 
+    def trained(self, tensor: int = 1) -> list[Parameter]:
+        """The parameters that train, in the model's order; `parameters` where nothing is frozen."""
+        return self.parameters(tensor) if self.adapters is None else self.adapters.of_layer * self.num_hidden_layers
+
+    @cached_property
+    def trained_size(self) -> int:
+        """All elements that train."""
+        return sum(parameter.elements for parameter in self.trained())
+
     def flops_per_token(self, sequence_length: int) -> int:
-        """What training on one token takes, by PaLM's convention (`ModelConfig.flops_per_token`)."""
+        """What training on one token takes, by PaLM's convention (`ModelConfig.flops_per_token`); with adapters as
+        `model.lora_config.flops_per_token` has it."""
         active = self.num_hidden_layers * self.layer_matrix + self.head_matrix
         norms = self.num_hidden_layers * (2 * self.hidden_size + (2 * self.head_dim if self.head_norms else 0))
         biases = self.num_hidden_layers * (self.query_size + 2 * self.key_size) if self.attention_bias else 0
         attention = 12 * self.num_hidden_layers * self.query_size * sequence_length
-        return 6 * (active + norms + biases + self.hidden_size) + attention
+        multiply = active + norms + biases + self.hidden_size
+        if self.adapters is not None:
+            return 4 * multiply + 6 * self.trained_size + attention
+        return 6 * multiply + attention
 
 
 def shape_of(recipe: Recipe) -> Shape:
     """The shape of a recipe's model."""
-    model = recipe.model
+    model, lora = recipe.model, recipe.lora
+    adapters = None
+    if lora is not None:
+        sizes = lora.sizes(model)
+        adapters = Adapters(
+            lora.rank, {name: sizes[name] for name in lora.projections}, lora.dora, lora.quantize is not None
+        )
     experts = model.experts
     return Shape(
         hidden_size=model.hidden_size,
@@ -144,4 +199,5 @@ def shape_of(recipe: Recipe) -> Shape:
         experts=experts.count if experts else 0,
         experts_per_token=experts.per_token if experts else 0,
         expert_size=experts.width if experts else 0,
+        adapters=adapters,
     )

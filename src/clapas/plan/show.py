@@ -24,8 +24,11 @@ LETTERS = {
 
 def plan_table(plan: dict[str, Any]) -> str:
     """The plan as text."""
+    trained = plan["trained_parameters"]
+    train = "" if trained == plan["parameters"] else f" and {trained:,} that train"
     lines = [
-        f"{plan['recipe']}: {plan['parameters']:,} parameters, {plan['tokens']:,} tokens, {plan['precision']}, on "
+        f"{plan['recipe']}: {plan['parameters']:,} parameters{train}, {plan['tokens']:,} tokens, "
+        f"{plan['precision']}, on "
         f"{plan['nodes']} node{'s' if plan['nodes'] > 1 else ''} of {plan['site']}: {plan['gpus']} x {plan['device']}",
     ]
     if plan["calibrated"]:
@@ -82,7 +85,10 @@ def _step(layout: dict[str, Any]) -> str:
     told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     waiting = (parts["exposed"] + parts["bubble"]) / layout["step_seconds"]
     told += f", waiting for other ranks {waiting:.0%}, for the host {parts['launching'] / layout['step_seconds']:.0%}"
-    return f"a step of the first takes {layout['step_seconds']:.3g} s: {told}"
+    before, beside = layout["forward_passes"]
+    others = [f"{before} before the first step"] * (before > 0) + [f"{beside} in every step"] * (beside > 0)
+    passes = f"; with forward passes of the objective's: {', '.join(others)}" if others else ""
+    return f"a step of the first takes {layout['step_seconds']:.3g} s: {told}{passes}"
 
 
 def _reasons(others: list[dict[str, Any]]) -> list[str]:

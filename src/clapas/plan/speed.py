@@ -106,7 +106,9 @@ def step_time(
     micro_batches = setup.accumulation
     # a pipeline's last stage has the head, and the others wait for it: spread, as the largest part of it is
     head = shape.head_matrix / setup.pipeline
-    flops = layers * (2 * shape.layer_matrix / setup.tensor) * (3 + recompute) + 6 * head
+    passes, adapters = (3, 0) if shape.adapters is None else (2, shape.adapters.elements)  # frozen: no own gradient
+    flops = layers * (2 * shape.layer_matrix / setup.tensor) * (passes + recompute) + 2 * passes * head
+    flops += layers * 2 * adapters * (3 + recompute)
     doublings = (setup.tensor - 1).bit_length()
     products = tokens * flops / (rate * constants.products * constants.tensor**doublings)
     causal = 2 * shape.query_size / setup.tensor * setup.sequence_length * layers  # half of the scores are needed
@@ -118,6 +120,8 @@ def step_time(
         scores = shape.num_attention_heads / setup.tensor * setup.sequence_length * layers
         memory += tokens * scores * setup.width * (12 + 4 * recompute) / bandwidth
     host = 0.0 if device.name == "CPU" else layers * LAUNCH_SECONDS * (3 + recompute) / 3
+    if shape.adapters is not None:  # ten operations more for each of a layer's seven projections
+        host *= 1 + len(shape.adapters.projections) / 7
     launching = max(0.0, host - (products + attention + memory))
     compute = micro_batches * (products + attention + memory + launching)
     communication = _communication(shape, setup, device, node_gbit_per_second, style) / constants.links
@@ -145,12 +149,15 @@ def _traffic(shape: Shape, setup: Setup, style: Style, layers: float, moved_agai
     wide = shape.active_width * (18 if shape.gated else 10) / setup.tensor
     turned = 8 * (shape.query_size + shape.key_size) / setup.tensor
     layer = scale * (36 * shape.hidden_size + turned + wide)
+    if shape.adapters is not None:  # A reads x, B adds to the output; their gradients read both again, and add to dx
+        sizes = shape.adapters.projections.values()
+        layer += setup.width * sum(5 * inputs + 4 * outputs for outputs, inputs in sizes)
     return layers * layer * (1 + moved_again / 3) + scale * 10 * shape.vocab_size / setup.pipeline
 
 
 def _optimizer(shape: Shape, setup: Setup, bandwidth: float) -> float:
     """Seconds of clipping and AdamW: gradients read twice, three fp32 numbers read and written, the weight written."""
-    elements = shape.size / (setup.tensor * setup.pipeline)
+    elements = shape.trained_size / (setup.tensor * setup.pipeline)
     owned = elements if setup.zero_stage == 0 else elements / setup.peers
     host = 5.0 if setup.offload else 1.0  # a host's memory, and the way there and back
     return host * owned * 34 / bandwidth
@@ -158,9 +165,10 @@ def _optimizer(shape: Shape, setup: Setup, bandwidth: float) -> float:
 
 def _communication(shape: Shape, setup: Setup, device: Device, node_gbit_per_second: float, style: Style) -> float:
     """Seconds of a step's collectives over data-parallel ranks at the links' full rates."""
-    elements = shape.size / (setup.tensor * setup.pipeline)
+    trained = shape.trained_size / (setup.tensor * setup.pipeline)
+    elements = shape.size / (setup.tensor * setup.pipeline) if setup.zero_stage == 3 else trained
     weights = elements * setup.width * (0.5 if setup.quantized_weights else 1)
-    gradients = elements * (0.5 if setup.quantized_gradients else BYTES[setup.reduce_precision])
+    gradients = trained * (0.5 if setup.quantized_gradients else BYTES[setup.reduce_precision])
     peers, micro_batches = setup.peers, setup.accumulation
 
     def one(size: float, ranks: int) -> float:

@@ -19,6 +19,9 @@ LIVE = 1_000_000_000
 DENSE_BUCKET = 500_000_000
 """Elements that DeepSpeed reduces at once where ZeRO does not: its default."""
 
+BYTES_IN_4_BITS = 0.516
+"""Of a number in 4 bits: with a scale in 8 bits for each 64, and one in fp32 for each 256 of these (`model.nf4`)."""
+
 
 @dataclass(frozen=True)
 class States:
@@ -41,11 +44,15 @@ class States:
 def states_of(shape: Shape, setup: Setup) -> States:
     """The states of the fullest rank."""
     parameters = [Parameter(elements // setup.pipeline, group) for elements, group in shape.parameters(setup.tensor)]
-    elements = sum(parameter.elements for parameter in parameters)
-    share = _share(parameters, setup)
+    trained = [Parameter(size // setup.pipeline, group) for size, group in shape.trained(setup.tensor)]
+    every = parameters if shape.adapters is None else [*parameters, *trained]
+    whole, elements = (sum(parameter.elements for parameter in some) for some in (every, trained))
+    share = _share(trained, setup)
     width = setup.width
-    held = elements if setup.zero_stage < 3 else share
-    gradients, at_step = _gradients(parameters, setup)
+    held = float(whole if setup.zero_stage < 3 else _share(every, setup))
+    if shape.adapters is not None and shape.adapters.in_4_bits:  # never at ZeRO-3
+        held -= shape.num_hidden_layers * shape.adapters.adapted * (1 - BYTES_IN_4_BITS / width)
+    gradients, at_step = _gradients(trained, setup)
     if setup.zero_stage == 0:
         master = 0 if setup.precision == "fp32" else 4 * elements
         moments = 4 * setup.moments * elements
@@ -56,7 +63,7 @@ def states_of(shape: Shape, setup: Setup) -> States:
         partition = 4.0 * share  # the gradients of its masters go there too
         on_host, master, moments = master + moments + partition, 0, 0
         gradients, at_step = max(0.0, gradients - partition), max(0.0, at_step - 2 * partition)
-    parameter_bytes = width * held + (width * elements / setup.hpz if setup.hpz > 1 else 0)
+    parameter_bytes = width * held + (width * whole / setup.hpz if setup.hpz > 1 else 0)
     if setup.offload_parameters:
         on_host, parameter_bytes = on_host + parameter_bytes, 0
     return States(
@@ -66,7 +73,7 @@ def states_of(shape: Shape, setup: Setup) -> States:
         master=master,
         moments=moments,
         buckets=_buckets(elements, setup),
-        gathered=width * min(elements, LIVE) if setup.zero_stage == 3 and setup.peers > 1 else 0,
+        gathered=width * min(whole, LIVE) if setup.zero_stage == 3 and setup.peers > 1 else 0,
         on_host=on_host,
     )
 

@@ -125,7 +125,7 @@ class Recipe(TypedFile):
                 too_long=self.data.too_long,
                 tensor=self.parallel.tensor,
                 sequence=self.parallel.sequence,
-                begins_trained=self.model.from_ is not None,
+                first="lora.from" if self.lora and self.lora.from_ else "model.from" if self.model.from_ else None,
             )
         zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
         check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)

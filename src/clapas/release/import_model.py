@@ -15,12 +15,13 @@ import torch
 
 from clapas.checkpoint.by_slices import FILE_ELEMENTS, Slice, write_by_slices
 from clapas.model.config import ModelConfig
-from clapas.model.hf_reader import HuggingFaceWeights, weight_files
+from clapas.model.hf_reader import HuggingFaceWeights
 from clapas.model.hf_weights import EMBEDDING, HEAD
-from clapas.model.source_config import TOKENIZER, find_source, has_tokenizer
+from clapas.model.seal import seal_of
+from clapas.model.source_config import TOKENIZER, Source, find_source, has_tokenizer
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
-from clapas.recipe.hashes import content_hash, file_hash
+from clapas.recipe.hashes import content_hash
 from clapas.release.export import refuse_to_replace
 from clapas.train.run_folder import versions
 from clapas_data.encode import open_tokenizer
@@ -64,7 +65,7 @@ def import_model(folder: Path, out: Path, *, file_elements: int = FILE_ELEMENTS)
             weights.read_into(name, offset, piece)
             return piece
 
-        written = write_by_slices(partial, shapes, read, aliases, _facts(folder, config), file_elements)
+        written = write_by_slices(partial, shapes, read, aliases, _facts(source, config, out), file_elements)
         if speaks:
             _copy_tokenizer(folder, partial / TOKENIZER)
     if not speaks:
@@ -72,15 +73,14 @@ def import_model(folder: Path, out: Path, *, file_elements: int = FILE_ELEMENTS)
     return out / written.relative_to(partial)
 
 
-def _facts(folder: Path, config: ModelConfig) -> dict[str, Any]:
-    files = {name: file_hash(folder / name) for name in weight_files(folder)}
-    model = config.model_dump(mode="json")
+def _facts(source: Source, config: ModelConfig, out: Path) -> dict[str, Any]:
+    seal = seal_of(source, out)
     return {
         "step": 0,
-        "identity": content_hash({"import": content_hash(files), "model": config.facts()}),
+        "identity": content_hash({"import": seal, "model": config.facts()}),
         "execution": "",
-        "training": {"import": {"path": str(folder), "files": files}},
-        "recipe": {"name": folder.resolve().name, "model": model},
+        "training": {"import": {"path": str(source.folder), "seal": seal}},
+        "recipe": {"name": source.folder.resolve().name, "model": config.model_dump(mode="json")},
         "versions": versions(),
     }
 

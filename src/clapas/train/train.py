@@ -67,6 +67,9 @@ def train(
     strict: refuse to go on from an older checkpoint where the newest is damaged.
     Raises UserError where recipe, data and run folder do not fit together, ClapasError where something failed.
     """
+    if build is not None and recipe.model.from_ is not None:
+        way_out = "leave model.from out, or build"
+        raise UserError("both build and model.from say what the first weights are", where=recipe.name, way_out=way_out)
     ranks = start_ranks()
     try:
         if ranks.device.type == "cpu":

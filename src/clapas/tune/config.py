@@ -7,16 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from clapas.recipe.typed import Section
 from clapas.tune.grpo.config import Grpo
-
-
-class ObjectiveSection(Section):
-    """What every objective's section can say."""
-
-    def identity(self) -> dict[str, Any]:
-        """What of it makes a run this run."""
-        return self.model_dump(mode="json")
+from clapas.tune.section import ObjectiveSection
 
 
 class LanguageModelling(ObjectiveSection):
@@ -74,7 +66,11 @@ Beta = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Dpo(ObjectiveSection):
+class _WithReference(ObjectiveSection):
+    forward_before: ClassVar[int] = 1
+
+
+class Dpo(_WithReference):
     """Direct preference optimisation on pairs: what `clapas data chat --kind pairs` made.
 
     beta: how strongly the policy is held to the reference, which is the policy as it begins.
@@ -86,7 +82,7 @@ class Dpo(ObjectiveSection):
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
 
-class Ipo(ObjectiveSection):
+class Ipo(_WithReference):
     """Identity preference optimisation on pairs. beta: the paper's tau."""
 
     also_called: ClassVar[dict[str, str]] = {"tau": "beta"}
@@ -95,12 +91,15 @@ class Ipo(ObjectiveSection):
     beta: Beta = 0.1
 
 
-class Kto(ObjectiveSection):
+class Kto(_WithReference):
     """Kahneman-Tversky optimisation on answers that are good or bad by themselves (`--kind labelled`).
 
     beta: as for dpo. desirable_weight, undesirable_weight: of the losses of good and bad answers; their counts times
     their weights should be about as large.
     """
+
+    forward_before: ClassVar[int] = 2  # answers, and mismatched ones
+    forward_beside: ClassVar[int] = 1
 
     name: Literal["kto"]
     beta: Beta = 0.1

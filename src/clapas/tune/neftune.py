@@ -60,7 +60,11 @@ class Neftune:
     def added(self, batch: Batch) -> Iterator[None]:
         """Within, embeddings of this batch's tokens come out with their noise."""
         assert self._embedding is not None
-        handle = self._embedding.register_forward_hook(lambda module, inputs, x_BSE: x_BSE + self.noise(batch, x_BSE))
+
+        def add(module: nn.Module, inputs: Any, x_BSE: Any) -> Tensor:
+            return x_BSE + self.noise(batch, x_BSE)
+
+        handle = self._embedding.register_forward_hook(add)
         try:
             yield
         finally:

@@ -116,12 +116,13 @@ def test_loss_and_gradient_are_trls(
     """Same tokens, advantages, old and reference log-probabilities: the same loss, and the same gradient by each
     weight, to 1e-5."""
     import transformers
-    import trl
     from datasets import Dataset
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     ours, folder = model_folder
     theirs = transformers.LlamaForCausalLM.from_pretrained(folder)
-    config = trl.GRPOConfig(
+    config = GRPOConfig(
         output_dir=str(tmp_path),
         loss_type=loss,
         beta=beta,
@@ -135,7 +136,7 @@ def test_loss_and_gradient_are_trls(
         bf16=False,
         report_to=[],
     )
-    trainer = trl.GRPOTrainer(
+    trainer = GRPOTrainer(
         model=theirs,
         reward_funcs=lambda completions, **_: [0.0] * len(completions),
         args=config,

@@ -1,4 +1,12 @@
-"""A toy to learn: completions of even tokens."""
+"""Sums of small numbers in French as prompts, and a toy to learn: completions of even tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from tune.examples import write_folder
 
 TOYS = '''
 def even(completion_ids, **_):
@@ -17,3 +25,18 @@ TOY = [
     "checkpoint.every=2",
 ]
 """Overrides of the test recipe, run where `toys` is."""
+
+
+def write_prompts(folder: Path, tokenizer: Path) -> Path:
+    """36 prompts with their answers, and beside the folder the module `toys`. Returns the folder."""
+    pairs = [(one, other) for one in range(6) for other in range(6)]
+    write_folder(
+        folder,
+        tokenizer,
+        [((f"Combien font {one} + {other} ?", ""),) for one, other in pairs],
+        kind="prompts",
+        columns={"answer": pa.string()},
+        values=[{"answer": str(one + other)} for one, other in pairs],
+    )
+    (folder.parent / "toys.py").write_text(TOYS)
+    return folder

@@ -22,7 +22,8 @@ from clapas.engine.ranks import Ranks
 from clapas.evaluate.continuations import Continuation, Scorer
 from clapas.evaluate.load import LoadedModel
 from clapas.evaluate.sampling import Sampling
-from clapas.evaluate.writer import Writer, ends_of
+from clapas.evaluate.stop_ids import stop_ids
+from clapas.evaluate.writer import Writer
 from clapas.recipe.errors import UserError
 from clapas_data.chat.encoder import open_chat
 from clapas_data.manifest import TokenizerRecord
@@ -164,11 +165,11 @@ def harness_model(loaded: LoadedModel, ranks: Ranks | None, *, seed: int = 0, ch
     """A loaded model for the harness. Raises UserError where `chat` is asked for and there is no template."""
     scorer = Scorer(loaded.model, loaded.model.config.max_position_embeddings, loaded.device, ranks)
     if not chat:
-        writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed)
+        writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed, stop_ids(loaded))
         return HarnessModel(scorer, writer, loaded.tokenizer, loaded.special)
     talk = open_chat(loaded.tokenizer_folder)
-    template, ends = talk.template, ends_of(talk, loaded.tokenizer)
-    writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed, ends)
+    template = talk.template
+    writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed, talk.stop_ids())
 
     def render(messages: Messages, add_generation_prompt: bool) -> str:
         return template.render(messages, add_generation_prompt=add_generation_prompt)

@@ -22,7 +22,7 @@ from clapas.checkpoint.committed import FOLDER, step_of
 from clapas.evaluate.evaluate import fitting_manifest
 from clapas.evaluate.probes.intervals import of_means_apart, of_share, of_shares_apart
 from clapas.evaluate.probes.probe import Asked
-from clapas.evaluate.token_scores import token_scores
+from clapas.evaluate.token_scores import TokenScores, token_scores
 from clapas.loader.plan import DataPlan
 from clapas.loader.readers import TRAIN, left_out, plan_that_ran, recorded_identity
 from clapas.loader.shard_pool import ShardPool
@@ -176,7 +176,8 @@ def _repeated(asked: Asked, excerpts: list[Excerpt], prompt: int) -> list[int]:
         tokens_BS = torch.tensor([excerpt.tokens for excerpt in batch], device=asked.loaded.device)
         targets_BS = tokens_BS[:, 1:].clone()
         targets_BS[:, : prompt - 1] = IGNORED
-        scores, _ = asked.loaded.model(tokens_BS[:, :-1], targets_BS=targets_BS, criterion=token_scores(targets_BS))
+        found, _ = asked.loaded.model(tokens_BS[:, :-1], targets_BS=targets_BS, criterion=token_scores(targets_BS))
+        scores = TokenScores(*found)
         likeliest_BS = scores.likeliest_N.view(len(batch), -1)
         told[start : start + len(batch)] = likeliest_BS.long().cumprod(1).sum(1).tolist()
     return [round(value) for value in (told if asked.ranks is None else asked.ranks.sum_all(told))]

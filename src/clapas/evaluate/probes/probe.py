@@ -12,7 +12,8 @@ from clapas.engine.ranks import Ranks
 from clapas.evaluate.continuations import Continuation, Scorer
 from clapas.evaluate.harness.local_tasks import read_rows
 from clapas.evaluate.load import LoadedModel
-from clapas.evaluate.writer import Writer, ends_of
+from clapas.evaluate.stop_ids import stop_ids
+from clapas.evaluate.writer import Writer
 from clapas.recipe.hashes import file_hash
 from clapas_data.chat.encoder import Chat, open_chat
 
@@ -21,13 +22,12 @@ ITEMS = Path(__file__).parent / "items"
 
 @dataclass(frozen=True)
 class Asked:
-    """A model under probes. path: as the user named it. ranks: who share the work. seed: of all that is drawn.
+    """A model under probes. ranks: who share the work. seed: of all that is drawn.
 
     chat: whether prompts go through the model's chat template, as a user's message.
     """
 
     loaded: LoadedModel
-    path: Path
     ranks: Ranks | None = None
     seed: int = 0
     chat: bool = False
@@ -46,7 +46,7 @@ class Asked:
     def writer(self) -> Writer:
         """What writes texts."""
         loaded = self.loaded
-        ends = () if self.template is None else ends_of(self.template, loaded.tokenizer)
+        ends = stop_ids(loaded) if self.template is None else self.template.stop_ids()
         return Writer(loaded.model, loaded.tokenizer, loaded.special, self.ranks, self.seed, ends)
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from clapas.recipe.typed import Section
+from clapas.tune.section import ObjectiveSection
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 THOUGHT_AND_ANSWER = r"<pense>.+?</pense>\s*<réponse>.+?</réponse>"
@@ -88,7 +89,7 @@ def reward_name(reward: RewardConfig) -> str:
     return reward.called if isinstance(reward, FunctionReward) else reward.name
 
 
-class Grpo(Section):
+class Grpo(ObjectiveSection):
     """Group relative policy optimisation (Shao et al., 2024): the model answers each prompt `group_size` times, and
     learns from what is rewarded more than the group's mean. Reads prompts (`clapas data chat --kind prompts`). A sample
     is a prompt: a step has `train.global_batch_size` x `group_size` completions. Keys are TRL's where it has them.
@@ -144,22 +145,23 @@ class Grpo(Section):
         return self.model_dump(mode="json", exclude={"vllm_gpu_memory_utilization"})
 
     def check(
-        self, *, sequence_length: int, positions: int, too_long: str, tensor: int, sequence: int, begins_trained: bool
+        self, *, sequence_length: int, positions: int, too_long: str, tensor: int, sequence: int, first: str | None
     ) -> None:
         """Raise ValueError where it does not go with the other sections.
 
         positions: `model.max_position_embeddings`. tensor, sequence: ranks that share a matrix, or a sample.
-        begins_trained: the weights are another model's.
+        first: the key of what the weights that it begins with are kept as; None: nowhere.
         """
         if sequence_length + self.max_new_tokens > positions:
             raise ValueError(
                 f"objective.max_new_tokens: found {self.max_new_tokens}, with prompts of data.sequence_length "
                 f"{sequence_length}; together at most model.max_position_embeddings, which is {positions}"
             )
-        if self.beta and not begins_trained:
+        if self.beta and first != "model.from":
+            found = "without model.from" if first is None else f"with {first}"
             raise ValueError(
-                f"objective.beta: found {self.beta:g} without model.from: there are no weights to stay near to; "
-                "give model.from, or objective.beta=0"
+                f"objective.beta: found {self.beta:g} {found}: the weights to stay near to must be model.from's; "
+                "or give objective.beta=0"
             )
         if too_long == "truncate":
             raise ValueError(

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from clapas.evaluate.load import read_tokenizer
+from clapas.evaluate.stop_ids import turn_ends
 from clapas.loader.batch import Batch, pad_token
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
@@ -23,7 +24,7 @@ from clapas.tune.grpo.engines.engine import GenerationEngine, open_engine
 from clapas.tune.grpo.judged import Judged, StepMeasures, measure
 from clapas.tune.grpo.loss import policy_loss
 from clapas.tune.grpo.policy import scored
-from clapas.tune.grpo.prompts import Prompt, Prompts, ends_of
+from clapas.tune.grpo.prompts import Prompt, Prompts
 from clapas.tune.grpo.reference import Reference, open_reference
 from clapas.tune.grpo.rewards.build import Rewards
 from clapas.tune.grpo.rewards.reward import Group
@@ -76,8 +77,8 @@ class _Grpo:
         manifest = run.plan.manifest
         assert manifest.tokenizer is not None
         with run.ranks.said_once():
-            prompts = Prompts(manifest, read_tokenizer(manifest.folder / TOKENIZER))
-            ends = ends_of(manifest)
+            folder = manifest.folder / TOKENIZER
+            prompts, ends = Prompts(manifest, read_tokenizer(folder)), frozenset(turn_ends(folder))
             vocabulary = min(manifest.tokenizer.vocab_size, run.recipe.model.vocab_size)
             engine = open_engine(run, self._objective, ends=ends, vocabulary=vocabulary)
             reference = open_reference(run) if self._objective.beta else None

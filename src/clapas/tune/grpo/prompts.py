@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from clapas.loader.batch import Batch
-from clapas_data.chat.encoder import open_chat
 from clapas_data.documents import DOCUMENTS, SCHEMA
-from clapas_data.examples import TOKENIZER, column
+from clapas_data.examples import column
 from clapas_data.manifest import Manifest
 
 
@@ -23,16 +22,6 @@ class Prompt:
     document: int
     tokens: list[int]
     source_id: int
-
-
-def ends_of(manifest: Manifest) -> frozenset[int]:
-    """The tokens that end an answer: EOS, and what ends a turn in the chat template that the prompts were made with."""
-    assert manifest.tokenizer is not None
-    assert manifest.examples is not None
-    ends = {manifest.tokenizer.eos}
-    if manifest.examples.template is not None:
-        ends.update(open_chat(manifest.folder / TOKENIZER).stop_ids())
-    return frozenset(ends)
 
 
 class Prompts:

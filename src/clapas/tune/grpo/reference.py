@@ -7,11 +7,13 @@ With LoRA they are in the model already, its adapters off, and cost a forward pa
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clapas.model.lora import adapters_off
 from clapas.model.source import filled_model, open_source
 from clapas.tune.grpo.policy import scored
 from clapas.tune.grpo.rollouts import RolloutBatch
@@ -37,6 +39,8 @@ class Reference:
 
 def open_reference(run: Training) -> Reference:
     """The run's reference model. Raises UserError where `model.from` is not the model that it was."""
+    if run.recipe.lora is not None:
+        return Reference(run.engine, partial(adapters_off, run.engine.deepspeed.module))
     model = run.recipe.model
     assert model.from_ is not None, "`Grpo.check` has seen to it"
     source = open_source(model.from_, run.ranks)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
+from torch import Tensor
 
 from clapas.engine.whole_weights import whole_weights
 from clapas.model.hf_config import Dtype, to_hf_config
+from clapas.model.lora import merged_weights
+from clapas.model.lora_config import is_adapter
 from clapas.recipe.errors import UserError
 from clapas.tune.grpo.config import Grpo
 from clapas.tune.grpo.rollouts import Completion
@@ -61,7 +64,7 @@ class VllmEngine:
     def begin_step(self) -> None:
         """Hand over the weights, a tensor at a time; what was cached of the old ones is forgotten. Collective."""
         model = self._engine.llm_engine.model_executor.driver_worker.model_runner.model
-        for name, weight in whole_weights(self._run.engine):
+        for name, weight in policy_weights(self._run):
             model.load_weights([(name, weight)])
             self._run.heart.beat()
         self._engine.reset_prefix_cache()
@@ -75,6 +78,18 @@ class VllmEngine:
         return [_completion(output.outputs[0]) for output in outputs]
 
 
+def policy_weights(run: Training) -> Iterator[tuple[str, Tensor]]:
+    """(name, weight) of the model as it computes, adapters merged into their projections, one at a time. Collective."""
+    lora = run.recipe.lora
+    if lora is None:
+        yield from whole_weights(run.engine)
+        return
+    adapters = {name: weight.clone() for name, weight in whole_weights(run.engine, is_adapter)}
+    for name, weight in whole_weights(run.engine, lambda name: not is_adapter(name)):
+        merged = merged_weights(lambda _, base=weight: base, adapters.__getitem__, adapters, lora.scaling)
+        yield name, merged(name)
+
+
 def _completion(output: Any) -> Completion:
     tokens = list(output.token_ids)
     chosen = zip(tokens, output.logprobs, strict=True)
@@ -86,6 +101,13 @@ def _import(run: Training) -> Any:
     where = run.recipe.place("objective.engine")
     if run.ranks.device.type != "cuda":
         raise UserError("vLLM generates on GPUs", where=where, found="a CPU", way_out="objective.engine=own")
+    if run.recipe.lora is not None and run.recipe.lora.quantize is not None:
+        raise UserError(
+            "vLLM is handed whole weights, and the base is held in 4 bits",
+            where=where,
+            found=f"lora.quantize: {run.recipe.lora.quantize}",
+            way_out="objective.engine=own",
+        )
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # else its model lies in another process
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")  # it looks for them, and then takes the group that is there
     os.environ.setdefault("MASTER_PORT", "29500")
