@@ -21,7 +21,6 @@ from tests.tune.every_kind import (
 )
 
 from clapas.loader.audit import audit
-from commands import Clapas
 
 DIAGONAL = ("sft, LoRA", "dpo", "distillation", "grpo, LoRA")
 REST = [kind for kind in KINDS if kind not in DIAGONAL]
@@ -35,13 +34,12 @@ def place(kind: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def ground(clapas: Clapas, test_data: Path, trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ground(test_data: Path, trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data of every kind, a model to begin with, and a teacher."""
     folder = tmp_path_factory.mktemp("kinds")
     write_folders(folder, test_data / "tokenizer")
     for name in ("base", "teacher"):
-        result = clapas("export", trained_run, "--out", folder / name, "--dtype", "fp32", cwd=trained_run.parent)
-        assert result.returncode == 0, result.stderr
+        (folder / name).symlink_to(trained_run)
     return folder
 
 
@@ -134,9 +132,9 @@ def test_the_ledger_says_what_was_minimised(kind: str, ended: list[int | str], g
 
 @pytest.fixture(scope="module")
 def on_ranks(ground: Path) -> Path:
-    """Every kind on two ranks at every stage, three steps each; ZeRO-3 last, for it changes the processes."""
+    """Every kind on two ranks at every stage, two steps each; ZeRO-3 last, for it changes the processes."""
     jobs = [
-        (settings(kind, f"stage-{stage}/{place(kind)}", f"parallel.zero_stage={stage}", "train.steps=3"), 0)
+        (settings(kind, f"stage-{stage}/{place(kind)}", f"parallel.zero_stage={stage}", "train.steps=2"), 0)
         for stage in STAGES
         for kind in KINDS
     ]
@@ -149,9 +147,9 @@ def on_ranks(ground: Path) -> Path:
 @pytest.mark.parametrize("kind", KINDS)
 def test_ranks_and_stages_change_nothing(kind: str, stage: int, diagonal: object, rest: object, on_ranks: Path) -> None:
     """On two ranks the losses are those of one, but for rounding."""
-    alone = learned(on_ranks / "whole" / place(kind))[:3]
+    alone = learned(on_ranks / "whole" / place(kind))[:2]
     shared = learned(on_ranks / f"stage-{stage}" / place(kind))
-    assert len(shared) == 3
+    assert len(shared) == 2
     for row, other in zip(shared, alone, strict=True):
         assert row.keys() == other.keys()
         for name, value in row.items():
