@@ -31,8 +31,12 @@ def write_folder(
     held_out: int = 0,
     columns: Mapping[str, pa.DataType] | None = None,
     values: Rows[Mapping[str, Any]] | None = None,
+    sources: Rows[str] = ("dialogues",),
 ) -> Manifest:
-    """A folder of examples. texts: each of one (prompt, answer), or two for a pair; the answers are learned."""
+    """A folder of examples. texts: each of one (prompt, answer), or two for a pair; the answers are learned.
+
+    sources: that the texts are from, in turn.
+    """
     encoder, eos = load_encoder(tokenizer, "tokenizers"), open_tokenizer(tokenizer).record.eos
 
     def sequence(prompt: str, answer: str) -> Sequence:
@@ -44,7 +48,7 @@ def write_folder(
         for number, sides in enumerate(texts):
             yield Example(
                 split="heldout" if number >= len(texts) - held_out else "train",
-                source="dialogues",
+                source=sources[number % len(sources)],
                 id=f"dialogue-{number}",
                 sequences=tuple(sequence(*side) for side in sides),
                 text_bytes=tuple(len("".join(side).encode()) for side in sides),
@@ -57,7 +61,7 @@ def write_folder(
         name="dialogues",
         tokenizer=tokenizer,
         record=ExamplesRecord(kind=kind, documents_per_example=2 if kind == "pairs" else 1),
-        sources={"dialogues": SourceRecord(licence="CC0-1.0")},
+        sources=dict.fromkeys(sources, SourceRecord(licence="CC0-1.0")),
         columns=columns,
     )
 

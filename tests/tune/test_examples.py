@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clapas.loader.loader import Loader
-from clapas.loader.packing import best_fit
+from clapas.loader.packing import Packed, Packing, best_fit
 from clapas.loader.shard_pool import ShardPool
 from clapas_data.examples import LAST_TURN, column
 from clapas_data.manifest import Manifest, open_manifest
@@ -69,6 +69,17 @@ def test_every_example_is_read_whole_once_an_epoch(dialogues: Path, packing: str
                 seen.append(number)
             assert batch.target_count == int((batch.targets >= 0).sum())
     assert sorted(seen) == sorted(wanted)
+
+
+def test_the_examples_of_a_sample_are_of_one_source(test_data: Path, tmp_path: Path) -> None:
+    """So that `loss/SOURCE` is that source's; nothing is lost by it, and audit finds every example's sample."""
+    manifest = write_folder(tmp_path / "two", test_data / "tokenizer", conversations(40), sources=("lois", "forums"))
+    packed = Packed(manifest, "", manifest.of_split("train"), Packing("best_fit"))
+    found = [packed.sample(place, 128) for place in range(packed.samples(128))]
+    assert all(len({manifest.shards[span.shard].source for span in spans}) == 1 for spans in found)
+    assert {spans[0].shard for spans in found} == {0, 1}
+    assert len({span for spans in found for span in spans}) == 40
+    assert all(packed.cells(span, 128) == [place] for place, spans in enumerate(found) for span in spans)
 
 
 def test_best_fit_packs_as_well_as_an_exhaustive_search_would() -> None:

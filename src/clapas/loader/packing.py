@@ -3,7 +3,8 @@
 `stream` lays all documents end to end and cuts on a fixed grid (`loader.stream`): for pretraining. `best_fit` puts
 whole examples into samples, each into the fullest sample that still has room, longest first (best-fit decreasing;
 Ding et al., 2024, arXiv:2404.10830), so that none is cut and little is padding; `none` gives each a sample of its own.
-Which examples a sample holds is a function of their lengths alone: nothing is stored, and any rank finds the same.
+All examples of a sample are of one source, so that a sample's loss is that source's. Which these are is a function of
+sources and lengths alone: nothing is stored, and any rank finds the same.
 """
 
 from __future__ import annotations
@@ -107,15 +108,18 @@ class Packed:
         per_example = 1 if manifest.examples is None else manifest.examples.documents_per_example
         pool = ShardPool(manifest)
         shards, starts, stops = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
+        by_source: dict[str, list[int]] = {}
         for place in places:
             tokens = manifest.shards[place].tokens
             first = pool[place].document_starts(0, tokens)[::per_example]
             shards.append(np.full(len(first), place))
             starts.append(first)
             stops.append(np.append(first[1:], tokens) if len(first) else first)
+            by_source.setdefault(manifest.shards[place].source, []).append(place)
         self._shards, self._starts, self._stops = (
             np.concatenate([np.zeros(0, np.int64), *parts]) for parts in (shards, starts, stops)
         )
+        self._of_sources = [np.flatnonzero(np.isin(self._shards, own)) for own in by_source.values()]
         self._packs = lru_cache(maxsize=8)(self._packed)
 
     @property
@@ -171,12 +175,18 @@ class Packed:
         """(the examples' numbers, sample by sample; where each sample begins in them, and where the last ends)."""
         room = sequence_length + 1
         lengths = np.minimum(self._stops - self._starts, room)
-        kept = np.arange(len(lengths))
+        is_kept = np.full(len(lengths), True)
         if self._packing.too_long == "drop":
-            kept = np.flatnonzero(self._stops - self._starts <= room)
+            is_kept = self._stops - self._starts <= room
         if self._packing.kind == "none":
+            kept = np.flatnonzero(is_kept)
             return kept, np.arange(len(kept) + 1)
-        return best_fit(lengths, kept, room)
+        orders, offsets = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
+        for own in self._of_sources:
+            order, ends = best_fit(lengths, own[is_kept[own]], room)
+            orders.append(order)
+            offsets.append(ends[1:] + offsets[-1][-1])
+        return np.concatenate(orders), np.concatenate(offsets)
 
 
 def best_fit(lengths: np.ndarray, kept: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
