@@ -2,37 +2,34 @@
 
     python examples/dpo_demo_data.py data/sft-demo/fiches-travail.jsonl data/dpo-demo/pairs.jsonl
 
-The first file is `examples/sft_demo_data.py`'s. A question's own answer is the preferred one; the other is what the
-same guide answers to its next question. Nobody has judged them: they teach to answer what was asked.
+The first file is `examples/sft_demo_data.py`'s. Small models repeat themselves. So a question's own answer is preferred
+to its first sentence, said over and over until it is as long. Nobody has judged them: they teach not to repeat.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 from clapas.recipe.files import atomic_write
 
 
-def pairs(conversations: list[dict[str, list[dict[str, str]]]]) -> list[dict[str, object]]:
-    """One for each question of a guide that has several."""
-    by_guide: defaultdict[str, list[list[dict[str, str]]]] = defaultdict(list)
-    for conversation in conversations:
-        messages = conversation["messages"]
-        by_guide[messages[0]["content"].rpartition("\n")[2]].append(messages)
-    found: list[dict[str, object]] = []
-    for asked in by_guide.values():
-        for messages, others in zip(asked, [*asked[1:], asked[0]], strict=True):
-            if messages[1]["content"] != others[1]["content"]:
-                found.append({"prompt": messages[:1], "chosen": messages[1:], "rejected": others[1:]})
-    return found
+def pair(messages: list[dict[str, str]]) -> dict[str, object] | None:
+    """The pair of a question and its answer; None where the answer is a single sentence."""
+    answer = messages[1]["content"]
+    first = re.split(r"(?<=[.!?;:])\s+", answer)[0]
+    if len(first) > len(answer) / 2:
+        return None
+    repeated = " ".join([first] * (len(answer) // len(first)))
+    return {"prompt": messages[:1], "chosen": messages[1:], "rejected": [{"role": "assistant", "content": repeated}]}
 
 
 if __name__ == "__main__":
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
-    rows = pairs([json.loads(line) for line in source.read_text().splitlines()])
+    rows = [pair(json.loads(line)["messages"]) for line in source.read_text().splitlines()]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows if row is not None]
     out.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    print(f"{out}: {len(rows)} pairs", file=sys.stderr)
+    atomic_write(out, "".join(lines))
+    print(f"{out}: {len(lines)} pairs", file=sys.stderr)

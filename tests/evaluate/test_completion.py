@@ -10,7 +10,7 @@ import pytest
 from tests.commands import Clapas
 from tests.evaluate.small import EOS, write_model
 
-from clapas.evaluate.completion import Options, complete_texts, decoded, encode_prompt, stream_texts
+from clapas.evaluate.completion import Options, StreamedText, complete_texts, encode_prompt, stream_texts
 from clapas.evaluate.generate import stream_tokens
 from clapas.evaluate.load import LoadedModel, load
 from clapas.evaluate.prompts import read_prompts
@@ -46,7 +46,8 @@ def test_text_comes_in_whole_characters(loaded: LoadedModel) -> None:
     text = "« L'œuvre », dès l’été : 10\u202f€ 🙂"
     ids = loaded.tokenizer.encode(text, add_special_tokens=False).ids
     assert len(ids) == len(text.encode())
-    assert list(decoded(loaded.tokenizer, [72], ids)) == list(text)
+    streamed = StreamedText(loaded.tokenizer, [72], ())
+    assert [piece for token in ids if (piece := streamed.add(token))] == list(text)
 
 
 def test_pieces_add_up_to_the_text(loaded: LoadedModel) -> None:
@@ -124,6 +125,17 @@ def test_a_bad_line_is_named(tmp_path: Path, name: str, content: str | None, say
     with pytest.raises(UserError) as caught:
         read_prompts(tmp_path / name)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "messages", ['[{"role": "user"}]', '[{"role": 3, "content": "x"}]', '[{"role": "user", "content": "Bonjour"}]']
+)
+def test_a_conversation_that_cannot_be_rendered_is_named(loaded: LoadedModel, tmp_path: Path, messages: str) -> None:
+    """File and line: a turn without content or role, or a model without a chat template."""
+    (tmp_path / "a.jsonl").write_text(f'"Le"\n{{"messages": {messages}}}')
+    with pytest.raises(UserError) as caught:
+        read_prompts(tmp_path / "a.jsonl")[1].tokens(loaded)
+    assert "a.jsonl:2" in str(caught.value)
 
 
 def test_texts_are_printed_in_their_order(folder: Path, loaded: LoadedModel, tmp_path: Path, clapas: Clapas) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from clapas_kernels import packed_swiglu, swiglu, swiglu_linear
+from clapas_kernels import packed_swiglu, swiglu, swiglu_linear, use
 from kernels.contract import Contract, Operation, Results, Sizes
 
 
@@ -85,3 +87,21 @@ def test_the_projection_saves_gate_and_up_alone(implementation: str) -> None:
 def test_halves_must_be_equal() -> None:
     with pytest.raises(ValueError, match="found rows of 3 elements; must be two equal halves"):
         packed_swiglu(torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("implementation", ["reference", "triton"])
+def test_a_frozen_weight_has_no_gradient_and_changes_none(implementation: Any) -> None:
+    """The inputs' gradients are those beside a weight that trains."""
+    source = torch.Generator().manual_seed(0)
+    gate, up, weight = (torch.randn(shape, generator=source) for shape in ((4, 32), (4, 32), (8, 32)))
+    gradients = []
+    for trains in (True, False):
+        leaves = gate.clone().requires_grad_(), up.clone().requires_grad_()
+        held = weight.clone().requires_grad_(trains)
+        with use(implementation):
+            swiglu_linear(*leaves, held).square().sum().backward()
+        assert (held.grad is not None) == trains
+        gradients.append([leaf.grad for leaf in leaves])
+    for expected, found in zip(*gradients, strict=True):
+        assert expected is not None
+        assert (expected - found).abs().max() < 1e-5

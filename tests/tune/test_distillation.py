@@ -16,6 +16,7 @@ from clapas.tune.config import Distillation
 from clapas.tune.distillation import criterion
 from clapas.tune.divergence import Kind, Told, divergence, events, told_by
 from clapas.tune.rows_in_chunks import sum_over_rows
+from clapas_data.blocks import BLOCK_BYTES
 from commands import Clapas
 from tune.examples import conversations, write_folder
 
@@ -168,10 +169,10 @@ def test_a_stored_teacher_is_the_live_one(
         for key in ("loss", "divergence", "cross_entropy", "grad_norm"):
             assert other[key] == pytest.approx(one[key], rel=2e-4), key
     assert of_live[-1]["loss"] < of_live[0]["loss"]
-    path = next((tmp_path / "said").rglob("*.log_probabilities.bin"))
-    content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 1
-    path.write_bytes(content)
+    for path in (tmp_path / "said").rglob("*.log_probabilities.bin"):
+        content = bytearray(path.read_bytes())
+        content[::BLOCK_BYTES] = bytes(byte ^ 1 for byte in content[::BLOCK_BYTES])
+        path.write_bytes(content)
     result = clapas("train", "test", *common, "objective.teacher=said", "run_dir=damaged", cwd=tmp_path)
     assert result.returncode == 2
     assert "altered since it was written" in result.stderr

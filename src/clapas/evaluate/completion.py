@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -39,7 +39,7 @@ class Completion:
 
 
 @dataclass(slots=True)
-class _Text:
+class StreamedText:
     """A text as its tokens come: gives out whole characters, and holds back what may be the beginning of a stop."""
 
     tokenizer: Tokenizer
@@ -96,7 +96,7 @@ def stream_texts(
     """
     stops, marks = _stops(loaded.tokenizer, options.stop)
     ends = frozenset(stop_ids(loaded) if ends is None else ends) | marks
-    texts = [_Text(loaded.tokenizer, prompt, stops) for prompt in prompts]
+    texts = [StreamedText(loaded.tokenizer, prompt, stops) for prompt in prompts]
     if completions is not None:
         completions += [text.said for text in texts]
     steps = stream_tokens(
@@ -150,18 +150,13 @@ def encode_prompt(loaded: LoadedModel, prompt: str, where: str | None = None) ->
         raise UserError("the prompt is empty", where=where, wanted="some text to go on with, such as « L'article »")
     bos = [loaded.special.bos] if loaded.special.uses_bos and loaded.special.bos is not None else []
     ids = bos + loaded.tokenizer.encode(prompt, add_special_tokens=False).ids
-    most = loaded.model.config.max_position_embeddings
-    if len(ids) >= most:
-        wanted = f"fewer than max_position_embeddings, which is {most}"
-        raise UserError(
-            "the prompt leaves no room for an answer", where=where, found=f"{len(ids)} tokens", wanted=wanted
-        )
+    check_room(loaded, ids, where)
     return ids
 
 
-def decoded(tokenizer: Tokenizer, before: Sequence[int], tokens: Iterable[int]) -> Iterator[str]:
-    """Tokens as text while they come; a character of several tokens comes whole. before: what they follow."""
-    text = _Text(tokenizer, before, ())
-    for token in tokens:
-        if piece := text.add(token):
-            yield piece
+def check_room(loaded: LoadedModel, ids: Sequence[int], where: str | None) -> None:
+    """Raise UserError where a prompt fills all of the model's positions."""
+    most = loaded.model.config.max_position_embeddings
+    if len(ids) >= most:
+        what, wanted = "the prompt leaves no room for an answer", f"fewer than max_position_embeddings, which is {most}"
+        raise UserError(what, where=where, found=f"{len(ids)} tokens", wanted=wanted)

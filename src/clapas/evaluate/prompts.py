@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 
-from clapas.evaluate.completion import encode_prompt
+from clapas.evaluate.completion import check_room, encode_prompt
 from clapas.evaluate.load import LoadedModel
 from clapas.recipe.errors import UserError
 from clapas_data.chat.encoder import cached_chat
+from clapas_data.chat.messages import BadRow, messages_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,7 @@ class Prompt:
         except UserError as error:
             raise UserError(f"{error.where}: {error.what}" if error.where else error.what, where=self.where,
                             found=error.found, wanted=error.wanted, way_out=error.way_out) from None  # fmt: skip
-        most = loaded.model.config.max_position_embeddings
-        if len(ids) >= most:
-            raise UserError("the conversation leaves no room for an answer", where=self.where,
-                            found=f"{len(ids)} tokens", wanted=f"fewer than {most}")  # fmt: skip
+        check_room(loaded, ids, self.where)
         return ids
 
 
@@ -60,7 +58,12 @@ def _of_json(line: str, where: str) -> Prompt:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise UserError(f"not JSON: {error}", where=where, wanted=wanted) from None
-    given = value.get("messages", value.get("prompt")) if isinstance(value, dict) else value
-    if isinstance(given, str) or (isinstance(given, list) and given and all(isinstance(m, dict) for m in given)):
-        return Prompt(given, where)
-    raise UserError("not a prompt", where=where, found=line[:60], wanted=wanted)
+    if isinstance(value, dict) and value.get("messages"):
+        try:
+            return Prompt(messages_of(value["messages"]), where)
+        except BadRow as error:
+            raise UserError(error.what, where=where, found=error.found, wanted=error.wanted) from None
+    given = value.get("prompt") if isinstance(value, dict) else value
+    if not isinstance(given, str):
+        raise UserError("not a prompt", where=where, found=line[:60], wanted=wanted)
+    return Prompt(given, where)

@@ -7,6 +7,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from clapas.checkpoint.reader import CheckpointReader
 from clapas.engine.engine import Engine
@@ -55,7 +56,11 @@ def begin_segment(
             run.spikes.restore(state)
         if since:
             run.spikes.act(times=len(since))
-    facts = {"ranks": ranks.size, "device": ranks.device.type, "data": str(recipe.data.path)}
+    facts: dict[str, Any] = {"ranks": ranks.size, "device": ranks.device.type, "data": str(recipe.data.path)}
+    if recipe.objective.name != "language_modelling":
+        facts["objective"] = recipe.objective.identity()
+    if recipe.lora is not None:
+        facts["lora"] = recipe.lora.identity()
     if plan.shares:
         facts["mixtures"] = [shares.weights for shares in plan.shares]
     if plan.left_out:
