@@ -136,6 +136,14 @@ def test_examples_are_audited_and_verified(clapas: Clapas, dialogues: Path, tmp_
     assert LAST_TURN == 255
 
 
+def test_what_is_cut_before_its_answer_is_dropped(test_data: Path, tmp_path: Path) -> None:
+    """It would fill a sample and teach nothing; of the others the beginning stays."""
+    texts = [("?", "Oui. " * 200), ("Pourquoi ? " * 200, "Oui."), ("?", "Oui.")]
+    manifest = write_folder(tmp_path / "data", test_data / "tokenizer", [(text,) for text in texts])
+    counts = Packed(manifest, "", manifest.of_split("train"), Packing("none", "truncate")).counts(64)
+    assert (counts["dropped"], counts["truncated"], counts["samples"]) == (1, 1, 2)
+
+
 def test_held_out_examples_that_do_not_fit_are_told_at_the_start(
     clapas: Clapas, test_data: Path, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ class Validation(Callback):
         assert isinstance(windows, HeldOutExamples)
         for fate, count in windows.left_out.items():
             if count and run.is_first:
-                print(f"held-out examples: {count:,} too long and {fate}, as data.too_long says", file=sys.stderr)
+                print(f"held-out examples: {count:,} too long and {fate} (data.too_long)", file=sys.stderr)
 
     def on_step(self, run: Run) -> None:
         """Score, log and keep as evidence where it is time."""
