@@ -125,7 +125,7 @@ class Recipe(TypedFile):
                 too_long=self.data.too_long,
                 tensor=self.parallel.tensor,
                 sequence=self.parallel.sequence,
-                first="lora.from" if self.lora and self.lora.from_ else "model.from" if self.model.from_ else None,
+                first=self._first_weights,
             )
         zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
         check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)
@@ -174,6 +174,15 @@ class Recipe(TypedFile):
         schedules = {course.key: course.schedule for course in self.courses}
         check_optimizer(self.optimizer, schedules, tied=self.model.tie_word_embeddings, tensor=self.parallel.tensor)
         return self
+
+    @property
+    def _first_weights(self) -> str | None:
+        """The key that says what the run begins with; None where it draws its weights."""
+        if self.branch is not None:
+            return "branch"
+        if self.lora is not None and self.lora.from_ is not None:
+            return "lora.from"
+        return None if self.model.from_ is None else "model.from"
 
     @property
     def folder(self) -> Path:

@@ -4,7 +4,8 @@
 
 L is the length of the token's own conversation, E the hidden size. u is a function of the recipe's seed, the step, the
 conversation's number and the token's place in it: packing, micro-batches and ranks change nothing, and a run that is
-resumed draws what it would have drawn. Validation adds none.
+resumed draws what it would have drawn. (A conversation whose last token ends a full sample is one shorter, for that
+token is no input.) Validation adds none.
 """
 
 from __future__ import annotations

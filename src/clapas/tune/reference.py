@@ -136,7 +136,8 @@ class Reference:
 def packs(run: Training, samples: list[list[Span]]) -> Batches:
     """Samples in batches of `evaluation.batch_size`, of like lengths: little padding."""
     ordered = sorted(samples, key=lambda spans: sum(span.stop - span.start for span in spans))
-    size, longest = run.recipe.evaluation.batch_size, max(phase.sequence_length for phase in run.plan.phases)
+    size = run.recipe.evaluation.batch_size
+    longest = max(run.recipe.data.sequence_length, *(phase.sequence_length for phase in run.plan.phases))
     pool, pad = ShardPool(run.plan.manifest), pad_token(run.plan.manifest)
 
     def make(number: int) -> Batch:

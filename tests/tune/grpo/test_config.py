@@ -40,6 +40,7 @@ def test_keys_of_trl_are_known() -> None:
         (["objective.rewards=[{name: format, pattern: '('}]"], "no regular expression"),
         (["objective.rewards=[{name: function, function: mesure}]"], "function"),
         (["objective.beta=0.1"], "objective.beta: found 0.1 without model.from"),
+        (["objective.beta=0.1", "branch.checkpoint=runs/x"], "objective.beta: found 0.1 with branch"),
         (["data.too_long=truncate"], "must be drop"),
         (["parallel.tensor=2", "parallel.zero_stage=1"], "parallel.tensor: found 2"),
         (["parallel.sequence=2"], "parallel.sequence: found 2"),
