@@ -14,9 +14,7 @@ from train.test_from import RECIPE
 from tune.examples import conversations, write_folder
 
 
-@pytest.mark.needs_gpus(
-    1, proves="`model.from` fills a model built on a GPU, at ZeRO 1 and 3: the CPU's losses"
-)
+@pytest.mark.needs_gpus(1, proves="`model.from` fills a model built on a GPU, at ZeRO 1 and 3: the CPU's losses")
 @pytest.mark.parametrize("zero_stage", [1, 3])
 def test_a_base_on_a_gpu(clapas: Clapas, tmp_path: Path, zero_stage: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """fp32 against the CPU, to 1e-4."""
