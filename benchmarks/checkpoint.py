@@ -25,12 +25,12 @@ from typing import Any
 
 import torch
 
+from clapas.checkpoint.by_slices import Part
 from clapas.checkpoint.format import MASTER, Fragment, Snapshot
 from clapas.checkpoint.host_copy import HostCopy
 from clapas.checkpoint.ranks import Alone
 from clapas.checkpoint.reader import CheckpointReader
 from clapas.checkpoint.saving import Saving, write_checkpoint
-from clapas.checkpoint.soup import Part
 from clapas.checkpoint.writer import begin, commit, write_rank
 from clapas.recipe.recipe import Recipe
 

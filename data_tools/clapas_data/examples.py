@@ -29,6 +29,8 @@ from clapas_data.shards import ShardWriter, token_dtype
 TOKENIZER = "tokenizer"
 TARGETS = ".targets"
 LAST_TURN = 255
+ROWS_AT_ONCE = 2**16
+"""Rows of the table that are held as Python's objects, ten times as large as Arrow's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ def write_examples(
     """
     opened = open_tokenizer(tokenizer)
     dtype = token_dtype(opened.record.vocab_size)
-    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    schema = pa.schema([*SCHEMA, *(pa.field(name, kind) for name, kind in (columns or {}).items())])
+    rows: dict[tuple[str, str], _Rows] = {}
     writers: dict[tuple[str, str], tuple[ShardWriter, ShardWriter]] = {}
     with new_folder(out) as folder, ExitStack() as stack:
         for example in examples:
@@ -80,13 +83,15 @@ def write_examples(
                 prefix = folder / example.split / f"{example.source}-00000"
                 pair = ShardWriter(prefix, dtype), ShardWriter(prefix.with_name(prefix.name + TARGETS), np.dtype("u1"))
                 writers[key] = (stack.enter_context(pair[0]), stack.enter_context(pair[1]))
-                rows[key] = []
+                rows[key] = _Rows(schema)
             for sequence, size in zip(example.sequences, example.text_bytes, strict=True):
                 for writer, content in zip(writers[key], (sequence.tokens, sequence.turns), strict=True):
                     writer.add(content)
-                rows[key].append(_row(example, len(sequence.tokens), size))
+                rows[key].add(example, len(sequence.tokens), size)
         entries = [_entry(writers[key], rows[key], *key) for key in sorted(rows)]
-        _write_table(folder / DOCUMENTS, [rows[key] for key in sorted(rows)], entries, columns or {})
+        with pq.ParquetWriter(folder / DOCUMENTS, schema) as table:
+            for key, entry in zip(sorted(rows), entries, strict=True):
+                rows[key].write(table, entry.path)
         shutil.copytree(opened.path, folder / TOKENIZER)
         files = [folder / DOCUMENTS, *sorted(path for path in (folder / TOKENIZER).iterdir() if path.is_file())]
         manifest = Manifest(
@@ -105,30 +110,40 @@ def write_examples(
     return manifest.placed(out)
 
 
-def _row(example: Example, tokens: int, size: int) -> dict[str, Any]:
-    return {"split": example.split, "source": example.source, "id": example.id, "tokens": tokens, "bytes": size} | dict(
-        example.columns
-    )
+class _Rows:
+    """The rows of one shard's documents for the table: what came last as objects, all before as Arrow has them."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema, self._last, self._tables = schema, list[dict[str, Any]](), list[pa.Table]()
+        self._documents = self._tokens = self.bytes = 0
+
+    def add(self, example: Example, tokens: int, size: int) -> None:
+        """A document of an example."""
+        row = {"document": self._documents, "offset": self._tokens, "tokens": tokens, "bytes": size}
+        row |= {"split": example.split, "source": example.source, "id": example.id, **example.columns}
+        self._documents, self._tokens, self.bytes = self._documents + 1, self._tokens + tokens, self.bytes + size
+        self._last.append(row)
+        if len(self._last) == ROWS_AT_ONCE:
+            self._keep()
+
+    def write(self, table: pq.ParquetWriter, shard: str) -> None:
+        """Write all of them, as the documents of a shard."""
+        self._keep()
+        place = self._schema.get_field_index("shard")
+        for own in self._tables:
+            names = pa.array([shard] * len(own), self._schema.field("shard").type)
+            table.write_table(own.set_column(place, self._schema.field("shard"), names))
+
+    def _keep(self) -> None:
+        if self._last:
+            self._tables.append(pa.Table.from_pylist(self._last, self._schema))
+            self._last = []
 
 
-def _entry(writers: tuple[ShardWriter, ShardWriter], rows: list[dict[str, Any]], split: str, source: str) -> ShardEntry:
+def _entry(writers: tuple[ShardWriter, ShardWriter], rows: _Rows, split: str, source: str) -> ShardEntry:
     record, targets = (writer.close() for writer in writers)
-    size = sum(row["bytes"] for row in rows)
-    entry = ShardEntry.of(record, folder=split, split=split, source=source, text_bytes=size)
+    entry = ShardEntry.of(record, folder=split, split=split, source=source, text_bytes=rows.bytes)
     return replace(entry, targets=replace(targets, path=f"{split}/{targets.path}"))
-
-
-def _write_table(
-    path: Path, rows: list[list[dict[str, Any]]], entries: list[ShardEntry], columns: Mapping[str, pa.DataType]
-) -> None:
-    schema = pa.schema([*SCHEMA, *(pa.field(name, kind) for name, kind in columns.items())])
-    with pq.ParquetWriter(path, schema) as table:
-        for own, entry in zip(rows, entries, strict=True):
-            offset = 0
-            for document, row in enumerate(own):
-                row.update(document=document, shard=entry.path, offset=offset)
-                offset += row["tokens"]
-            table.write_table(pa.Table.from_pylist(own, schema))
 
 
 def column(manifest: Manifest, name: str) -> list[Any]:

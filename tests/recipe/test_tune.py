@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pytest
@@ -27,9 +28,13 @@ STAGES = [
     *("stages.0.micro_batch_size=null", "stages.1.micro_batch_size=null"),
 ]
 """What continue-lucie-7b's stages become: four steps and two."""
-KINDS = {
-    **{"sft": "conversations", "distillation": "conversations", "kto": "labelled"},
-    **{"dpo": "pairs", "ipo": "pairs", "orpo": "pairs"},
+KINDS: dict[str, Literal["conversations", "pairs", "labelled"]] = {
+    "sft": "conversations",
+    "distillation": "conversations",
+    "kto": "labelled",
+    "dpo": "pairs",
+    "ipo": "pairs",
+    "orpo": "pairs",
 }
 """Objective -> the examples that it reads. (grpo's recipes are small as they are, and trained in tests/tune/grpo.)"""
 TRAINED = [name for name in RECIPES if read_recipe(name).objective.name in ("language_modelling", *KINDS)]

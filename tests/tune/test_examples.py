@@ -136,6 +136,28 @@ def test_examples_are_audited_and_verified(clapas: Clapas, dialogues: Path, tmp_
     assert LAST_TURN == 255
 
 
+def test_what_is_cut_before_its_answer_is_dropped(test_data: Path, tmp_path: Path) -> None:
+    """It would fill a sample and teach nothing; of the others the beginning stays."""
+    texts = [("?", "Oui. " * 200), ("Pourquoi ? " * 200, "Oui."), ("?", "Oui.")]
+    manifest = write_folder(tmp_path / "data", test_data / "tokenizer", [(text,) for text in texts])
+    counts = Packed(manifest, "", manifest.of_split("train"), Packing("none", "truncate")).counts(64)
+    assert (counts["dropped"], counts["truncated"], counts["samples"]) == (1, 1, 2)
+
+
+def test_held_out_examples_that_do_not_fit_are_told_at_the_start(
+    clapas: Clapas, test_data: Path, tmp_path: Path
+) -> None:
+    """Not at the first validation, when hours may have gone by."""
+    (long,) = conversations(1)
+    texts = [*conversations(8), ((long[0][0], long[0][1] * 200),)]
+    write_folder(tmp_path / "data", test_data / "tokenizer", texts, held_out=1)
+    arguments = ["objective.name=sft", "data.path=data", "run_dir=run", "schedule.warmup_steps=0"]
+    result = clapas("train", "test", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "for evaluation.split heldout: no example" in result.stderr
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def test_examples_are_no_running_text(clapas: Clapas, dialogues: Path, tmp_path: Path) -> None:
     """Pretraining on conversations would cut them anywhere: it is refused."""
     result = clapas("train", "test", f"data.path={dialogues}", "run_dir=run", cwd=tmp_path)

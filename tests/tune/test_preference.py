@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from safetensors.numpy import load
 from tests.evaluate.small import CONFIG, write_model
 
@@ -17,7 +18,7 @@ from clapas.loader.loader import Loader
 from clapas.plan.plan import plan
 from clapas.recipe.recipe import read_recipe
 from clapas.tune.mismatched import Mismatched
-from clapas.tune.orpo import chosen_targets
+from clapas.tune.orpo import chosen_targets, log1mexp
 from clapas.tune.preference import document_counts, pair_counts
 from clapas_data.manifest import open_manifest
 from commands import Clapas, clapas_environment, python
@@ -97,6 +98,14 @@ def test_orpo_learns_the_prompt_of_the_chosen_document_too(folders: Path) -> Non
             assert (found == -100).all()
         else:
             assert found[:-1].tolist() == batch.tokens[inside].tolist()[1:]
+
+
+def test_orpo_bears_an_answer_that_the_model_is_sure_of() -> None:
+    """Its log-probability is rounded to 0, and 1 - p with it; loss and gradient stay numbers."""
+    logps = torch.tensor([0.0, -1e-9, -0.5], requires_grad=True)
+    (logps - log1mexp(logps)).sum().backward()
+    assert logps.grad is not None
+    assert logps.grad.isfinite().all()
 
 
 def test_mismatched_documents_keep_their_prompt_and_take_the_answer_before(folders: Path) -> None:
@@ -188,15 +197,19 @@ def trained_dpo(clapas: Clapas, folders: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.mark.parametrize(
     ("objective", "data", "kind"),
-    [("dpo", "conversations", "pairs"), ("kto", "pairs", "labelled"), ("sft", "pairs", "conversations")],
+    [
+        ("dpo", "conversations", "pairs"),
+        ("kto", "pairs", "labelled"),
+        ("sft", "pairs", "conversations"),
+        ("language_modelling", "pairs", "conversations"),
+    ],
 )
 def test_other_data_are_refused_by_name(
     clapas: Clapas, folders: Path, tmp_path: Path, objective: str, data: str, kind: str
 ) -> None:
     """What the objective reads, what was found, and how to make it."""
-    result = clapas(
-        "train", "test", f"objective.name={objective}", f"data.path={folders / data}", "run_dir=run", cwd=tmp_path
-    )
+    arguments = [f"objective.name={objective}", f"data.path={folders / data}", "data.packing=best_fit", "run_dir=run"]
+    result = clapas("train", "test", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert f"objective {objective} cannot read these data" in result.stderr
     assert f"clapas data chat --kind {kind}" in result.stderr

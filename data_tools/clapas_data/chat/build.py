@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -92,7 +92,7 @@ def chat(
     records = _sources(named, licences)
     with _with_template(tokenizer, template) as (folder, used), Workers(workers) as pool:
         kind = kind or _kind_of_first(files)
-        kept = _kept_fields(files) if kind == "prompts" else ()
+        kept = _kept_fields(files, skip_bad=skip_bad) if kind == "prompts" else ()
         record = ExamplesRecord(
             kind=kind,
             documents_per_example=2 if kind == "pairs" else 1,
@@ -184,13 +184,14 @@ def _kind_of_first(files: Sequence[Path]) -> Kind:
     raise UserError("no row in this file", where=files[0])
 
 
-def _kept_fields(files: Sequence[Path]) -> tuple[str, ...]:
-    """The fields of any row that become columns, sorted."""
+def _kept_fields(files: Sequence[Path], *, skip_bad: bool) -> tuple[str, ...]:
+    """The fields of any row that become columns, sorted. skip_bad: pass over what is no row."""
     found: set[str] = set()
     for path in files:
         for task in tasks(path, ""):
             for line, place in zip(task.lines, task.places, strict=True):
-                found |= row_of(line, place).keys()
+                with suppress(UserError) if skip_bad else nullcontext():
+                    found |= row_of(line, place).keys()
     return tuple(sorted(found - OWN_FIELDS))
 
 

@@ -69,7 +69,7 @@ def make(chat: Chat, row: Mapping[str, Any], kind: Kind, kept: tuple[str, ...] =
     return Made(
         sequences,
         tuple(len(side.text.encode()) for side in sides),
-        hashlib.blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).digest(),
+        hashlib.blake2b(orjson.dumps(said, default=str, option=orjson.OPT_SORT_KEYS), digest_size=16).digest(),
         max(int(sequence.turns.max()) for sequence in sequences),
         columns,
     )
@@ -193,5 +193,5 @@ def _sequence(chat: Chat, side: Encoded) -> Sequence:
 
 
 def _as_text(value: Any) -> str | None:
-    """A kept field: text as it is, anything else as JSON."""
-    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+    """A kept field: text as it is, anything else as JSON; what that does not know (Parquet's decimals) as it prints."""
+    return value if value is None or isinstance(value, str) else orjson.dumps(value, default=str).decode()

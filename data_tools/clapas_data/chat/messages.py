@@ -89,7 +89,8 @@ def check_rendered(conversation: Conversation, text: str) -> None:
             what = f"the chat template leaves out message {place}, of role {message['role']}"
             raise BadRow("template error", what, repr(message["content"][:60]), "a template that writes every message")
     for tool in conversation.tools or ():
-        name = (tool.get("function") or tool).get("name")
+        function = tool.get("function") or tool
+        name = function.get("name") if isinstance(function, dict) else None
         if isinstance(name, str) and name not in text:
             raise BadRow(
                 "template error", "the chat template leaves out the tools", name, "a template that takes tools"
@@ -104,7 +105,10 @@ def _message(message: Any, place: int) -> dict[str, Any]:
         raise BadRow("missing role", f"message {place} has no role", ", ".join(message), f"one of {', '.join(ROLES)}")
     if role not in ROLES:
         raise BadRow("unknown role", f"message {place} has an unknown role", repr(role), f"one of {', '.join(ROLES)}")
-    calls = [_call(call, place) for call in message.get("tool_calls") or ()]
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise BadRow("wrong type", f"the tool calls of message {place} are no list", repr(calls)[:60], "a list")
+    calls = [_call(call, place) for call in calls]
     content = _content(message.get("content"), place, may_be_missing=bool(calls))
     if not content.strip() and not calls and role != "tool":
         raise BadRow("empty turn", f"message {place}, of role {role}, is empty", repr(content), "text")
@@ -144,7 +148,7 @@ def _call(call: Any, place: int) -> dict[str, Any]:
 def _from_sharegpt(turn: Any) -> Any:
     if not isinstance(turn, dict) or "from" not in turn:
         return turn
-    role = SHAREGPT_ROLES.get(turn["from"], turn["from"])
+    role = SHAREGPT_ROLES.get(str(turn["from"]), turn["from"])
     return {"role": role, "content": turn.get("value")}
 
 
@@ -156,7 +160,10 @@ def _from_alpaca(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     if system := row.get("system"):
         messages.append({"role": "system", "content": system})
-    for asked, answered in row.get("history") or ():
+    history = row.get("history") or []
+    if not isinstance(history, list) or not all(isinstance(turns, list) and len(turns) == 2 for turns in history):
+        raise BadRow("wrong type", "`history` is no list of pairs", repr(history)[:60], "[[question, answer], ...]")
+    for asked, answered in history:
         messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
     asked = "\n\n".join(text for text in (row["instruction"], row.get("input")) if text)
     return messages_of([*messages, {"role": "user", "content": asked}, {"role": "assistant", "content": row["output"]}])

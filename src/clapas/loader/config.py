@@ -34,7 +34,7 @@ class DataConfig(Section):
         examples together into samples, `none` gives each its own. By default best_fit for objectives that
         read examples, so not for language_modelling and distillation; both mask documents.
     too_long: what becomes of a document that is longer than a sample where they are packed; the run's start tells how
-        many were.
+        many were. Of those cut, the ones of which nothing is left to learn are dropped.
     """
 
     also_called: ClassVar[dict[str, str]] = {

@@ -50,7 +50,7 @@ class HeldOutExamples:
         self.manifest, self.sequence_length = manifest, sequence_length
         self.batch_size, self.rank, self.world = batch_size, rank, world
         self._examples = Packed(manifest, "", manifest.of_split(split), packing)
-        self._samples = self._examples.samples(sequence_length, "data.sequence_length")
+        self._samples = self._examples.samples(sequence_length, f"data.sequence_length, for evaluation.split {split}")
         self.token_count = self._examples.tokens
 
     @property

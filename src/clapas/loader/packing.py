@@ -106,7 +106,8 @@ class Packed:
     def __init__(self, manifest: Manifest, name: str, places: Sequence[int], packing: Packing) -> None:
         self.name, self._packing = name, packing
         per_example = 1 if manifest.examples is None else manifest.examples.documents_per_example
-        pool = ShardPool(manifest)
+        self._is_learned = manifest.examples is not None and manifest.examples.kind != "prompts"
+        self._pool = pool = ShardPool(manifest)
         shards, starts, stops = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
         by_source: dict[str, list[int]] = {}
         for place in places:
@@ -133,11 +134,16 @@ class Packed:
         if not count:
             owner = f"source {self.name!r}" if self.name else "the split"
             longest = int((self._stops - self._starts).max(initial=0))
+            what, way_out = f"no example of {owner} fits", "a longer data.sequence_length"
+            if self._packing.too_long == "drop":
+                way_out += "; conversations may also be cut: data.too_long=truncate"
+            elif len(self._starts):
+                what = f"every example of {owner} is cut before anything of it is learned"
             raise UserError(
-                f"no example of {owner} fits",
+                what,
                 where=key,
                 found=f"{sequence_length:,}; {len(self._starts):,} examples, the longest of {longest:,} tokens",
-                way_out="a longer data.sequence_length; conversations may also be cut: data.too_long=truncate",
+                way_out=way_out,
             )
         return count
 
@@ -161,12 +167,11 @@ class Packed:
     def counts(self, sequence_length: int) -> dict[str, int]:
         """What became of the examples: in all, left out or cut for being too long, and how many tokens are read."""
         lengths = self._stops - self._starts
-        too_long = int((lengths > sequence_length + 1).sum())
         order, offsets = self._packs(sequence_length)
         return {
             "examples": len(lengths),
-            "dropped": too_long if self._packing.too_long == "drop" else 0,
-            "truncated": too_long if self._packing.too_long == "truncate" else 0,
+            "dropped": len(lengths) - len(order),
+            "truncated": int((lengths[order] > sequence_length + 1).sum()),
             "samples": len(offsets) - 1,
             "tokens": int(np.minimum(lengths, sequence_length + 1)[order].sum()),
         }
@@ -175,9 +180,9 @@ class Packed:
         """(the examples' numbers, sample by sample; where each sample begins in them, and where the last ends)."""
         room = sequence_length + 1
         lengths = np.minimum(self._stops - self._starts, room)
-        is_kept = np.full(len(lengths), True)
-        if self._packing.too_long == "drop":
-            is_kept = self._stops - self._starts <= room
+        is_kept = self._stops - self._starts <= room
+        if self._packing.too_long == "truncate":
+            is_kept[~is_kept] = [self._teaches(number, room) for number in np.flatnonzero(~is_kept).tolist()]
         if self._packing.kind == "none":
             kept = np.flatnonzero(is_kept)
             return kept, np.arange(len(kept) + 1)
@@ -187,6 +192,12 @@ class Packed:
             orders.append(order)
             offsets.append(ends[1:] + offsets[-1][-1])
         return np.concatenate(orders), np.concatenate(offsets)
+
+    def _teaches(self, number: int, room: int) -> bool:
+        """Whether anything is learned of the first `room` tokens of an example, of which the first is no target."""
+        learned = self._pool.targets(int(self._shards[number])) if self._is_learned else None
+        start = int(self._starts[number])
+        return learned is None or bool(learned.read(start + 1, start + room).any())
 
 
 def best_fit(lengths: np.ndarray, kept: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:

@@ -48,7 +48,7 @@ def _pack(layers: Sequence[nn.Linear], texts: int, is_small: bool) -> Tensor:
 
 
 def _biases(layers: Sequence[nn.Linear]) -> Tensor | None:
-    biases = [layer.bias for layer in layers if layer.bias is not None]
+    biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
     return torch.cat(biases) if biases else None
 
 

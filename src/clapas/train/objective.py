@@ -63,6 +63,7 @@ BUILDERS: dict[str, Callable[[Recipe], Objective]] = {
 RUNNING_TEXT = "running text"
 
 EXAMPLES = {
+    "language_modelling": ("conversations", RUNNING_TEXT),
     "sft": ("conversations",),
     "distillation": ("conversations", RUNNING_TEXT),
     "dpo": ("pairs",),
@@ -71,7 +72,7 @@ EXAMPLES = {
     "grpo": ("prompts",),
     "orpo": ("pairs",),
 }
-"""`objective.name` -> the kinds of examples (`manifest.examples.kind`) that it reads; the others read any text."""
+"""`objective.name` -> the kinds of examples (`manifest.examples.kind`) that it reads."""
 
 WITH_Z_LOSS = ("language_modelling", "sft")
 
@@ -104,9 +105,9 @@ def objective_of(recipe: Recipe, given: Objective | LossFunction | None) -> Obje
 def refuse_other_examples(recipe: Recipe, manifest: Manifest) -> None:
     """Raise UserError where the data are not of a kind that the objective reads."""
     name = recipe.objective.name
-    wanted = EXAMPLES.get(name)
+    wanted = EXAMPLES[name]
     found = RUNNING_TEXT if manifest.examples is None else manifest.examples.kind
-    if wanted is None or found in wanted:
+    if found in wanted:
         return
     fitting = [other for other, kinds in EXAMPLES.items() if found in kinds]
     raise UserError(

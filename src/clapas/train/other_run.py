@@ -32,6 +32,8 @@ def refuse_other_run(recipe: Recipe, plan: DataPlan) -> None:
     old, step = read_run_recipe(recipe.folder), max(steps)
     if recipe.model.from_ is not None and recipe.model.from_seal is None:  # the start's to find out
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"from_seal": old.model.from_seal})})
+    if recipe.lora is not None and recipe.lora.from_ is not None and recipe.lora.seal is None and old.lora is not None:
+        recipe = recipe.model_copy(update={"lora": recipe.lora.model_copy(update={"seal": old.lora.seal})})
     written = IDENTITY.search((recipe.folder / "recipe.yaml").read_text(encoding="utf-8"))
     is_same = written is not None and written[1] == recipe.identity_hash(plan.hash)
     if not is_same and written is not None and lost_documents(old, written[1], plan.manifest):

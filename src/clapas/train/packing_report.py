@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from clapas.loader.packing import Packed
+from clapas.loader.packing import Packed, TooLong
 from clapas.loader.plan import DataPlan
 
 
@@ -24,8 +24,8 @@ def packing_facts(plan: DataPlan) -> list[dict[str, Any]]:
     return found
 
 
-def tell_packing(facts: list[dict[str, Any]], global_batch_size: int) -> None:
-    """Say it on stderr."""
+def tell_packing(facts: list[dict[str, Any]], global_batch_size: int, too_long: TooLong) -> None:
+    """Say it on stderr. too_long: the recipe's `data.too_long`."""
     for row in facts:
         steps = -(-row["samples"] // global_batch_size)
         print(
@@ -36,7 +36,9 @@ def tell_packing(facts: list[dict[str, Any]], global_batch_size: int) -> None:
         for fate in ("dropped", "truncated"):
             if row[fate]:
                 way_out = "a longer data.sequence_length keeps them whole"
-                if fate == "dropped":
+                if fate == "dropped" and too_long == "drop":
                     way_out += ", data.too_long=truncate keeps their beginnings"
+                elif fate == "dropped":
+                    way_out = f"nothing of their beginnings is learned; {way_out}"
                 share = row[fate] / row["examples"]
                 print(f"examples: {row[fate]:,} ({share:.1%}) too long and {fate}: {way_out}", file=sys.stderr)

@@ -30,7 +30,8 @@ from clapas.train.spikes import SpikeWatch
 class Work:
     """What this segment has done since it began.
 
-    tokens: positions that were computed, padding included. held: of this rank's, those that hold a token of an example.
+    tokens: positions that were computed, padding included; batches that are as long as their samples differ between
+    ranks: this rank's stand for all. held: of this rank's, those that hold a token of an example.
     flops: the model's own. seconds: of its steps, from the wait for data to the update.
     """
 
@@ -119,11 +120,6 @@ class Run:
         return self.recipe.phases.at(max(1, self.step))
 
     @property
-    def flops_per_token(self) -> int:
-        """That training needs, forward and backward, at the sequence length of the newest step."""
-        return self.recipe.flops_per_token(self.phase.sequence_length)
-
-    @property
     def is_over(self) -> bool:
         """Whether no further step follows in this segment."""
         return self.stopping or self.step == self.recipe.total_steps
@@ -145,9 +141,12 @@ class Run:
         self.last_step = step
         self.step += 1
         self.work.steps += 1
-        self.work.tokens += self.phase.tokens_per_step
+        sharing = self.ranks.size // self.ranks.tensor  # tensor ranks compute the same positions
+        for batch in step.batches:
+            positions = batch.tokens.numel() * sharing
+            self.work.tokens += positions
+            self.work.flops += positions * self.recipe.flops_per_token(batch.tokens.shape[1] * self.ranks.sequence)
         self.work.held += sum(batch.held for batch in step.batches)
-        self.work.flops += self.phase.tokens_per_step * self.flops_per_token
         overflowed = self.engine.was_skipped and step.fault is None
         if overflowed and self.engine.loss_scale is None:  # DeepSpeed goes on without a word (#8415)
             self.fail_diverged(self.step, f"gradient norm {step.grad_norm}")

@@ -68,7 +68,7 @@ def begin_segment(
     if plan.packing.is_packed:
         facts["packing"] = packing_facts(plan)
         if run.is_first:
-            tell_packing(facts["packing"], recipe.phases.at(step + 1).global_batch_size)
+            tell_packing(facts["packing"], recipe.phases.at(step + 1).global_batch_size, plan.packing.too_long)
     run.record("segment_start", **hashes, **facts)
     return run
 

@@ -82,7 +82,8 @@ def train(
             with ranks.said_once():
                 recipe, plan = preflight_together(recipe, ranks)
                 check_adapters(recipe, ranks)
-                refuse_other_examples(recipe, plan.manifest)
+                if objective is None:
+                    refuse_other_examples(recipe, plan.manifest)
                 chosen = objective_of(recipe, objective)
                 ranks = ranks.arranged(layout_of(recipe, ranks.size))
                 folder = _open_folder(recipe, ranks)
@@ -137,7 +138,7 @@ def _prepare(
     step = reader.step if reader else 0
     with ranks.said_once():
         refuse_crash_loop(recipe, ranks, folder, hashes, step)
-    all_callbacks = [*loggers(recipe), *callbacks, *keepers(recipe, plan, objective)]
+        all_callbacks = [*loggers(recipe), *callbacks, *keepers(recipe, plan, objective)]
     engine = build_engine(recipe, ranks, all_callbacks, build, first_weights)
     peak = device_peak(ranks.device, recipe.precision)
     run = begin_segment(

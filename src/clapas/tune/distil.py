@@ -18,7 +18,7 @@ from clapas.loader.plan import DataPlan, without_removed
 from clapas.loader.shard_pool import ShardPool
 from clapas.loader.stream import Span
 from clapas.model.cpu import prepare_cpu
-from clapas.recipe.errors import UserError
+from clapas.recipe.errors import ClapasError, UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.recipe import Recipe
 from clapas.tune.config import Distillation
@@ -76,14 +76,27 @@ def _distil(recipe: Recipe, out: Path, ranks: Ranks) -> None:
         )
     ranks.all(True)
     own = left[ranks.rank :: ranks.size]
-    if own:
-        if ranks.device.type == "cpu":
-            prepare_cpu()
-        teacher = Teacher.of_recipe(recipe, objective, ranks.device)
-        for place in own:
-            _Storing(plan, place, teacher, facts).into(out, recipe.phases.at(1).micro_batch_size or BATCH)
-            print(f"{manifest.shards[place].path}: stored", file=sys.stderr)
-    ranks.all(True)
+    error, kind = None, UserError
+    try:
+        _store(recipe, objective, plan, own, facts, out, ranks)
+    except ClapasError as problem:  # of one rank's shard, perhaps: the others would wait for it
+        error, kind = str(problem), type(problem) if isinstance(problem, UserError) else ClapasError
+    if agreed := ranks.agree_on_error(error):
+        raise kind(agreed)
+
+
+def _store(
+    recipe: Recipe, objective: Distillation, plan: DataPlan, own: Sequence[int], facts: Facts, out: Path, ranks: Ranks
+) -> None:
+    """Store this rank's shards."""
+    if not own:
+        return
+    if ranks.device.type == "cpu":
+        prepare_cpu()
+    teacher = Teacher.of_recipe(recipe, objective, ranks.device)
+    for place in own:
+        _Storing(plan, place, teacher, facts).into(out, recipe.phases.at(1).micro_batch_size or BATCH)
+        print(f"{plan.manifest.shards[place].path}: stored", file=sys.stderr)
 
 
 def _asked(recipe: Recipe, plan: DataPlan) -> tuple[Distillation, Facts]:

@@ -89,6 +89,7 @@ def chosen_targets(batch: Batch) -> Tensor:
 
 
 def log1mexp(x: Tensor) -> Tensor:
-    """log(1 - exp(x)) of x < 0, without cancellation on either side of log 1/2."""
-    far, near = x.clamp(max=LOG_HALF), x.clamp(min=LOG_HALF)  # the branch not taken must not be infinite either
+    """log(1 - exp(x)) of x < 0, without cancellation on either side of log 1/2; finite at 0, to which an answer that
+    the model is sure of is rounded."""
+    far, near = x.clamp(max=LOG_HALF), x.clamp(min=LOG_HALF, max=-torch.finfo(x.dtype).tiny)
     return torch.where(x < LOG_HALF, torch.log1p(-far.exp()), torch.log(-torch.expm1(near)))

@@ -156,6 +156,9 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "type": ({"messages": [TALK[0], {"role": "assistant", "content": 4}]}, "is no text", "wrong type"),
     "image": ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "more than text", "wrong type"),
     "fields": ({"text": "x"}, "no conversations in this row", "missing field"),
+    "calls": ({"messages": [TALK[0], {"role": "assistant", "tool_calls": 3}]}, "are no list", "wrong type"),
+    "from": ({"conversations": [{"from": ["gpt"], "value": "x"}]}, "unknown role", "unknown role"),
+    "history": ({"instruction": "x", "output": "y", "history": ["z"]}, "no list of pairs", "wrong type"),
     "noncharacter": ({"messages": [TALK[0], {"role": "assistant", "content": "\ufdd0"}]}, "U+FDD0", "template error"),
 }
 
@@ -174,6 +177,13 @@ def test_a_bad_row_is_named_and_nothing_is_written(test_data: Path, tmp_path: Pa
     assert manifest.examples is not None
     assert manifest.examples.counts["examples"] == 2
     assert manifest.examples.counts[f"left out: {reason}"] == 1
+
+
+def test_bad_rows_among_prompts_are_skipped(test_data: Path, tmp_path: Path) -> None:
+    """Although all rows are read once before, for the names of their columns."""
+    file = written(tmp_path, [{"prompt": TALK[:1], "answer": 4}, '{"prompt": ['])
+    out = build(file, test_data, skip_bad=True)
+    assert column(open_manifest(out), "answer") == ["4"]
 
 
 def test_a_template_that_leaves_something_out_is_told(test_data: Path, tmp_path: Path) -> None:

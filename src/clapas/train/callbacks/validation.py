@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,17 @@ class Validation(Callback):
 
     def __init__(self, objective: Objective) -> None:
         self._evaluate = objective.evaluate
+
+    def on_start(self, run: Run) -> None:
+        """Tell which held-out examples are left out. Raises UserError, before the first step, where none fits."""
+        if run.plan.manifest.examples is None:
+            return
+        with run.ranks.said_once():
+            windows = held_out_windows(run.recipe, run.plan.manifest)
+        assert isinstance(windows, HeldOutExamples)
+        for fate, count in windows.left_out.items():
+            if count and run.is_first:
+                print(f"held-out examples: {count:,} too long and {fate} (data.too_long)", file=sys.stderr)
 
     def on_step(self, run: Run) -> None:
         """Score, log and keep as evidence where it is time."""

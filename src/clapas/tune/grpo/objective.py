@@ -73,7 +73,15 @@ class _Grpo:
         return self._opened
 
     def begin(self, run: Training) -> None:
-        """Open prompts, engine, reference and log. Raises UserError on all ranks alike."""
+        """Open prompts, engine, reference and log; of a run that goes back the log alone, for the rest is there.
+
+        Raises UserError on all ranks alike.
+        """
+        log = RolloutLog(run.path, run.step) if run.is_first else None
+        if self._opened is not None:
+            self._opened.engine.run = run
+            self._opened = replace(self._opened, log=log)
+            return
         manifest = run.plan.manifest
         assert manifest.tokenizer is not None
         with run.ranks.said_once():
@@ -82,7 +90,6 @@ class _Grpo:
             vocabulary = min(manifest.tokenizer.vocab_size, run.recipe.model.vocab_size)
             engine = open_engine(run, self._objective, ends=ends, vocabulary=vocabulary)
             reference = open_reference(run) if self._objective.beta else None
-        log = RolloutLog(run.path, run.step) if run.is_first else None
         self._opened = _Parts(prompts, engine, reference, log, pad_token(manifest), ends)
 
     def prepare(self, run: Training, micro_batches: list[Batch]) -> list[Batch]:

@@ -13,7 +13,12 @@ from clapas.tune.objective import Training
 
 
 class GenerationEngine(Protocol):
-    """Generates with the weights that the run has now. All ranks call both methods together, equally often."""
+    """Generates with the weights that the run has now. All ranks call both methods together, equally often.
+
+    run: in its present segment.
+    """
+
+    run: Training
 
     def begin_step(self) -> None:
         """Before the first completions of a step: the weights are new."""

@@ -18,7 +18,7 @@ class OwnEngine:
     """At ZeRO-3 each token gathers the whole model once, layer by layer, so ranks go on until none generates."""
 
     def __init__(self, run: Training, objective: Grpo, *, ends: Collection[int], vocabulary: int) -> None:
-        self._run, self._objective, self._ends, self._vocabulary = run, objective, frozenset(ends), vocabulary
+        self.run, self._objective, self._ends, self._vocabulary = run, objective, frozenset(ends), vocabulary
         self._shares_weights = run.recipe.parallel.zero_stage == 3 and run.ranks.size > 1
 
     def begin_step(self) -> None:
@@ -35,7 +35,7 @@ class OwnEngine:
             log_p.append(scaled_BV.log_softmax(-1).gather(1, chosen_B[:, None])[:, 0])
 
         steps = stream_tokens(
-            self._run.engine.deepspeed.module,
+            self.run.engine.deepspeed.module,
             prompts,
             max_new_tokens=self._objective.max_new_tokens,
             eos=self._ends,
@@ -52,8 +52,8 @@ class OwnEngine:
 
     def _goes_on(self, some_go_on: bool) -> bool:
         """Whether a rank that this one shares weights with still generates."""
-        self._run.heart.beat()
-        return self._run.ranks.sum(float(some_go_on)) > 0 if self._shares_weights else some_go_on
+        self.run.heart.beat()
+        return self.run.ranks.sum(float(some_go_on)) > 0 if self._shares_weights else some_go_on
 
     def _until_its_end(self, tokens: list[int], log_p: list[float]) -> Completion:
         stop = next((place + 1 for place, token in enumerate(tokens) if token in self._ends), len(tokens))

@@ -32,7 +32,7 @@ class VllmEngine:
     """Every rank has an engine of its own, with the whole model. Raises UserError where vLLM or the GPU is missing."""
 
     def __init__(self, run: Training, objective: Grpo, *, ends: Collection[int], vocabulary: int) -> None:
-        self._run, self._vllm = run, _import(run)
+        self.run, self._vllm = run, _import(run)
         self._sampling = {
             "temperature": objective.temperature,
             "top_p": objective.top_p,
@@ -64,9 +64,9 @@ class VllmEngine:
     def begin_step(self) -> None:
         """Hand over the weights, a tensor at a time; what was cached of the old ones is forgotten. Collective."""
         model = self._engine.llm_engine.model_executor.driver_worker.model_runner.model
-        for name, weight in policy_weights(self._run):
+        for name, weight in policy_weights(self.run):
             model.load_weights([(name, weight)])
-            self._run.heart.beat()
+            self.run.heart.beat()
         self._engine.reset_prefix_cache()
 
     def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
@@ -74,7 +74,7 @@ class VllmEngine:
         asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         sampling = [self._vllm.SamplingParams(seed=seed, **self._sampling) for seed in seeds]
         outputs = self._engine.generate(asked, sampling, use_tqdm=False)
-        self._run.heart.beat()
+        self.run.heart.beat()
         return [_completion(output.outputs[0]) for output in outputs]
 
 
