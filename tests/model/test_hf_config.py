@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -146,3 +147,13 @@ def test_generation_ends_at_eos() -> None:
         "pad_token_id": 7,
         "do_sample": False,
     }
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3"])
+def test_no_value_ends_in_a_traceback(kind: str) -> None:
+    """Whatever stands in a field, it is read or refused by name."""
+    whole = {**fields_of(), "model_type": kind, "rope_scaling": None, "sliding_window": None, "layer_types": None}
+    for key in whole:
+        for value in ("x", None, [], {}, [1], 3.5, -1, {"rope_theta": "x"}):
+            with suppress(UserError):
+                from_hf_config({**whole, key: value})

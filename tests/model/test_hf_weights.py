@@ -135,6 +135,10 @@ def spoil_index(folder: Path) -> None:
     (folder / INDEX).write_text("{}")
 
 
+def list_index(folder: Path) -> None:
+    (folder / INDEX).write_text('{"weight_map": ["model-00001-of-00002.safetensors"]}')
+
+
 def lose_all(folder: Path) -> None:
     for file in folder.iterdir():
         file.unlink()
@@ -146,6 +150,7 @@ def lose_all(folder: Path) -> None:
         (cut, "not a whole safetensors file"),
         (lose_shard, "files that the index names are missing"),
         (spoil_index, "not an index"),
+        (list_index, "not an index"),
         (lose_all, "no weights here"),
     ],
 )
@@ -156,3 +161,11 @@ def test_damage_is_named(tmp_path: Path, damage: Callable[[Path], None], said: s
     damage(tmp_path)
     with pytest.raises(UserError, match=said):
         load(tmp_path)
+
+
+def test_a_single_file_comes_before_an_index(tmp_path: Path) -> None:
+    """As for transformers: shards that an earlier save has left beside it are not read."""
+    write(tmp_path)
+    wanted = load(tmp_path)
+    (tmp_path / INDEX).write_text('{"weight_map": {"model.norm.weight": "gone.safetensors"}}')
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in load(tmp_path).items())

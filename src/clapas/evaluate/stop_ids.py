@@ -45,7 +45,7 @@ def _said(path: Path) -> list[int] | None:
     try:
         said = orjson.loads(path.read_bytes()).get("eos_token_id")
     except (orjson.JSONDecodeError, AttributeError) as error:
-        raise UserError(f"not JSON: {error}", where=path) from None
+        raise UserError(f"not a generation config: {error}", where=path, wanted="an object of JSON") from None
     ids = said if isinstance(said, list) else [] if said is None else [said]
     if not all(isinstance(number, int) for number in ids):
         raise UserError("eos_token_id is no id, nor a list of them", where=path, found=said)

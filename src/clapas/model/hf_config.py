@@ -96,6 +96,16 @@ suppress_tokens begin_suppress_tokens is_encoder_decoder add_cross_attention tie
 cross_attention_hidden_size model_type rope_scaling max_window_layers output_router_logits is_llama_config
 transformers.js_config _attn_implementation_autoset
 """
+_KINDS: dict[str, tuple[type, ...]] = {
+    "model_type": (str,),
+    "rope_theta": (int, float),
+    "rope_scaling": (dict,),
+    "rope_parameters": (dict,),
+    "num_hidden_layers": (int,),
+    "max_position_embeddings": (int,),
+    "sliding_window": (int,),
+}
+"""What is in the fields that are computed with before all are checked together; null stands for missing."""
 WITHOUT_EFFECT = frozenset(_NAMES.split())
 """Fields that leave the logits as they are, or that are looked at on their own (the rotary ones, model_type)."""
 
@@ -140,6 +150,7 @@ def _dimensions(architecture: Architecture) -> tuple[str, ...]:
 
 def from_hf_config(fields: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
     """Our config of a Hugging Face model. Raises UserError that names each field that we would not compute exactly."""
+    _check_kinds(fields, where)
     kind = fields.get("model_type", "llama")
     if kind not in READ_AS:
         why = REFUSED.get(kind, f"not one of {', '.join(READ_AS)}")
@@ -158,6 +169,16 @@ def from_hf_config(fields: Mapping[str, Any], where: str = "config.json") -> Mod
         return ModelConfig(architecture=architecture, **values, rope_theta=theta, rope_scaling=scaling)
     except pydantic.ValidationError as error:
         raise UserError("not a model's config", where=where, found=explained(error)) from None
+
+
+def _check_kinds(fields: Mapping[str, Any], where: str) -> None:
+    """Raise UserError where a field holds what no config has there, such as text for a number."""
+    stretched = [value for key in ("rope_scaling", "rope_parameters") if isinstance(value := fields.get(key), dict)]
+    for place in (fields, *stretched):
+        for key, kinds in _KINDS.items():
+            if (value := place.get(key)) is not None and not isinstance(value, kinds):
+                wanted = " or ".join(kind.__name__ for kind in kinds)
+                raise UserError("not a model's config", where=where, found=f"{key}: {value!r}", wanted=wanted)
 
 
 def _refuse(problems: list[str], where: str) -> NoReturn:
@@ -179,7 +200,7 @@ def _window_of_mistral(fields: Mapping[str, Any]) -> list[str]:
     """Its sliding window, where a token of the longest text would not see all before it. Missing, it is 4,096."""
     window = fields.get("sliding_window", 4096)
     longest = fields.get("max_position_embeddings", TRANSFORMERS_DEFAULTS["mistral"]["max_position_embeddings"])
-    if window is None or window >= longest:
+    if window is None or longest is None or window >= longest:
         return []
     return [f"sliding_window: {window}, under max_position_embeddings {longest}"]
 

@@ -135,6 +135,8 @@ def _files_by_name(folder: Path) -> dict[str, str]:
     if (folder / INDEX).is_file():
         try:
             where = orjson.loads((folder / INDEX).read_bytes())["weight_map"]
+            if not isinstance(where, dict) or not all(isinstance(file, str) for file in where.values()):
+                raise TypeError
         except (orjson.JSONDecodeError, KeyError, TypeError):
             raise UserError(
                 "not an index of safetensors", where=folder / INDEX, wanted="JSON with `weight_map`"
