@@ -186,6 +186,20 @@ def test_all_probes_answer(loaded: LoadedModel, data: Path, monkeypatch: pytest.
         chosen_probes(["biais"])
 
 
+def test_what_cannot_be_asked_is_told_and_the_rest_is_asked(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memorisation needs the data that were read: without them it is `not_run`, and a refusal where asked by name."""
+    for probe in ("toxicity", "refusal"):
+        monkeypatch.setattr(f"clapas.evaluate.probes.{probe}.NEW_TOKENS", 1)
+    found = run_probes(["all"], Asked(loaded))
+    assert list(found["probes"]) == ["bias", "toxicity", "refusal"]
+    assert "nothing to evaluate on" in found["not_run"]["memorisation"]
+    assert "not run: memorisation" in probes_table(found)
+    with pytest.raises(UserError, match="nothing to evaluate on"):
+        run_probes(["memorisation"], Asked(loaded))
+
+
 def test_intervals_are_known_ones() -> None:
     """Wilson's and Newcombe's, from the worked example of Newcombe (1998): 56/70 and 48/80."""
     assert of_share(56, 70) == pytest.approx((0.6918, 0.8774), abs=2e-3)

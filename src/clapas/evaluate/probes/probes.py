@@ -25,16 +25,27 @@ SMALL = "small sets of our own: what they show is there, what they do not show m
 
 
 def run_probes(names: Sequence[str], asked: Asked, data: Path | None = None) -> dict[str, Any]:
-    """`probes`: name -> version, what it was asked with, `figures`; `items`: every answer, by probe."""
+    """`probes`: name -> version, what it was asked with, `figures`; `items`: every answer, by probe; `not_run`: of
+    `all`, name -> why not, such as memorisation where no data are named or known. Raises UserError otherwise.
+    """
     functions: dict[str, Callable[[Asked], dict[str, Any]]] = {
         "memorisation": partial(probe_memorisation, data=data),
         "bias": probe_bias,
         "toxicity": probe_toxicity,
         "refusal": probe_refusal,
     }
-    found = {name: functions[name](asked) for name in chosen_probes(names)}
+    assert asked.template is not None or not asked.chat  # refused here, where there is none
+    found, not_run = dict[str, dict[str, Any]](), dict[str, str]()
+    for name in chosen_probes(names):
+        try:
+            found[name] = functions[name](asked)
+        except UserError as error:
+            if name in names or data is not None:
+                raise
+            not_run[name] = f"{error.where}: {error.what}" if error.where else error.what
     items = {name: probe.pop("items") for name, probe in found.items()}
-    return {"probes": found, "chat": asked.chat, "seeds": {"probe": asked.seed}, "note": SMALL, "items": items}
+    common = {"chat": asked.chat, "seeds": {"probe": asked.seed}, "note": SMALL}
+    return {"probes": found, "not_run": not_run, **common, "items": items}
 
 
 def chosen_probes(names: Sequence[str]) -> list[str]:
@@ -48,4 +59,5 @@ def chosen_probes(names: Sequence[str]) -> list[str]:
 def probes_table(measured: dict[str, Any]) -> str:
     """What `run_probes` returned, for reading."""
     lines = [line for name, probe in measured["probes"].items() for line in LINES[name](probe["figures"])]
+    lines += [f"not run: {name}: {why}" for name, why in measured["not_run"].items()]
     return "\n".join([*lines, f"({measured['note']})"])
