@@ -10,6 +10,7 @@ from clapas.evaluate.continuations import Scorer
 from clapas.evaluate.harness.library import import_library
 from clapas.evaluate.load import read_tokenizer
 from clapas.evaluate.random_states import own_random_states
+from clapas.evaluate.stop_ids import turn_ends
 from clapas.evaluate.writer import Writer
 from clapas.train.callbacks.base import Callback
 from clapas_data.encode import open_tokenizer
@@ -77,6 +78,5 @@ def _model_of(run: Run) -> Any:
     scorer = Scorer(model, longest, ranks.device, ranks, shares_contexts=False)
     is_whole = recipe.parallel.zero_stage < 3 and ranks.tensor == ranks.sequence == 1
     decoder = run.engine.deepspeed.module
-    return HarnessModel(
-        scorer, Writer(decoder, tokenizer, special, ranks, recipe.seed) if is_whole else None, tokenizer, special
-    )
+    writer = Writer(decoder, tokenizer, special, ranks, recipe.seed, turn_ends(folder)) if is_whole else None
+    return HarnessModel(scorer, writer, tokenizer, special)
