@@ -109,6 +109,19 @@ def test_what_was_read_of_a_stopped_answer_is_the_turn(folder: Path) -> None:
     assert (talk.messages, talk.again()) == ([], None)
 
 
+def test_asked_again_it_draws_another_answer(folder: Path) -> None:
+    """By a seed of its own; the same conversation from the start gives the same answers."""
+
+    def answers() -> list[str]:
+        options = Options(max_new_tokens=12, sampling=Sampling(temperature=1.0))
+        talk = Conversation(load(folder), open_chat(folder), options, print)
+        first = "".join(talk.answer("Un"))
+        return [first, "".join(talk.answer(talk.again() or ""))]
+
+    assert answers() == answers()
+    assert len(set(answers())) == 2
+
+
 def test_through_a_pipe_a_line_is_a_turn(folder: Path, tmp_path: Path) -> None:
     """Answers, and nothing else, go to stdout; a slash is text; a base model is refused by name, with the way out."""
     write_model(tmp_path / "base")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.evaluate.small import write_model
+from tests.evaluate.small import BOS, write_model, write_tokenizer
 
 from clapas.evaluate.harness.library import import_library
 from clapas.evaluate.load import load
@@ -43,3 +43,12 @@ def test_without_a_template_it_is_refused(tmp_path: Path) -> None:
     write_model(tmp_path)
     with pytest.raises(UserError, match="chat template"):
         harness_model(load(tmp_path, device="cpu"), None, chat=True)
+
+
+def test_no_bos_stands_before_what_the_template_wrote(tmp_path: Path) -> None:
+    """It was not there in training either; without the template it is, where the tokenizer's texts begin so."""
+    write_model(tmp_path)
+    write_tokenizer(tmp_path, add_bos_token=True, chat_template=TEMPLATE)
+    loaded = load(tmp_path, device="cpu")
+    assert harness_model(loaded, None).tok_encode("a")[0] == BOS
+    assert BOS not in harness_model(loaded, None, chat=True).tok_encode("a")

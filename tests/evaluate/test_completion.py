@@ -103,9 +103,9 @@ def test_prompts_of_a_file(tmp_path: Path) -> None:
         ("L'employeur  ", f"{tmp_path}/a.txt:3"),
     ]
     turns = [{"role": "user", "content": "Bonjour"}]
-    lines = [orjson.dumps(line) for line in ("Le", {"prompt": "La", "id": 3}, {"messages": turns})]
+    lines = [orjson.dumps(line) for line in ("Le", {"prompt": "La\u2028nuit", "id": 3}, {"messages": turns})]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
-    assert [p.given for p in read_prompts(tmp_path / "a.jsonl")] == ["Le", "La", turns]
+    assert [p.given for p in read_prompts(tmp_path / "a.jsonl")] == ["Le", "La\u2028nuit", turns]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from clapas.evaluate.load import load
 from clapas.evaluate.sampling import Sampling
 from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
+from clapas.model.init import initialise
 from clapas.model.layout import lay_out
 from clapas.recipe.errors import UserError
 
@@ -84,6 +85,7 @@ def test_a_layout_changes_no_weight(hidden_size: int, texts: int) -> None:
     for changes in ARCHITECTURES.values():
         config = {**CONFIG.model_dump(exclude_defaults=True), "hidden_size": hidden_size, "head_dim": 16, **changes}
         model = CausalLM(ModelConfig.model_validate(config)).eval()
+        initialise(model, 1)  # memory that nobody wrote to may hold NaN, which equals nothing
         before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
         tokens_BS = torch.arange(12).view(2, 6)
         with torch.no_grad():
@@ -193,6 +195,14 @@ def test_ids_beyond_the_tokenizer_are_never_drawn(model: CausalLM) -> None:
 def test_generation_stops_where_the_positions_end(model: CausalLM) -> None:
     """The longest text fills all positions, and no more."""
     assert len(continuations(model, [[7] * 90], max_new_tokens=1000)[0]) == CONFIG.max_position_embeddings - 90
+
+
+def test_a_long_neighbour_takes_no_room(model: CausalLM) -> None:
+    """A short text goes on to the end of its own positions beside one that soon has none left."""
+    alone = continuations(model, [[7, 8]], max_new_tokens=1000)[0]
+    beside, full = continuations(model, [[7, 8], [7] * 90], max_new_tokens=1000)
+    assert len(alone) == CONFIG.max_position_embeddings - 2
+    assert (beside, len(full)) == (alone, CONFIG.max_position_embeddings - 90)
 
 
 @pytest.mark.parametrize("filters", [{"top_k": 5}, {"top_p": 0.4}, {"min_p": 0.3}, {"top_k": 9, "top_p": 0.7}])

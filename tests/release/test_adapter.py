@@ -15,11 +15,14 @@ import torch
 import transformers
 import yaml
 from safetensors.torch import load_file
-from tests.evaluate.small import write_model
+from tests.evaluate.small import CONFIG, write_model
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.evaluate.load import load
 from clapas.ledger.ledger import read_json_lines
+from clapas.model.lora_config import LoraConfig
+from clapas.model.peft_folder import read_adapter
+from clapas.recipe.errors import UserError
 from commands import Clapas
 from tune.examples import conversations, write_folder
 
@@ -168,3 +171,24 @@ def test_what_has_no_adapter_and_what_lost_its_base_are_refused(runs: Runs, clap
     elsewhere = clapas("export", folder / "run/dora", "--out", "none", cwd=tmp_path)
     assert (elsewhere.returncode, "needs the model" in elsewhere.stderr) == (2, True), elsewhere.stderr
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_stretched_positions_are_not_left_out(runs: Runs, clapas: Clapas) -> None:
+    """An adapter of a run with another base for its positions is refused, for PEFT would compute other logits."""
+    folder = runs("rslora")
+    stretched = clapas("train", "recipe.yaml", "run_dir=long", "model.rope_theta=5e4", "train.steps=1", cwd=folder)
+    assert stretched.returncode == 0, stretched.stderr
+    result = clapas("export", "long", "--out", "alone", "--adapter", cwd=folder)
+    assert (result.returncode, "rope_theta: 50000.0" in result.stderr) == (2, True), result.stderr
+    assert not (folder / "alone").exists()
+
+
+def test_an_adapter_of_a_changed_base_is_refused(runs: Runs, tmp_path: Path) -> None:
+    """PiSSA takes the adapter's first product out of the base: on the base itself it would count twice."""
+    shutil.copytree(runs("rslora") / "adapter/rslora", tmp_path / "adapter")
+    path = tmp_path / "adapter/adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "init_lora_weights": "pissa_niter_4"}))
+    lora = LoraConfig.model_validate({"rank": 4, "rslora": True, "targets": ["q_proj", "v_proj"]})
+    with pytest.raises(UserError, match="another base"):
+        read_adapter(path.parent, lora, lora.shapes(CONFIG))

@@ -9,10 +9,11 @@ import orjson
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.evaluate.small import CONFIG, write_model
+from tests.evaluate.small import CONFIG, EOS, write_model
 
 from clapas.checkpoint.inspect import verify_checkpoints
 from clapas.evaluate.load import load
+from clapas.evaluate.stop_ids import stop_ids
 from clapas.model.config import ModelConfig
 from clapas.recipe.errors import UserError
 from clapas.release.export import export
@@ -50,6 +51,17 @@ def test_there_and_back_nothing_changes(shape: str, dtype: Literal["fp32", "bf16
     for name in ("tokenizer.json", "config.json"):
         ours, theirs = (orjson.loads((tmp_path / folder / name).read_bytes()) for folder in ("back", "base"))
         assert {**ours, "dtype": 0, "torch_dtype": 0} == {**theirs, "dtype": 0, "torch_dtype": 0}, name
+
+
+def test_what_ends_a_text_stays_so(tmp_path: Path) -> None:
+    """The ids of a folder's `generation_config.json` end the imported model's texts, and are exported again."""
+    write_model(tmp_path / "base")
+    told = {"eos_token_id": [EOS, 65]}
+    (tmp_path / "base/generation_config.json").write_bytes(orjson.dumps(told))
+    import_model(tmp_path / "base", tmp_path / "imported")
+    assert stop_ids(load(tmp_path / "imported")) == {EOS, 65}
+    export(tmp_path / "imported", tmp_path / "back")
+    assert orjson.loads((tmp_path / "back/generation_config.json").read_bytes())["eos_token_id"] == [EOS, 65]
 
 
 def test_it_is_read_like_a_run(tmp_path: Path, clapas: Clapas) -> None:

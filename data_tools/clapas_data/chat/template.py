@@ -189,7 +189,8 @@ def need_template(folder: Path, template: str | Path | None = None) -> ChatTempl
             "this tokenizer has no chat template",
             where=folder,
             wanted=f"{TEMPLATE_FILE}, or `chat_template` in {CONFIG}",
-            way_out=f"--template with a file, or the name of one that ships: {', '.join(shipped_templates())}",
+            way_out="put one there; or, where the command has it, --template with a file, or the name of one that "
+            f"ships: {', '.join(shipped_templates())}",
         )
     return found
 

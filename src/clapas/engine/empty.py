@@ -25,11 +25,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def building_empty(recipe: Recipe, ranks: Ranks) -> Iterator[None]:
-    """Inside, modules are made on the rank's device, with weights that wait for others. Collective."""
+    """Inside, modules are made on the rank's device, with weights that wait for others. Collective.
+
+    With tensor ranks, and where the base is to be held in 4 bits, they are made on the CPU, where nothing is written.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_nothing_drawn())
         if recipe.parallel.tensor > 1:  # DeepSpeed cuts whole matrices among tensor ranks, first of all
             pass
+        elif recipe.lora is not None and recipe.lora.quantize is not None:
+            pass  # whole, the base may not fit the GPU: it goes there in 4 bits (`train.adapters`)
         elif recipe.parallel.zero_stage < 3:
             stack.enter_context(ranks.device)
         else:

@@ -27,6 +27,7 @@ class Conversation:
     ) -> None:
         self._loaded, self._chat, self._options, self._tell = loaded, chat, options, tell
         self._ends = chat.stop_ids()
+        self._answers = 0  # each draws by a seed of its own, one that is asked for again too
         self.system = system
         self.messages: list[dict[str, str]] = []
 
@@ -44,7 +45,8 @@ class Conversation:
         except UserError:
             self.messages = before
             raise
-        options = replace(self._options, seed=self._options.seed + len(before))
+        options = replace(self._options, seed=self._options.seed + self._answers)
+        self._answers += 1
         try:
             for _, piece in stream_texts(self._loaded, [ids], options, ends=self._ends, completions=said):
                 yield piece

@@ -49,6 +49,9 @@ def check_options(options: argparse.Namespace) -> None:
     """Raise UserError for options that do not go together, before anything is loaded."""
     if options.list_tasks:
         return
+    for option in ("tasks", "probe"):
+        if (given := getattr(options, option)) is not None and not _names(given):
+            raise UserError(f"--{option} names nothing", where=f"--{option}", found=given, wanted="names, by commas")
     if options.model is None:
         raise UserError("no model", wanted="a run, a checkpoint or a Hugging Face folder", way_out="clapas eval --help")
     if options.tasks and options.probe:

@@ -113,9 +113,9 @@ def stream_texts(
         for row, token in enumerate(step):
             if token is not None and (piece := texts[row].add(token)):
                 yield row, piece
-    room = loaded.model.config.max_position_embeddings - max(map(len, prompts))
+    most = loaded.model.config.max_position_embeddings
     for row, text in enumerate(texts):
-        if text.said.tokens < min(options.max_new_tokens, room):
+        if text.said.tokens < min(options.max_new_tokens, most - len(prompts[row])):
             text.end("stop")
         if text.held and (piece := text.flush()):
             yield row, piece

@@ -22,6 +22,7 @@ from clapas.evaluate.token_scores import TokenScores, token_scores
 from clapas.model.cache import KeyValueCache
 from clapas.model.decoder import CausalLM
 from clapas.model.operations import IGNORED
+from clapas.recipe.errors import UserError
 
 TOKENS_AT_ONCE = 8192
 ROWS_AT_ONCE = 64
@@ -85,6 +86,9 @@ class Scorer:
 
     def _batches(self, requests: Sequence[Continuation]) -> list[tuple[_Run, list[list[int]]]]:
         """Groups of requests (places) that go together, and how: whole, or with a context that several share."""
+        if (most := max((len(request.tokens) for request in requests), default=0)) > self.longest:
+            wanted = f"at most {self.longest}, which the model reads at once"
+            raise UserError("a continuation is longer than the model reads", found=f"{most} tokens", wanted=wanted)
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for place, request in enumerate(requests):
             groups[request.context].append(place)

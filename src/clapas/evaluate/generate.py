@@ -51,12 +51,14 @@ def stream_tokens(
     chosen, (B,); of a text that has ended they mean nothing. is_over: asked after each step whether a text ends here
     for the caller's reasons.
     A text depends on its prompt, the seed and its place among the prompts, not on its neighbours. It ends at `eos`,
-    after `max_new_tokens`, or where the longest text reaches `max_position_embeddings`.
+    after `max_new_tokens`, or where it reaches `max_position_embeddings`.
     Raises UserError for an empty prompt, an unknown id, or a prompt that fills all positions.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     longest = _check(model, prompts, limits)
-    room = min(max(limits), model.config.max_position_embeddings - longest)
+    most = model.config.max_position_embeddings
+    limits = [min(limit, most - len(prompt)) for limit, prompt in zip(limits, prompts, strict=True)]
+    room = max(limits)
     ends = frozenset([eos] if isinstance(eos, int) else eos or ())
     seeds = range(seed, seed + len(prompts)) if seeds is None else seeds
     batch = _Batch(model, prompts, longest + room, sampling, seeds, vocabulary)

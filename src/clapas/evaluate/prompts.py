@@ -41,7 +41,7 @@ def read_prompts(path: Path) -> list[Prompt]:
     Raises UserError with file and line where a line is none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # U+2028 and the like may stand in a prompt
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UserError(f"cannot be read: {reason}", where=path) from None

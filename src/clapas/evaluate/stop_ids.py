@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -22,20 +23,25 @@ def has_own_template(tokenizer: Path) -> bool:
 
 
 def turn_ends(tokenizer: Path) -> tuple[int, ...]:
-    """What ends a turn, then EOS; EOS alone where the folder brings no template, or one that cannot be asked."""
+    """What ends a turn, then EOS, then what an open model's `generation_config.json` beside the tokenizer adds; no end
+    of a turn where the folder brings no template, or one that cannot be asked."""
+    ends: tuple[int, ...] = (open_tokenizer(tokenizer).record.eos,)
     if has_own_template(tokenizer):
-        try:
-            return cached_chat(tokenizer).stop_ids()
-        except (ChatTemplateError, ValueError):  # it wants other messages than those that it is asked with
-            pass
-    return (open_tokenizer(tokenizer).record.eos,)
+        with suppress(ChatTemplateError, ValueError):  # it wants other messages than those that it is asked with
+            ends = cached_chat(tokenizer).stop_ids()
+    return tuple(dict.fromkeys([*ends, *(_said(tokenizer / GENERATION_CONFIG) or ())]))
 
 
 def stop_ids(loaded: LoadedModel) -> frozenset[int]:
     """EOS, and what `generation_config.json` says or, without one, the chat template."""
-    path = loaded.source / GENERATION_CONFIG
+    said = _said(loaded.source / GENERATION_CONFIG)
+    return frozenset(turn_ends(loaded.tokenizer_folder) if said is None else {loaded.special.eos, *said})
+
+
+def _said(path: Path) -> list[int] | None:
+    """The `eos_token_id` of a `generation_config.json`; None where there is no such file."""
     if not path.is_file():
-        return frozenset(turn_ends(loaded.tokenizer_folder))
+        return None
     try:
         said = orjson.loads(path.read_bytes()).get("eos_token_id")
     except (orjson.JSONDecodeError, AttributeError) as error:
@@ -43,4 +49,4 @@ def stop_ids(loaded: LoadedModel) -> frozenset[int]:
     ids = said if isinstance(said, list) else [] if said is None else [said]
     if not all(isinstance(number, int) for number in ids):
         raise UserError("eos_token_id is no id, nor a list of them", where=path, found=said)
-    return frozenset({loaded.special.eos, *ids})
+    return ids

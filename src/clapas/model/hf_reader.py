@@ -129,7 +129,9 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def _files_by_name(folder: Path) -> dict[str, str]:
-    """Which file of the folder holds each tensor."""
+    """Which file of the folder holds each tensor. Where both are there, transformers reads the single file."""
+    if (folder / SINGLE).is_file():
+        return dict.fromkeys(_header(folder / SINGLE), SINGLE)
     if (folder / INDEX).is_file():
         try:
             where = orjson.loads((folder / INDEX).read_bytes())["weight_map"]
@@ -140,8 +142,6 @@ def _files_by_name(folder: Path) -> dict[str, str]:
         missing = sorted({file for file in where.values() if not (folder / file).is_file()})
         _refuse(folder, "files that the index names are missing", missing)
         return where
-    if (folder / SINGLE).is_file():
-        return dict.fromkeys(_header(folder / SINGLE), SINGLE)
     found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder"
     raise UserError("no weights here", where=folder, found=found, wanted=f"{SINGLE}, or shards with {INDEX}")
 

@@ -1,7 +1,8 @@
 """A frozen base in 4 bits, by bitsandbytes on a GPU (QLoRA: Dettmers et al., 2023, arXiv:2305.14314).
 
-Blocks of 64 weights become 4-bit normal floats with a scale each, and the scales 8-bit floats: about 4.13 bits a
-number. A product makes the weights of one projection whole again, in the precision of its input, forward and backward.
+Blocks of 64 weights (on AMD's GPUs of 128) become 4-bit normal floats with a scale each, and the scales 8-bit floats:
+about 4.13 bits a number. A product makes the weights of one projection whole again, in the precision of its input,
+forward and backward.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from clapas.model.decoder import CausalLM
 from clapas.model.lora import LoraLinear, adapted
 from clapas.recipe.errors import UserError
 
-BLOCK = 64
-"""Weights of one scale: bitsandbytes' and QLoRA's."""
+BLOCK = 64 if torch.version.hip is None else 128
+"""Weights of one scale: QLoRA's, and on AMD's GPUs, whose waves have 64 lanes, the least that bitsandbytes takes."""
 
 
 class Nf4LoraLinear(LoraLinear):

@@ -67,6 +67,9 @@ NEED_TO_BE = (
     "target_parameters", "trainable_token_indices", "use_bdlora", "use_qalora",
 )  # fmt: skip
 """Of these, those of which another value means other arithmetic than ours: an adapter to begin with must have it."""
+ONLY_DRAWN = (True, False, None, "gaussian", "orthogonal", "eva")
+"""Values of `init_lora_weights` under which the base stays as it is. Others (PiSSA, OLoRA, LoftQ, CorDA) change it, and
+their adapters belong to the changed one, until PEFT converts them as it saves."""
 
 
 def peft_config(lora: LoraConfig, base: str | None) -> dict[str, Any]:
@@ -114,6 +117,13 @@ def read_adapter(folder: Path, lora: LoraConfig, shapes: Mapping[str, tuple[int,
     if wrong := {key: fields[key] for key in NEED_TO_BE if fields.get(key) and fields[key] != OTHERS[key]}:
         found = ", ".join(f"{key}: {value}" for key, value in wrong.items())
         raise UserError("an adapter with parts that Clapas does not have", where=folder / CONFIG, found=found)
+    if (drawn := fields.get("init_lora_weights")) not in ONLY_DRAWN:
+        raise UserError(
+            "an adapter of another base than the model itself",
+            where=folder / CONFIG,
+            found=f"init_lora_weights: {drawn}",
+            way_out="save it with PEFT's path_initial_model_for_weight_conversion, which makes it a plain one",
+        )
     return _tensors(folder / WEIGHTS, shapes)
 
 

@@ -89,10 +89,14 @@ class HarnessModel(TemplateLM):
         return self.chat(chat_history, add_generation_prompt)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Tokens of a text, with BOS before it where the model was trained so and the text has none."""
+        """Tokens of a text, with BOS before it where the model was trained so and the text has none.
+
+        What a chat template writes is all that the model was trained on: without a BOS of the template's there is none.
+        """
         ids = self.encoder.encode(string, add_special_tokens=False).ids
         bos = self.special.bos
-        if add_special_tokens is False or not self.special.uses_bos or bos is None or ids[:1] == [bos]:
+        is_whole = add_special_tokens is False or self.chat is not None or not self.special.uses_bos
+        if is_whole or bos is None or ids[:1] == [bos]:
             return ids
         return [bos, *ids]
 
