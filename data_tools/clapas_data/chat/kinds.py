@@ -95,8 +95,12 @@ def _pair(chat: Chat, row: Mapping[str, Any]) -> _Sides:
     prompt, sides = row.get("prompt"), (row["chosen"], row["rejected"])
     if type(sides[0]) is not type(sides[1]):
         raise BadRow("wrong type", "`chosen` and `rejected` are of two types", f"{type(sides[0])}, {type(sides[1])}")
-    if prompt is None:
+    said = prompt if isinstance(prompt, str) and isinstance(sides[0], list) else None
+    if prompt is None or said is not None:
         prompt, sides = _common(*sides)
+    if said is not None and not any(_says(message, said) for message in prompt):
+        what = "`prompt` is a text, and no message says it that `chosen` and `rejected` begin with alike"
+        raise BadRow("wrong type", what, repr(said)[:60], "a list of messages, or no `prompt`")
     if sides[0] == sides[1]:
         raise BadRow("no difference", "`chosen` and `rejected` say the same", repr(sides[0])[:60])
     names = ("chosen", "rejected")
@@ -179,6 +183,10 @@ def _common(chosen: Any, rejected: Any) -> tuple[Any, tuple[Any, Any]]:
     if isinstance(chosen, str) and same and chosen[same - 1] == " ":
         same -= 1  # the space belongs to the word after it
     return chosen[:same], (chosen[same:], rejected[same:])
+
+
+def _says(message: Any, text: str) -> bool:
+    return isinstance(message, Mapping) and str(message.get("content")).strip() == text.strip()
 
 
 def _sequence(chat: Chat, side: Encoded) -> Sequence:

@@ -126,6 +126,7 @@ class Recipe(TypedFile):
                 tensor=self.parallel.tensor,
                 sequence=self.parallel.sequence,
                 first=self._first_weights,
+                spike_threshold=self.faults.spike.threshold if self.faults.spike else None,
             )
         zero_stage, tensor = self.parallel.zero_stage, self.parallel.tensor
         check_lora(self.lora, self.model, zero_stage, tensor, is_mup=self.optimizer.mup is not None)

@@ -116,6 +116,8 @@ def test_files_are_read_packed_as_an_array_and_as_parquet(test_data: Path, tmp_p
          (f"{ANSWERED}<|eot_id|>", "Rien.<|eot_id|>")),
         ({"chosen": TALK, "rejected": [TALK[0], {"role": "assistant", "content": "Rien."}]},
          (f"{ANSWERED}<|eot_id|>", "Rien.<|eot_id|>")),
+        ({"prompt": ASKED, "chosen": TALK, "rejected": [TALK[0], {"role": "assistant", "content": "Rien."}]},
+         (f"{ANSWERED}<|eot_id|>", "Rien.<|eot_id|>")),
         ({"prompt": "Deux et deux font", "chosen": " quatre.", "rejected": " cinq."},
          (" quatre.<|end_of_text|>", " cinq.<|end_of_text|>")),
         ({"chosen": "Deux et deux font quatre.", "rejected": "Deux et deux font cinq."},

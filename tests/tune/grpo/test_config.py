@@ -41,6 +41,7 @@ def test_keys_of_trl_are_known() -> None:
         (["objective.rewards=[{name: function, function: mesure}]"], "function"),
         (["objective.beta=0.1"], "objective.beta: found 0.1 without model.from"),
         (["objective.beta=0.1", "branch.checkpoint=runs/x"], "objective.beta: found 0.1 with branch"),
+        (["faults.spike={action: rollback}"], "faults.spike.threshold: found 12; must be null"),
         (["data.too_long=truncate"], "must be drop"),
         (["parallel.tensor=2", "parallel.zero_stage=1"], "parallel.tensor: found 2"),
         (["parallel.sequence=2"], "parallel.sequence: found 2"),
@@ -51,6 +52,11 @@ def test_what_does_not_go_together_is_refused(overrides: list[str], said: str) -
     with pytest.raises(UserError) as error:
         recipe(*overrides)
     assert said in str(error.value)
+
+
+def test_what_is_not_finite_may_be_a_spike() -> None:
+    """A threshold of null looks for nothing else."""
+    assert recipe("faults.spike={action: rollback, threshold: null}").faults.spike is not None
 
 
 def identity(*overrides: str) -> dict[str, Any]:

@@ -145,12 +145,21 @@ class Grpo(ObjectiveSection):
         return self.model_dump(mode="json", exclude={"vllm_gpu_memory_utilization"})
 
     def check(
-        self, *, sequence_length: int, positions: int, too_long: str, tensor: int, sequence: int, first: str | None
+        self,
+        *,
+        sequence_length: int,
+        positions: int,
+        too_long: str,
+        tensor: int,
+        sequence: int,
+        first: str | None,
+        spike_threshold: float | None,
     ) -> None:
         """Raise ValueError where it does not go with the other sections.
 
         positions: `model.max_position_embeddings`. tensor, sequence: ranks that share a matrix, or a sample.
-        first: the key of what the weights that it begins with are kept as; None: nowhere.
+        first: the key of what the weights that it begins with are kept as; None: nowhere. spike_threshold: of
+        `faults.spike`, if there is any.
         """
         if sequence_length + self.max_new_tokens > positions:
             raise ValueError(
@@ -162,6 +171,11 @@ class Grpo(ObjectiveSection):
             raise ValueError(
                 f"objective.beta: found {self.beta:g} {found}: the weights to stay near to must be model.from's; "
                 "or give objective.beta=0"
+            )
+        if spike_threshold is not None:
+            raise ValueError(
+                f"faults.spike.threshold: found {spike_threshold:g}; must be null with objective.name: grpo, whose "
+                "loss is about 0 and whose gradient is 0 where no rewards differ: a step that teaches would be a spike"
             )
         if too_long == "truncate":
             raise ValueError(
