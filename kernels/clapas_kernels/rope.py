@@ -52,9 +52,10 @@ def packed_rope(qkv_BSF: Tensor, cos: Tensor, sin: Tensor, heads: int, shared: i
     """
     if runs_triton(qkv_BSF):
         return tuple(x.transpose(1, 2) for x in _packed_rope(qkv_BSF, cos, sin, heads, shared))  # pyright: ignore[reportReturnType] three
-    parts = qkv_BSF.view(*qkv_BSF.shape[:2], heads + 2 * shared, -1)
-    turned_BHSD = rotate(parts[:, :, : heads + shared], cos, sin)
-    return turned_BHSD[:, :heads], turned_BHSD[:, heads:], parts[:, :, heads + shared :].transpose(1, 2)
+    _, _, v_BSKD = unpacked(qkv_BSF, heads, shared)
+    heads_BSHD = qkv_BSF.unflatten(-1, (heads + 2 * shared, v_BSKD.shape[-1]))
+    turned_BHSD = rotate(heads_BSHD[:, :, : heads + shared], cos, sin)  # queries and keys at once
+    return turned_BHSD[:, :heads], turned_BHSD[:, heads:], v_BSKD.transpose(1, 2)
 
 
 # The reference

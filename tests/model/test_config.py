@@ -55,7 +55,7 @@ def test_flops_per_token_is_palms_convention() -> None:
             {"architecture": "mamba"},
             "architecture: found 'mamba'; input should be 'llama', 'qwen2', 'qwen3' or 'qwen3_moe'",
         ),
-        ({"rope_scaling": "{rope_type: dynamic}"}, "'linear', 'llama3', 'yarn'"),
+        ({"rope_scaling": "{rope_type: dynamic}"}, "'linear', 'ntk', 'llama3', 'yarn'"),
         ({"rope_scaling": "{rope_type: linear, factor: 0.5}"}, "rope_scaling.factor: found 0.5"),
         ({"rope_scaling": "{rope_type: linear, factor: 2, beta_fast: 1}"}, "rope_scaling.beta_fast: unknown key"),
         ({"rope_scaling": "{rope_type: yarn, factor: 2}"}, "original_max_position_embeddings: missing"),
