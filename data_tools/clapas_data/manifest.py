@@ -279,7 +279,13 @@ def open_manifest(folder: Path) -> Manifest:
         _refuse_part_of_masked(folder)
         return _bare_manifest(folder, indexes)
     what = "no corpus here: no manifest.json and no .idx files" if folder.is_dir() else "no such corpus folder"
-    raise UserError(what, where=folder, way_out="build one: `clapas data build CORPUS.yaml --out FOLDER`")
+    raise UserError(
+        what,
+        where=folder,
+        found="a file" if folder.is_file() else None,
+        way_out="build one: `clapas data build CORPUS.yaml --out FOLDER`; of conversations, pairs or prompts: "
+        "`clapas data chat FILES --out FOLDER --tokenizer TOKENIZER`",
+    )
 
 
 def _refuse_part_of_masked(folder: Path) -> None:

@@ -198,6 +198,10 @@ def _explain(item: Any, document: Document, model: type[BaseModel], where: Path 
         key = message.partition(": ")[0]
         place = document.place((*path, *key_path(key))) or place
         return f"{place}: {name + ': ' if name else ''}{message}"
+    if kind == "union_tag_invalid":
+        key, tag = item["ctx"]["discriminator"].strip("'"), item["ctx"]["tag"]
+        place = document.place((*path, key)) or place
+        return f"{place}: {name}.{key}: found {tag!r}; must be one of {item['ctx']['expected_tags']}"
     if kind in ("tuple_type", "list_type"):
         return f"{place}: {name}: found {item['input']!r}; input should be a list: [{item['input']}]"
     return f"{place}: {name}: found {item['input']!r}; {message[0].lower()}{message[1:]}"

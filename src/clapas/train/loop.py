@@ -7,6 +7,7 @@ objective divided by that count, update. Everything optional hangs on the loop a
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 
@@ -63,6 +64,8 @@ def _run_segment(run: Run, objective: Objective, stop: StopRequest) -> Checkpoin
     else:
         exit_code = _exit_code(run)
         run.end(exit_code, "done" if exit_code == EXIT_DONE else "asked to stop; saved")
+        if exit_code == EXIT_RUN_ME_AGAIN and run.is_first:
+            print(f"stopped and saved at step {run.step:,}: the same command goes on from there", file=sys.stderr)
     return checkpoint
 
 

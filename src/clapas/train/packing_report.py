@@ -24,21 +24,24 @@ def packing_facts(plan: DataPlan) -> list[dict[str, Any]]:
     return found
 
 
-def tell_packing(facts: list[dict[str, Any]], global_batch_size: int, too_long: TooLong) -> None:
-    """Say it on stderr. too_long: the recipe's `data.too_long`."""
+def tell_packing(
+    facts: list[dict[str, Any]], global_batch_size: int, too_long: TooLong, *, may_cut: bool = True
+) -> None:
+    """Say it on stderr. too_long: the recipe's `data.too_long`. may_cut: whether it may be truncate (not of pairs)."""
     for row in facts:
         steps = -(-row["samples"] // global_batch_size)
         print(
-            f"examples: {row['examples']:,} in {row['samples']:,} samples of up to {row['sequence_length']:,} tokens, "
+            f"examples: {row['examples'] - row['dropped']:,} in {row['samples']:,} samples "
+            f"of up to {row['sequence_length']:,} tokens, "
             f"{row['fill']:.0%} full; an epoch is {steps:,} steps",
             file=sys.stderr,
         )
         for fate in ("dropped", "truncated"):
             if row[fate]:
                 way_out = "a longer data.sequence_length keeps them whole"
-                if fate == "dropped" and too_long == "drop":
+                if fate == "dropped" and too_long == "drop" and may_cut:
                     way_out += ", data.too_long=truncate keeps their beginnings"
-                elif fate == "dropped":
+                elif fate == "dropped" and too_long == "truncate":
                     way_out = f"nothing of their beginnings is learned; {way_out}"
                 share = row[fate] / row["examples"]
                 print(f"examples: {row[fate]:,} ({share:.1%}) too long and {fate}: {way_out}", file=sys.stderr)

@@ -68,7 +68,13 @@ def begin_segment(
     if plan.packing.is_packed:
         facts["packing"] = packing_facts(plan)
         if run.is_first:
-            tell_packing(facts["packing"], recipe.phases.at(step + 1).global_batch_size, plan.packing.too_long)
+            examples = plan.manifest.examples
+            tell_packing(
+                facts["packing"],
+                recipe.phases.at(step + 1).global_batch_size,
+                plan.packing.too_long,
+                may_cut=examples is None or examples.documents_per_example == 1,
+            )
     run.record("segment_start", **hashes, **facts)
     return run
 
