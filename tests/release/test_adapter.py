@@ -46,6 +46,10 @@ KINDS = {
     "dora": ("lora.dora=true", "lora.alpha=5"),
 }
 TOKENS = torch.arange(64)[None]
+OF_WEIGHTS = (
+    *("config.json", "generation_config.json", "model.safetensors"),
+    *("adapter_config.json", "adapter_model.safetensors"),
+)
 
 
 SOME = [pytest.param("lora", marks=pytest.mark.slow), "rslora", "dora"]
@@ -119,6 +123,16 @@ def test_the_folder_is_what_peft_writes(runs: Runs, kind: str, tmp_path: Path) -
     tensors = [load_file(at / "adapter_model.safetensors") for at in (adapter, tmp_path)]
     assert tensors[0].keys() == tensors[1].keys()
     assert all(tensor.equal(tensors[1][name]) for name, tensor in tensors[0].items())
+
+
+def test_the_tokenizer_goes_with_the_adapter(runs: Runs) -> None:
+    """The base often has no chat template: the run's tokenizer is beside the adapter, as beside the merged model."""
+    adapter, merged = (
+        {file.name: file.read_bytes() for file in (runs("dora") / at).iterdir() if file.name not in OF_WEIGHTS}
+        for at in ("adapter/dora", "merged/dora")
+    )
+    assert "tokenizer.json" in adapter
+    assert adapter == merged
 
 
 def test_bf16_is_rounded_once(runs: Runs, clapas: Clapas) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clapas.checkpoint.format import Weights
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint, verified_meanwhile
-from clapas.evaluate.load import model_config_of
+from clapas.evaluate.load import model_config_of, tokenizer_folder_of
 from clapas.model.config import ModelConfig
 from clapas.model.lora_config import LoraConfig
 from clapas.model.peft_folder import write_adapter
@@ -15,7 +15,7 @@ from clapas.model.source import CheckpointWeights
 from clapas.model.source_config import find_source
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
-from clapas.release.export import refuse_to_replace
+from clapas.release.export import copy_tokenizer, refuse_to_replace
 
 TURNED = ("rope_theta", "rope_scaling")
 """Keys of a model that a run may change of its base, and by which other logits are computed."""
@@ -24,9 +24,10 @@ TURNED = ("rope_theta", "rope_scaling")
 def export_adapter(run_or_checkpoint: Path, out: Path, *, weights: Weights | None = None) -> Path:
     """Write the adapter of a run's newest sound checkpoint, or of a given one, as PEFT's folder `out`; returns it.
 
-    Its tensors are the fp32 masters; `base_model_name_or_path` is the recipe's `model.from`. weights: as `export` has
-    it. Raises UserError where the run has no adapters, or stretched the base's positions, which PEFT's format cannot
-    say; where there is no checkpoint, or `out` is not empty.
+    Its tensors are the fp32 masters; `base_model_name_or_path` is the recipe's `model.from`. The run's tokenizer is
+    beside them, for its chat template is what the adapter learned, and the base may have none or another. weights: as
+    `export` has it. Raises UserError where the run has no adapters, or stretched the base's positions, which PEFT's
+    format cannot say; where there is no checkpoint or tokenizer, or `out` is not empty.
     """
     refuse_to_replace(out)
     reader = CheckpointReader(find_checkpoint(run_or_checkpoint), verify=False)
@@ -42,8 +43,10 @@ def export_adapter(run_or_checkpoint: Path, out: Path, *, weights: Weights | Non
     _check_positions(reader, config, base)
     shapes = lora.shapes(config)
     tensors = CheckpointWeights(reader, config, weights, shapes)
+    tokenizer = tokenizer_folder_of(reader)
     with new_folder(out) as folder, verified_meanwhile(reader):
         write_adapter(folder, lora, shapes, tensors.tensor, base=str(base))
+        copy_tokenizer(tokenizer, folder, config.max_position_embeddings)
     return out
 
 

@@ -66,7 +66,7 @@ def export(
         write_weights(folder, shapes, weight_of, torch_dtype, shard_bytes)
         _write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name))
         _write_json(folder / "generation_config.json", generation_config(**special, ends=turn_ends(opened.path)))
-        _copy_tokenizer(opened.path, folder, config.max_position_embeddings)
+        copy_tokenizer(opened.path, folder, config.max_position_embeddings)
     return out
 
 
@@ -93,8 +93,8 @@ def _check_tokenizer(opened: TokenizerFolder, reader: CheckpointReader, config: 
         )
 
 
-def _copy_tokenizer(source: Path, folder: Path, longest: int) -> None:
-    """Its files, with the longest text that the model takes, which the tokenizer alone could not know."""
+def copy_tokenizer(source: Path, folder: Path, longest: int) -> None:
+    """A tokenizer's files, with the longest text that the model takes, which the tokenizer alone could not know."""
     for file in TOKENIZER_FILES:
         if (source / file).is_file():
             shutil.copyfile(source / file, folder / file)
