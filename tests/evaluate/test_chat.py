@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import pty
+import select
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -139,33 +138,49 @@ def test_through_a_pipe_a_line_is_a_turn(folder: Path, tmp_path: Path) -> None:
     assert "clapas generate" in str(caught.value.way_out)
 
 
-class Terminal:
-    """`clapas chat` at a terminal of its own: a child of this process, which has torch already."""
+AT_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # Ctrl-C is this process's
+from clapas.cli import main
+main(sys.argv[1:])
+"""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+
+class Terminal:
+    """`clapas chat` at a terminal of its own."""
+
+    def __init__(self, arguments: list[str]) -> None:
         self.seen = ""
-        self.pid, self.at = pty.fork()
-        if self.pid == 0:
-            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
-            try:
-                chat_command(options)
-                sys.stdout.flush()
-                os._exit(0)
-            except BaseException as error:
-                os.write(2, repr(error).encode())
-                os._exit(1)
+        self.at, end = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", AT_TERMINAL, *arguments],
+            stdin=end, stdout=end, stderr=end, env=clapas_environment(), start_new_session=True,
+        )  # fmt: skip
+        os.close(end)
 
     def until(self, text: str) -> str:
         """Read until a text comes; returns what came before, and it."""
-        deadline = time.monotonic() + 60
         while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen
-            try:
-                self.seen += os.read(self.at, 4096).decode(errors="replace")
-            except OSError:  # it has ended
-                raise AssertionError(f"no {text!r} in {self.seen!r}") from None
+            self.more()
         before, _, self.seen = self.seen.partition(text)
         return before + text
+
+    def more(self) -> None:
+        """Wait for something to read, and read it."""
+        ready, _, _ = select.select([self.at], [], [], 60)
+        assert ready, self.seen
+        try:
+            self.seen += os.read(self.at, 4096).decode(errors="replace")
+        except OSError:
+            raise AssertionError(f"it has ended: {self.seen!r}") from None
+
+    def prompted(self) -> None:
+        """Wait for the prompt, and until keys go to it: what is typed before is the kernel's to echo, and dropped."""
+        self.until("vous > ")
+        deadline = time.monotonic() + 60
+        while termios.tcgetattr(self.at)[3] & termios.ECHO:
+            assert time.monotonic() < deadline
+            os.sched_yield()
 
     def type(self, keys: str) -> None:
         """Type."""
@@ -173,14 +188,9 @@ class Terminal:
 
     def ended(self) -> int:
         """Wait for its end; the exit code."""
-        try:
-            while os.read(self.at, 4096):
-                pass
-        except OSError:
-            pass
-        _, status = os.waitpid(self.pid, 0)
+        code = self.process.wait(timeout=60)
         os.close(self.at)
-        return os.waitstatus_to_exitcode(status)
+        return code
 
 
 @pytest.fixture
@@ -188,17 +198,18 @@ def terminal(tmp_path: Path) -> Terminal:
     """A terminal with a model that answers at length."""
     write_chat_model(tmp_path, positions=8192)
     arguments = ["chat", str(tmp_path), "--temperature", "0", "--max-new-tokens", "6000", "--repetition-penalty", "1.3"]
-    return Terminal(build_parser().parse_args(arguments))
+    return Terminal(arguments)
 
 
 def test_at_a_terminal(terminal: Terminal) -> None:
     """Ctrl-C stops an answer and not the chat; commands have French and English names; Ctrl-D ends it."""
-    terminal.until("vous > ")
+    terminal.prompted()
     terminal.type("Bonjour\n")
     terminal.until("Bonjour\r\n")
+    terminal.more()
     terminal.type("\x03")
     terminal.until("[arrêté]")
-    terminal.until("vous > ")
+    terminal.prompted()
     terminal.type("/aide\n")
     assert "/effacer" in terminal.until("Ctrl-C arrête")
     terminal.type("/système Sois bref\n")
@@ -209,9 +220,9 @@ def test_at_a_terminal(terminal: Terminal) -> None:
     terminal.until("commande inconnue")
     terminal.type("/clear\n")
     terminal.until("conversation effacée")
-    terminal.until("vous > ")
+    terminal.prompted()
     terminal.type("\x03")
     terminal.until("pour partir")
-    terminal.until("vous > ")
+    terminal.prompted()
     terminal.type("\x04")
     assert terminal.ended() == 0

@@ -6,13 +6,12 @@ import argparse
 import sys
 import unicodedata
 from contextlib import closing
-from pathlib import Path
 
 from clapas.evaluate.chat import Conversation
 from clapas.evaluate.generate_command import loaded_for, options_of
-from clapas.evaluate.stop_ids import has_own_template
+from clapas.evaluate.stop_ids import own_chat
 from clapas.recipe.errors import UserError
-from clapas_data.chat.encoder import Chat, open_chat
+from clapas_data.chat.encoder import open_chat
 
 PROMPT = "vous > "
 NAMES = {
@@ -35,23 +34,13 @@ Ctrl-C arrête la réponse, pas la conversation."""
 def chat_command(options: argparse.Namespace) -> None:
     """Talk until the input ends. Raises UserError where the model has no chat template."""
     loaded = loaded_for(options, texts=1)
-    chat = _chat_of(loaded.tokenizer_folder, options.template)
+    folder, template = loaded.tokenizer_folder, options.template
+    chat = own_chat(folder) if template is None else open_chat(folder, template)
     conversation = Conversation(loaded, chat, options_of(options), _tell, options.system)
     if sys.stdin.isatty():
         _at_terminal(conversation, options.seed)
     else:
         _through_pipe(conversation)
-
-
-def _chat_of(tokenizer: Path, template: str | None) -> Chat:
-    if template is None and not has_own_template(tokenizer):
-        raise UserError(
-            "a base model: its tokenizer brings no chat template, so it was not taught to answer",
-            where=tokenizer,
-            way_out="`clapas generate` goes on with a text; fine-tune it on conversations (objective.name=sft); or "
-            "name a template: --template FILE",
-        )
-    return open_chat(tokenizer, template)
 
 
 def _tell(line: str) -> None:
@@ -74,32 +63,22 @@ def _at_terminal(conversation: Conversation, seed: int) -> None:
 
     _tell(f"Ctrl-D pour partir, /aide pour les commandes (/help: commands; seed {seed})")
     while True:
+        answers = False
         try:
             line = input(PROMPT).strip()
+            answers = True
+            text = _obey(conversation, line) if line.startswith("/") else line
+            if text is None:
+                return
+            if text:
+                _say(conversation, text)
         except EOFError:
             print()
             return
-        except KeyboardInterrupt:
-            _tell("\nCtrl-D ou /quitter pour partir (to leave)")
-            continue
-        if not line:
-            continue
-        if line.startswith("/"):
-            text = _obey(conversation, line)
-            if text is None:
-                return
-            line = text
-        if line:
-            _answer_at_terminal(conversation, line)
-
-
-def _answer_at_terminal(conversation: Conversation, text: str) -> None:
-    try:
-        _say(conversation, text)
-    except KeyboardInterrupt:
-        _tell("\n[arrêté] (stopped)")
-    except UserError as error:
-        _tell(str(error))
+        except KeyboardInterrupt:  # at any moment: it never ends the chat
+            _tell("\n[arrêté] (stopped)" if answers else "\nCtrl-D ou /quitter pour partir (to leave)")
+        except UserError as error:
+            _tell(str(error))
 
 
 def _say(conversation: Conversation, text: str) -> None:

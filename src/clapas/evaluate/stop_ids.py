@@ -9,7 +9,7 @@ import orjson
 
 from clapas.evaluate.load import LoadedModel
 from clapas.recipe.errors import UserError
-from clapas_data.chat.encoder import cached_chat
+from clapas_data.chat.encoder import Chat, cached_chat, open_chat
 from clapas_data.chat.template import ChatTemplateError, open_template
 from clapas_data.encode import open_tokenizer
 
@@ -20,6 +20,18 @@ def has_own_template(tokenizer: Path) -> bool:
     """Whether a tokenizer's folder brings a chat template: that of a model that was taught to chat does."""
     template = open_template(tokenizer)
     return template is not None and template.named.startswith(str(tokenizer))
+
+
+def own_chat(tokenizer: Path) -> Chat:
+    """The chat of a model that was taught to answer. Raises UserError for one whose tokenizer brings no template."""
+    if not has_own_template(tokenizer):
+        raise UserError(
+            "a base model: its tokenizer brings no chat template, so it was not taught to answer",
+            where=tokenizer,
+            way_out="ask it in plain text (`clapas generate`, `clapas eval` without --chat), or fine-tune it on "
+            "conversations (objective.name=sft); `clapas chat` also takes a template: --template FILE",
+        )
+    return open_chat(tokenizer)
 
 
 def turn_ends(tokenizer: Path) -> tuple[int, ...]:

@@ -147,6 +147,11 @@ def flops_per_token(model: ModelConfig, lora: LoraConfig | None, sequence_length
     return flops if lora is None else flops - 2 * model.active_parameters() + 6 * lora.parameters(model)
 
 
+def head_flops_per_token(model: ModelConfig, lora: LoraConfig | None) -> int:
+    """The part of `flops_per_token` that the projection to logits has."""
+    return (6 if lora is None else 4) * model.vocab_size * model.hidden_size
+
+
 def trained_parameters(model: ModelConfig, lora: LoraConfig | None) -> int:
     """How many numbers the optimizer steps, but for what `train.freeze` names."""
     return model.parameters() if lora is None else lora.parameters(model)

@@ -19,7 +19,13 @@ from clapas.engine.config import ParallelConfig, Precision, check_precision, che
 from clapas.evaluate.config import EvaluationConfig
 from clapas.loader.config import DataConfig
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
-from clapas.model.lora_config import LoraConfig, check_lora, flops_per_token, trained_parameters
+from clapas.model.lora_config import (
+    LoraConfig,
+    check_lora,
+    flops_per_token,
+    head_flops_per_token,
+    trained_parameters,
+)
 from clapas.model.source_config import find_source, is_resolved, model_values, no_source, says_all
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
@@ -219,6 +225,11 @@ class Recipe(TypedFile):
     def flops_per_token(self, sequence_length: int) -> int:
         """Floating-point operations that training on one token needs (see `model.lora_config.flops_per_token`)."""
         return flops_per_token(self.model, self.lora, sequence_length)
+
+    @property
+    def head_flops_per_token(self) -> int:
+        """The part of them that a position without a target is spared where only learned rows go through the head."""
+        return head_flops_per_token(self.model, self.lora)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Recipe:
         """A copy with some sections exchanged, unchecked; what was derived from the old ones is derived anew."""

@@ -146,6 +146,9 @@ class Run:
             positions = batch.tokens.numel() * sharing
             self.work.tokens += positions
             self.work.flops += positions * self.recipe.flops_per_token(batch.tokens.shape[1] * self.ranks.sequence)
+            if self.plan.packing.is_packed:  # only learned rows go through the head
+                spared = positions - batch.target_count * sharing
+                self.work.flops -= spared * self.recipe.head_flops_per_token
         self.work.held += sum(batch.held for batch in step.batches)
         overflowed = self.engine.was_skipped and step.fault is None
         if overflowed and self.engine.loss_scale is None:  # DeepSpeed goes on without a word (#8415)

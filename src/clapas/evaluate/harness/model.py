@@ -22,10 +22,9 @@ from clapas.engine.ranks import Ranks
 from clapas.evaluate.continuations import Continuation, Scorer
 from clapas.evaluate.load import LoadedModel
 from clapas.evaluate.sampling import Sampling
-from clapas.evaluate.stop_ids import stop_ids
+from clapas.evaluate.stop_ids import own_chat, stop_ids
 from clapas.evaluate.writer import Writer
 from clapas.recipe.errors import UserError
-from clapas_data.chat.encoder import open_chat
 from clapas_data.manifest import TokenizerRecord
 
 MAX_NEW_TOKENS = 256
@@ -171,7 +170,7 @@ def harness_model(loaded: LoadedModel, ranks: Ranks | None, *, seed: int = 0, ch
     if not chat:
         writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed, stop_ids(loaded))
         return HarnessModel(scorer, writer, loaded.tokenizer, loaded.special)
-    talk = open_chat(loaded.tokenizer_folder)
+    talk = own_chat(loaded.tokenizer_folder)
     template = talk.template
     writer = Writer(loaded.model, loaded.tokenizer, loaded.special, ranks, seed, talk.stop_ids())
 

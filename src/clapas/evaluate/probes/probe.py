@@ -12,10 +12,10 @@ from clapas.engine.ranks import Ranks
 from clapas.evaluate.continuations import Continuation, Scorer
 from clapas.evaluate.harness.local_tasks import read_rows
 from clapas.evaluate.load import LoadedModel
-from clapas.evaluate.stop_ids import stop_ids
+from clapas.evaluate.stop_ids import own_chat, stop_ids
 from clapas.evaluate.writer import Writer
 from clapas.recipe.hashes import file_hash
-from clapas_data.chat.encoder import Chat, open_chat
+from clapas_data.chat.encoder import Chat
 
 ITEMS = Path(__file__).parent / "items"
 
@@ -54,7 +54,7 @@ class Asked:
         """The model's chat, where it is asked through it. Raises UserError where it has none."""
         if not self.chat:
             return None
-        chat = open_chat(self.loaded.tokenizer_folder)
+        chat = own_chat(self.loaded.tokenizer_folder)
         chat.template.check()
         return chat
 
