@@ -7,6 +7,8 @@ import pty
 import select
 import subprocess
 import sys
+import termios
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
