@@ -22,6 +22,7 @@ from .lab import PLANTED, Lab
 from .launched import ASKED, ends, job_log, launch, wait_until
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_stop_goes_on_to_the_same_end(
     slurm: Lab, undisturbed: list[dict[str, Any]], test_data: Path, tmp_path: Path
 ) -> None:
