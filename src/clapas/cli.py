@@ -379,7 +379,9 @@ def build_parser() -> argparse.ArgumentParser:
     _tokenizer_verbs(verbs)
     _run_verbs(verbs)
     _launch_verbs(verbs)
+    _checkpoint_verbs(verbs)
     _model_verbs(verbs)
+    _release_verbs(verbs)
     return parser
 
 
@@ -625,7 +627,7 @@ def _launch_verbs(verbs: Any) -> None:
     verb.add_argument("-f", "--follow", action="store_true", help="until no job is left in the queue")
 
 
-def _model_verbs(verbs: Any) -> None:
+def _checkpoint_verbs(verbs: Any) -> None:
     checkpoint = _verb(verbs, "checkpoint", "work with checkpoints", "clapas checkpoint list runs/demo")
     parts = checkpoint.add_subparsers(metavar="VERB", required=True)
     example = "clapas checkpoint list runs/demo"
@@ -646,6 +648,9 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("checkpoints", type=Path, nargs="+", metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True, help="a folder that becomes like a run's")
     _weights(verb)
+
+
+def _model_verbs(verbs: Any) -> None:
     example = "clapas import models/lucie-7b --out runs/lucie-7b"
     verb = _verb(verbs, "import", "make a checkpoint of an open model's Hugging Face folder", example, _import)
     verb.add_argument("folder", type=Path, metavar="HF_DIR")
@@ -680,6 +685,9 @@ def _model_verbs(verbs: Any) -> None:
     _weights(verb)
     verb.add_argument("--max-new-tokens", type=int, default=500, help="of an answer (500)")
     _sampling(verb)
+
+
+def _release_verbs(verbs: Any) -> None:
     verb = _verb(
         verbs,
         "release",

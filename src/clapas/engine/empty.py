@@ -31,13 +31,11 @@ def building_empty(recipe: Recipe, ranks: Ranks) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_nothing_drawn())
-        if recipe.parallel.tensor > 1:  # DeepSpeed cuts whole matrices among tensor ranks, first of all
-            pass
-        elif recipe.lora is not None and recipe.lora.quantize is not None:
-            pass  # whole, the base may not fit the GPU: it goes there in 4 bits (`train.adapters`)
-        elif recipe.parallel.zero_stage < 3:
+        is_cut_later = recipe.parallel.tensor > 1  # DeepSpeed cuts whole matrices among tensor ranks, first of all
+        is_quantized = recipe.lora is not None and recipe.lora.quantize is not None  # it may not fit the GPU before
+        if recipe.parallel.zero_stage < 3 and not (is_cut_later or is_quantized):
             stack.enter_context(ranks.device)
-        else:
+        elif not (is_cut_later or is_quantized):
             device = "cuda" if ranks.device.type == "cuda" else "cpu"
             deepspeed = open_communication(device)
             with contextlib.redirect_stdout(io.StringIO()):

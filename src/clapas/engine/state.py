@@ -125,9 +125,8 @@ def _by_owner(engine: Engine, takes: Callable[[str], bool]) -> list[list[Slot]]:
     """The slots of each tensor that the optimizer owns, and of each frozen parameter. takes: of which names."""
     by_owner: dict[int, list[Slot]] = defaultdict(list)
     for slot in slots(engine.deepspeed):
-        if not takes(slot.name):
-            continue
-        by_owner[id(slot.owner)].append(slot)
+        if takes(slot.name):
+            by_owner[id(slot.owner)].append(slot)
     return list(by_owner.values())
 
 
