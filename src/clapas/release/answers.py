@@ -1,0 +1,248 @@
+"""`release.yaml`: what only people know of a release, asked once, in French and English where the public reads it.
+
+Nothing here has a default that could pass for an answer: a blank, or a word that stands for one, is refused with its
+line, before anything is written. All else that the documents say is computed from the run (see `release.evidence`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from clapas.recipe.errors import UserError
+from clapas.recipe.typed import Section, TypedFile, read_typed
+
+PLACEHOLDER = re.compile(
+    r"\b(?:TODO|TBD|FIXME|XXX+|lorem ipsum|à (?:compléter|remplir|définir)|to be (?:completed|defined|filled))\b"
+    r"|\.\.\.$|…$",
+    re.I,
+)
+"""What stands where an answer should be."""
+Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
+
+
+class Bilingual(Section):
+    """The same words in French and in English; Markdown."""
+
+    fr: Text
+    en: Text
+
+    def said(self, language: str) -> str:
+        """In `fr` or `en`."""
+        return self.fr if language == "fr" else self.en
+
+
+class Model(Section):
+    """The model as the public knows it. licence: SPDX identifier of the weights'. repository: OWNER/NAME on a hub.
+
+    on_market: the day on which it is placed on the Union's market: first made available.
+    """
+
+    name: Text
+    version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\.\d+)?([-.+][A-Za-z0-9.]+)?$")]
+    licence: Text
+    repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    on_market: Date
+    summary: Bilingual
+
+
+class Provider(Section):
+    """Who releases the model and answers for it. small: a small or medium-sized enterprise, or a start-up.
+
+    representative: its authorised representative in the Union, or null where it is established there itself.
+    """
+
+    name: Text
+    address: Text
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    website: Text
+    email: Text
+    representative: Text | None
+    small: bool
+
+
+class Contacts(Section):
+    """Addresses of mail or pages. takedown: for documents to be removed. rights: for complaints of right holders."""
+
+    questions: Text
+    takedown: Text
+    rights: Text
+
+
+class Author(Section):
+    """For CITATION.cff."""
+
+    family_names: Text
+    given_names: Text
+    affiliation: Text | None = None
+    orcid: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$")] | None = None
+
+
+class Use(Section):
+    """What the model is for, what not, what it may be used for, and what its users must know of it."""
+
+    intended: Bilingual
+    out_of_scope: Bilingual
+    acceptable: Bilingual
+    limits: Bilingual
+
+
+class Crawler(Section):
+    """A crawler of the provider's own, or that worked for it."""
+
+    name: Text
+    purpose: Bilingual
+    behaviour: Bilingual
+    first: Month
+    last: Month
+
+
+class Synthetic(Section):
+    """Text that a model wrote for this training. generator: the model's name and version."""
+
+    generator: Text
+    description: Bilingual
+
+
+class Licensed(Section):
+    """Data under a commercial licence (from right holders or their representatives), or other private data."""
+
+    concluded: bool
+    private_data: bool
+    description: Bilingual | None = None
+
+
+class SourceAnswer(Section):
+    """What people know of a source of the data. kind: as the Commission's template sorts data.
+
+    acquired: the months in which the text was acquired, first and last. description: what the texts are.
+    large: over 3 % of all public data of its modality, by the provider's best estimate.
+    licence_basis: where its licence is said, or how it was obtained.
+    """
+
+    kind: Literal["public", "licensed", "crawled", "user", "synthetic", "other"]
+    description: Bilingual
+    acquired: tuple[Month, Month]
+    large: bool
+    licence_basis: Text
+    attribution: Text
+
+
+class TrainingContent(Section):
+    """What the Public Summary of Training Content asks of people. sources: by the name in the corpus."""
+
+    sources: Annotated[dict[str, SourceAnswer], Field(min_length=1)]
+    content_types: Bilingual
+    licensed: Licensed
+    crawlers: tuple[Crawler, ...]
+    user_data: Bilingual | None
+    synthetic: tuple[Synthetic, ...]
+    other: Bilingual | None
+    opt_out: Bilingual
+    illegal_content: Bilingual
+    code_of_practice: bool
+    """Whether the provider has signed the Code of Practice, whose copyright chapter has commitments of its own."""
+
+
+class Energy(Section):
+    """Where the current came from. power_usage_effectiveness: of the site, annual; null: not known.
+
+    watts_per_accelerator: of one accelerator (or rank, on CPUs) in use with its share of the node: what an estimate
+    rests on where nothing was measured. carbon_intensity: g CO2e a kWh. Each figure with where it is from.
+    """
+
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    site: Text
+    power_usage_effectiveness: Annotated[float, Field(ge=1, le=3)] | None
+    power_usage_effectiveness_source: Text | None
+    watts_per_accelerator: Annotated[float, Field(gt=0)]
+    watts_source: Text
+    carbon_intensity: Annotated[float, Field(ge=0)]
+    carbon_intensity_source: Text
+    hardware: Text
+    """The machines, as people name them: `2 cores of an x86 server`, `64 nodes of 4 NVIDIA H100 SXM5 80 GB`."""
+
+
+class Health(Section):
+    """Asked where a source contains health data. legal_basis: of the GDPR, articles 6 and 9, or the national law's."""
+
+    legal_basis: Bilingual
+    authorisation: Text
+    deidentification: Bilingual
+    not_a_medical_device: bool
+
+
+class FirstModel(Section):
+    """What people know of a model that the run began with. licence: its SPDX identifier. summary: its own summary of
+    training content, a page; null where its provider has none. training_flops: of its training, null where unknown."""
+
+    name: Text
+    revision: Text
+    url: Text
+    licence: Text
+    attribution: Text
+    summary: Text | None
+    training_flops: Annotated[float, Field(gt=0)] | None
+
+
+class Change(Section):
+    """A version of the model."""
+
+    version: Text
+    date: Date
+    changes: Bilingual
+
+
+class Answers(TypedFile):
+    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` named."""
+
+    model: Model
+    provider: Provider
+    contacts: Contacts
+    authors: Annotated[tuple[Author, ...], Field(min_length=1)]
+    use: Use
+    training_content: TrainingContent
+    energy: Energy
+    health: Health | None = None
+    base_models: dict[str, FirstModel] = Field(default_factory=dict)
+    changes: Annotated[tuple[Change, ...], Field(min_length=1)]
+
+
+def read_answers(path: Path) -> Answers:
+    """The answers in a file. Raises UserError that names the line of every blank and placeholder."""
+    answers = read_typed(path, Answers)
+    if blank := list(blanks(answers)):
+        lines = "\n".join(f"           {answers.place(key) or path}: {key}: {found}" for key, found in blank)
+        raise UserError(
+            f"{len(blank)} answer{'s are' if len(blank) > 1 else ' is'} still open",
+            where=path,
+            found=f"\n{lines}",
+            wanted="an answer from somebody who knows; nothing is assumed",
+        )
+    return answers
+
+
+def blanks(section: BaseModel | Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted key, what stands there) of every text that is blank or a placeholder."""
+    if isinstance(section, str):
+        if not section.strip():
+            yield key, "blank"
+        elif PLACEHOLDER.search(section):
+            yield key, repr(section if len(section) < 60 else section[:57] + "…")
+        return
+    if isinstance(section, BaseModel):
+        items: Any = ((name, getattr(section, name)) for name in type(section).model_fields)
+    elif isinstance(section, dict):
+        items = section.items()
+    elif isinstance(section, list | tuple):
+        items = enumerate(section)
+    else:
+        return
+    for name, value in items:
+        yield from blanks(value, f"{key}.{name}" if key else str(name))

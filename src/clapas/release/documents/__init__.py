@@ -1,0 +1,1 @@
+"""What a release says, in French and English, from evidence and answers alone."""
