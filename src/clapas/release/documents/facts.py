@@ -1,0 +1,31 @@
+"""What documents are made from: the run's evidence, people's answers, and what was exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clapas.release.answers import Answers
+from clapas.release.evidence.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Facts:
+    """files: name in the release -> bytes, of the files of weights alone. config: the exported `config.json`.
+
+    parameters: of the model as exported. gguf: quantisations beside it. revisions: names of intermediate ones.
+    """
+
+    evidence: Evidence
+    answers: Answers
+    files: Mapping[str, int]
+    config: Mapping[str, Any]
+    parameters: int
+    gguf: tuple[str, ...] = ()
+    revisions: tuple[str, ...] = ()
+
+    @property
+    def date(self) -> str:
+        """The date of every document, in ISO 8601."""
+        return self.evidence.time[:10]
