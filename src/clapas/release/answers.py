@@ -118,6 +118,17 @@ class Licensed(Section):
     description: Bilingual | None = None
 
 
+class UserData(Section):
+    """Data that users left. from_model: in talking to a model. from_services: in using the provider's other services.
+
+    description: of the services, and of what was taken from them.
+    """
+
+    from_model: bool
+    from_services: bool
+    description: Bilingual
+
+
 class SourceAnswer(Section):
     """What people know of a source of the data. kind: as the Commission's template sorts data.
 
@@ -135,19 +146,39 @@ class SourceAnswer(Section):
 
 
 class TrainingContent(Section):
-    """What the Public Summary of Training Content asks of people. sources: by the name in the corpus."""
+    """What the Public Summary of Training Content asks of people. sources: by the name in the corpus.
+
+    languages: what the texts are, linguistically: languages, varieties, periods. characteristics: others that matter,
+    such as countries, regions or groups of people; null where there are none.
+    """
 
     sources: Annotated[dict[str, SourceAnswer], Field(min_length=1)]
     content_types: Bilingual
+    languages: Bilingual
+    characteristics: Bilingual | None
     licensed: Licensed
     crawlers: tuple[Crawler, ...]
-    user_data: Bilingual | None
+    user_data: UserData | None
     synthetic: tuple[Synthetic, ...]
     other: Bilingual | None
     opt_out: Bilingual
     illegal_content: Bilingual
     code_of_practice: bool
     """Whether the provider has signed the Code of Practice, whose copyright chapter has commitments of its own."""
+
+
+class Documentation(Section):
+    """What the Code of Practice's form asks of people. systems: of what type and nature those AI systems are into which
+    the model can be integrated. design: why the model is built as it is; training: why it is trained as it is.
+
+    unsuitable: how unsuitable data sources were detected. biases: how biases that can be identified were detected.
+    """
+
+    systems: Bilingual
+    design: Bilingual
+    training: Bilingual
+    unsuitable: Bilingual
+    biases: Bilingual
 
 
 class Energy(Section):
@@ -191,6 +222,17 @@ class FirstModel(Section):
     training_flops: Annotated[float, Field(gt=0)] | None
 
 
+class Teacher(Section):
+    """A model that a distilled one learned from. parameters: those that multiply for one token, of its own card."""
+
+    name: Text
+    revision: Text
+    url: Text
+    licence: Text
+    attribution: Text
+    parameters: Annotated[int, Field(gt=0)]
+
+
 class Change(Section):
     """A version of the model."""
 
@@ -200,7 +242,8 @@ class Change(Section):
 
 
 class Answers(TypedFile):
-    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` named."""
+    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` named. teachers: those whose
+    word a run of the model's learned (`objective.name: distillation`), in any order."""
 
     model: Model
     provider: Provider
@@ -208,9 +251,11 @@ class Answers(TypedFile):
     authors: Annotated[tuple[Author, ...], Field(min_length=1)]
     use: Use
     training_content: TrainingContent
+    documentation: Documentation
     energy: Energy
     health: Health | None = None
     base_models: dict[str, FirstModel] = Field(default_factory=dict)
+    teachers: tuple[Teacher, ...] = ()
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
 
 
