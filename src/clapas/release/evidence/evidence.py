@@ -43,12 +43,22 @@ class ShardFacts(Section):
     tokens: int
 
 
+class Domains(Section):
+    """Where a crawled source's training documents come from. hosts: how many internet domains. text_bytes: of all
+    documents with an address. top: the largest tenth of the domains, with the bytes of their text, largest first."""
+
+    hosts: int
+    text_bytes: int
+    top: tuple[tuple[str, int], ...]
+
+
 class SourceFacts(Section):
     """A source of training data.
 
     documents, tokens, text_bytes: of its training split that could be read (without what was removed).
     tokens_read: by the run, repetitions counted; they sum to the run's tokens. contains: `personal`, `health`.
     steps: the counts of this source's documents, step by step; empty where the build kept none by source.
+    domains: of a crawled source, None of others.
     """
 
     name: str
@@ -68,6 +78,7 @@ class SourceFacts(Section):
     tokens_read: int
     shards: tuple[ShardFacts, ...]
     steps: tuple[StepTotals, ...]
+    domains: Domains | None = None
 
 
 class DataFacts(Section):
