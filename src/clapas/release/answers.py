@@ -25,6 +25,7 @@ PLACEHOLDER = re.compile(
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
+Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 
 class Bilingual(Section):
@@ -41,13 +42,15 @@ class Bilingual(Section):
 class Model(Section):
     """The model as the public knows it. licence: SPDX identifier of the weights'. repository: OWNER/NAME on a hub.
 
+    languages: that it is made for, as ISO 639 codes, the first one first.
     on_market: the day on which it is placed on the Union's market: first made available.
     """
 
     name: Text
     version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\.\d+)?([-.+][A-Za-z0-9.]+)?$")]
     licence: Text
-    repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repository: Repository
+    languages: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...], Field(min_length=1)]
     on_market: Date
     summary: Bilingual
 
@@ -233,6 +236,13 @@ class Teacher(Section):
     parameters: Annotated[int, Field(gt=0)]
 
 
+class Benchmark(Section):
+    """A data set on a hub that holds what a model was measured on: OWNER/NAME, and the task's name in it."""
+
+    dataset: Repository
+    task: Text
+
+
 class Change(Section):
     """A version of the model."""
 
@@ -243,7 +253,8 @@ class Change(Section):
 
 class Answers(TypedFile):
     """A whole `release.yaml`. base_models: by the name of the folder that `model.from` named. teachers: those whose
-    word a run of the model's learned (`objective.name: distillation`), in any order."""
+    word a run of the model's learned (`objective.name: distillation`), in any order. benchmarks: by the name of a task or
+    of a held-out split, where what it asks is a data set on a hub: only these results can stand on its pages."""
 
     model: Model
     provider: Provider
@@ -256,6 +267,7 @@ class Answers(TypedFile):
     health: Health | None = None
     base_models: dict[str, FirstModel] = Field(default_factory=dict)
     teachers: tuple[Teacher, ...] = ()
+    benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
 
 
