@@ -123,7 +123,9 @@ class SourceAnswer(Section):
 
     acquired: the months in which the text was acquired, first and last. description: what the texts are.
     large: over 3 % of all public data of its modality, by the provider's best estimate.
-    licence_basis: where its licence is said, or how it was obtained.
+    licence_basis: where its licence is said, or how it was obtained. licence_decision: where docs/licences.md leaves it
+    to people whether the weights' licence agrees with the source's: who decided that it does, and on what ground. It
+    is printed.
     """
 
     kind: Literal["public", "licensed", "crawled", "user", "synthetic", "other"]
@@ -132,6 +134,7 @@ class SourceAnswer(Section):
     large: bool
     licence_basis: Text
     attribution: Text
+    licence_decision: Bilingual | None = None
 
 
 class TrainingContent(Section):
