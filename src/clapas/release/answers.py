@@ -229,13 +229,15 @@ class FirstModel(Section):
 
 
 class Teacher(Section):
-    """A model that a distilled one learned from. parameters: those that multiply for one token, of its own card."""
+    """A model that a distilled one learned from. parameters: those that multiply for one token, of its own card.
+    licence_decision: as of a source of data."""
 
     name: Text
     revision: Text
     url: Text
     licence: Text
     attribution: Text
+    licence_decision: Bilingual | None = None
     parameters: Annotated[int, Field(gt=0)]
 
 

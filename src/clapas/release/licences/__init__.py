@@ -1,1 +1,1 @@
-"""Licences: those that weights may have, with their texts, and whether they agree with the licences of data and bases."""
+"""Licences of weights, with their texts, and whether they agree with the licences of data and of base models."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Literal
 
 from clapas.release.licences.texts import WEIGHTS
@@ -24,13 +23,14 @@ _NAMED = ALL - {"CC0-1.0"}
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Licences that ask the same. weights: the licences of weights that agree with them. why: what they ask.
+    """Licences that ask the same. licences: SPDX identifiers, with spaces between.
 
-    text_may_be_decided: whether people may decide, for a text under them, that other licences agree as well.
+    weights: the licences of weights that agree with them. why: what they ask. text_may_be_decided: whether people may
+    decide, for a text under them, that other licences agree as well.
     """
 
     name: str
-    licences: tuple[str, ...]
+    licences: str
     weights: frozenset[str]
     why: str
     text_may_be_decided: bool = False
@@ -39,55 +39,54 @@ class Terms:
 TERMS = (
     Terms(
         "nothing asked",
-        ("CC0-1.0", "PDDL-1.0", "CC-PDM-1.0", "CC-PDDC", "LicenseRef-public-domain", "Unlicense", "0BSD", "MIT-0")
-        + ("CDLA-Permissive-1.0", "CDLA-Permissive-2.0", "CDLA-Sharing-1.0"),
+        "CC0-1.0 PDDL-1.0 CC-PDM-1.0 CC-PDDC LicenseRef-public-domain Unlicense 0BSD MIT-0 "
+        "CDLA-Permissive-1.0 CDLA-Permissive-2.0 CDLA-Sharing-1.0",
         ALL,
-        "asks nothing of what is made from it; the CDLA says so of models by name (`Results`)",
+        "asks nothing of what is learned from it (the CDLA says so of models by name)",
     ),
     Terms(
         "attribution",
-        ("etalab-2.0", "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-3.0-IGO", "CC-BY-4.0", "ODC-By-1.0", "OGL-UK-3.0")
-        + ("NLOD-2.0", "DL-DE-BY-2.0", "Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "BSL-1.0")
-        + ("OpenMDW-1.0", "PSF-2.0"),
+        "etalab-2.0 CC-BY-2.0 CC-BY-2.5 CC-BY-3.0 CC-BY-3.0-IGO CC-BY-4.0 ODC-By-1.0 OGL-UK-3.0 NLOD-2.0 "
+        "DL-DE-BY-2.0 Apache-2.0 MIT BSD-2-Clause BSD-3-Clause ISC BSL-1.0 OpenMDW-1.0 PSF-2.0",
         _NAMED,
-        "asks that its authors be named, which NOTICE does; CC0 would tell users that nothing is due",
+        "asks that its authors be named; CC0 would tell users that nothing is due",
     ),
     Terms(
         "share-alike",
-        ("CC-BY-SA-2.0", "CC-BY-SA-2.5", "CC-BY-SA-3.0", "CC-BY-SA-3.0-IGO", "CC-BY-SA-4.0"),
+        "CC-BY-SA-2.0 CC-BY-SA-2.5 CC-BY-SA-3.0 CC-BY-SA-3.0-IGO CC-BY-SA-4.0",
         frozenset({"CC-BY-SA-4.0"}),
         "asks that adaptations be shared under the same licence",
         text_may_be_decided=True,
     ),
     Terms(
         "share-alike of data bases",
-        ("ODbL-1.0",),
+        "ODbL-1.0",
         frozenset(),
         "asks that data bases derived from it stay under it, and a notice of works produced from it",
         text_may_be_decided=True,
     ),
     Terms(
         "copyleft of the European Union",
-        ("EUPL-1.1", "EUPL-1.2"),
+        "EUPL-1.1 EUPL-1.2",
         frozenset({"EUPL-1.2"}),
         "asks that derivative works be shared under it",
         text_may_be_decided=True,
     ),
     Terms(
         "copyleft",
-        tuple(f"{family}-{kind}" for family in ("GPL-2.0", "GPL-3.0", "LGPL-2.1", "LGPL-3.0", "AGPL-3.0",
-                                                "GFDL-1.2", "GFDL-1.3") for kind in ("only", "or-later"))
-        + ("MPL-2.0", "CECILL-2.1", "CECILL-C", "EPL-2.0", "LPPL-1.3c"),
+        "GPL-2.0-only GPL-2.0-or-later GPL-3.0-only GPL-3.0-or-later LGPL-2.1-only LGPL-2.1-or-later LGPL-3.0-only "
+        "LGPL-3.0-or-later AGPL-3.0-only AGPL-3.0-or-later GFDL-1.2-only GFDL-1.2-or-later GFDL-1.3-only "
+        "GFDL-1.3-or-later MPL-2.0 CECILL-2.1 CECILL-C EPL-2.0 LPPL-1.3c",
         frozenset(),
         "asks that derivative works be shared under it, which is no licence of weights here",
         text_may_be_decided=True,
     ),
-)  # fmt: skip
+)
 """The licences that are judged; any other is for people to decide."""
-UNRECOGNISED = Terms("not judged here", (), frozenset(), "has terms that are not judged here", text_may_be_decided=True)
-_BY_NAME = {licence.lower(): terms for terms in TERMS for licence in terms.licences}
+UNRECOGNISED = Terms("not judged here", "", frozenset(), "has terms that are not judged here", text_may_be_decided=True)
+_BY_NAME = {licence.lower(): terms for terms in TERMS for licence in terms.licences.split()}
 _SHARE_ALIKE = next(terms for terms in TERMS if terms.name == "share-alike")
-KNOWN = frozenset(licence for terms in TERMS for licence in terms.licences)
+KNOWN = frozenset(licence for terms in TERMS for licence in terms.licences.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +97,7 @@ class Agreement:
     why: str
 
 
-def agreement(
-    weights: str, licence: str, of: Literal["text", "base"], caveats: Iterable[str] = ()
-) -> Agreement:
+def agreement(weights: str, licence: str, of: Literal["text", "base"], caveats: Iterable[str] = ()) -> Agreement:
     """Whether weights under `weights` may come from what is under `licence`, an SPDX expression.
 
     Of `A OR B` the better counts, for one may choose; of `A AND B` the worse. caveats: of a source of texts.
@@ -130,6 +127,6 @@ def _best(ways: list[Agreement]) -> Agreement:
 
 def _worst(parts: list[Agreement]) -> Agreement:
     """The worst outcome, with the reasons of all parts that have it."""
-    outcome = max((part.outcome for part in parts), key=_ORDER.index)
-    reasons = (part.why for part in parts if part.outcome == outcome)
-    return Agreement(outcome, reduce(lambda said, why: said if why in said else f"{said}; {why}", reasons))
+    worst = max(parts, key=lambda part: _ORDER.index(part.outcome))
+    reasons = dict.fromkeys(part.why for part in parts if part.outcome == worst.outcome)
+    return Agreement(worst.outcome, "; ".join(reasons))

@@ -14,7 +14,7 @@ from clapas.recipe.errors import UserError
 FOLDER = Path(__file__).parent
 WEIGHTS = tuple(sorted(path.stem for path in FOLDER.glob("*.txt")))
 """The SPDX identifiers of the licences whose text ships."""
-_COPYRIGHT = re.compile(r"^Copyright \(c\) <year> <[a-z ]+>(\.?)$", re.M)
+_COPYRIGHT = re.compile(r"^Copyright \(c\) <year> <[a-z ]+>\.?$", re.M)
 """The line that MIT and BSD leave to be filled in."""
 
 
@@ -30,12 +30,12 @@ def check_weights_licence(licence: str, where: str) -> None:
         )
 
 
-def licence_text(licence: str, holder: str, year: str) -> str:
-    """A licence's text as LICENSE holds it. holder, year: of the copyright line, where the licence has one.
+def licence_text(licence: str, notice: str) -> str:
+    """A licence's text. notice: the copyright notice that stands where the text leaves a line for it.
 
     Raises KeyError for a licence that is not on the list.
     """
     if licence not in WEIGHTS:
         raise KeyError(licence)
     text = (FOLDER / f"{licence}.txt").read_text(encoding="utf-8")
-    return _COPYRIGHT.sub(lambda line: f"Copyright (c) {year} {holder}{line[1]}", text)
+    return _COPYRIGHT.sub(lambda _: notice, text)
