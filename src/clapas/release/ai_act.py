@@ -102,7 +102,7 @@ class Verdicts:
 def verdicts(evidence: Evidence, answers: Answers) -> Verdicts:
     """Of a model as it is released."""
     work = work_of(evidence, answers)
-    others = [base for base in evidence.bases if base.run is None]
+    others = [base for base in evidence.bases if base.run is None and base.role != "teacher"]
     return Verdicts(work.total, tuple(_modified(base.folder, answers) for base in others), work.unknown)
 
 

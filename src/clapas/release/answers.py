@@ -216,8 +216,11 @@ class Health(Section):
 
 
 class FirstModel(Section):
-    """What people know of a model that the run began with. licence: its SPDX identifier. summary: its own summary of
-    training content, a page; null where its provider has none. training_flops: of its training, null where unknown."""
+    """What people know of a model that the run began with, or learned from. licence: its SPDX identifier. summary: its
+    own summary of training content, a page; null where its provider has none. training_flops: of its training, null
+    where unknown. parameters: of a teacher, those that multiply for one token. licence_decision: of a teacher, as of a
+    source of data.
+    """
 
     name: Text
     revision: Text
@@ -226,19 +229,8 @@ class FirstModel(Section):
     attribution: Text
     summary: Text | None
     training_flops: Annotated[float, Field(gt=0)] | None
-
-
-class Teacher(Section):
-    """A model that a distilled one learned from. parameters: those that multiply for one token, of its own card.
-    licence_decision: as of a source of data."""
-
-    name: Text
-    revision: Text
-    url: Text
-    licence: Text
-    attribution: Text
+    parameters: Annotated[int, Field(gt=0)] | None = None
     licence_decision: Bilingual | None = None
-    parameters: Annotated[int, Field(gt=0)]
 
 
 class Benchmark(Section):
@@ -257,9 +249,10 @@ class Change(Section):
 
 
 class Answers(TypedFile):
-    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` named. teachers: those whose
-    word a run of the model's learned (`objective.name: distillation`), in any order. benchmarks: by the name of a task or
-    of a held-out split, where what it asks is a data set on a hub: only these results can stand on its pages."""
+    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` or a teacher named. benchmarks: by
+    the name of a task or of a held-out split, where what it asks is a data set on a hub: only these results can stand
+    on its pages.
+    """
 
     model: Model
     provider: Provider
@@ -271,7 +264,6 @@ class Answers(TypedFile):
     energy: Energy
     health: Health | None = None
     base_models: dict[str, FirstModel] = Field(default_factory=dict)
-    teachers: tuple[Teacher, ...] = ()
     benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
 

@@ -20,7 +20,7 @@ JOULES = 3.6e6
 @dataclass(frozen=True, slots=True)
 class EnergyUse:
     """kwh: of the machines that trained: the sum of what was measured and what is estimated. boundary: what was
-    measured; None where nothing was. unknown: runs of which neither the energy nor the time is known.
+    measured; None where nothing was. unknown: runs that are gone: nothing is known of them.
 
     power_usage_effectiveness: None where nobody knows it; then `site_kwh` is None, and the CO2 is of `kwh`.
     """
@@ -60,8 +60,7 @@ def energy_use(evidence: Evidence, answers: Answers) -> EnergyUse:
     """What all runs took that made the model, each with its restarts and repeated work."""
     energy, runs = answers.energy, parts(evidence)
     measured = [part for part in runs if part.energy_joules is not None]
-    timed = [part for part in runs if part.energy_joules is None and part.accelerator_seconds is not None]
-    seconds = sum(part.accelerator_seconds or 0.0 for part in timed)
+    seconds = sum(part.accelerator_seconds for part in runs if part.energy_joules is None)
     return EnergyUse(
         measured_kwh=sum(part.energy_joules or 0.0 for part in measured) / JOULES,
         estimated_kwh=seconds * energy.watts_per_accelerator / JOULES,
@@ -70,10 +69,7 @@ def energy_use(evidence: Evidence, answers: Answers) -> EnergyUse:
         watts_per_accelerator=energy.watts_per_accelerator,
         power_usage_effectiveness=energy.power_usage_effectiveness,
         grams_per_kwh=energy.carbon_intensity,
-        unknown=(
-            *(part.name for part in runs if part not in measured and part not in timed),
-            *evidence.missing_stems,
-        ),
+        unknown=evidence.missing_stems,
     )
 
 

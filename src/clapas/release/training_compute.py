@@ -28,8 +28,8 @@ OBJECTIVES = {
 class Work:
     """Floating-point operations of all runs of the provider's that made the model.
 
-    training: by the ledgers. beside: forward passes of models that did not learn, at most. unknown: runs of which
-    nothing is known: the sum is then a least.
+    training: by the ledgers. beside: forward passes of models that did not learn, at most. unknown: runs and teachers
+    of which nothing is known: the sum is then a least.
     """
 
     training: float
@@ -45,30 +45,30 @@ class Work:
 def work_of(evidence: Evidence, answers: Answers) -> Work:
     """Over segments, stages, branches and the runs that trained what this one began with."""
     runs = parts(evidence)
+    asked = {base.folder: answers.base_models.get(base.folder) for base in evidence.bases if base.role == "teacher"}
+    sizes = [answer.parameters or 0 if answer else 0 for answer in asked.values()]
+    silent = [folder for folder, size in zip(asked, sizes, strict=True) if not size]
     return Work(
-        training=sum(part.flops or 0.0 for part in runs),
-        beside=sum(_beside(part, answers) for part in runs),
-        unknown=(*(part.name for part in runs if part.flops is None), *evidence.missing_stems),
+        training=sum(part.flops for part in runs),
+        beside=sum(_beside(part, sizes) for part in runs),
+        unknown=(*evidence.missing_stems, *silent),
     )
 
 
-def _beside(part: Part, answers: Answers) -> float:
-    """Forward passes over what a run computed, of models as large as its own, and of teachers."""
-    if part.flops is None:
-        return 0.0
-    name = part.objective.get("name")
-    if name == "distillation":
-        return sum(2.0 * teacher.parameters * (part.tokens_computed or 0) for teacher in answers.teachers)
+def _beside(part: Part, teachers: list[int]) -> float:
+    """Forward passes over what a run computed, of models as large as its own, and of teachers of these sizes."""
+    if part.objective["name"] == "distillation":
+        return sum(2.0 * size * part.tokens_computed for size in teachers)
     forward = part.flops / (2 if part.has_adapters else 3)  # frozen matrices multiply twice a token, others three times
     return forward * _passes(part.objective)
 
 
 def _passes(objective: dict[str, Any]) -> int:
     """How many times what a run reads passes through a model that does not learn, at most."""
-    if objective.get("name") == "grpo":
-        return 2 if objective.get("beta") else 1  # the model writes; the reference reads
-    kind = OBJECTIVES.get(objective.get("name"))
-    return 0 if kind is None else kind.forward_before + kind.forward_beside
+    if objective["name"] == "grpo":
+        return 2 if objective["beta"] else 1  # the model writes; the reference reads
+    kind = OBJECTIVES[objective["name"]]
+    return kind.forward_before + kind.forward_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def recount(evidence: Evidence, multiplying: float) -> Recount:
     Of text that is packed, the head multiplies at positions with a target alone, and rows are as long as they are:
     the least leaves out the head and attention.
     """
-    model, objective = evidence.model, evidence.recipe.get("objective") or {}
+    model, objective = evidence.model, evidence.recipe["objective"]
     passes = 4 if evidence.adapters is not None else 6
     of_position = 12 * model["num_hidden_layers"] * model["num_attention_heads"] * model["head_dim"]
     shortest, longest = min(evidence.sequence_lengths), max(evidence.sequence_lengths)

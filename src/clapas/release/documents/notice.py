@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clapas.release.answers import Answers, Bilingual, FirstModel, Teacher
+from clapas.release.answers import Answers, Bilingual
 from clapas.release.documents.facts import Facts
-from clapas.release.evidence.evidence import DataFacts, Evidence, SourceFacts
+from clapas.release.evidence.evidence import BaseFacts, DataFacts, Evidence, SourceFacts
 from clapas.release.licences.texts import WEIGHTS, licence_text
 
 LANGUAGE_STEPS = ("language", "language.paragraphs")
@@ -50,7 +50,9 @@ def attributions(evidence: Evidence, answers: Answers) -> Iterator[str]:
     for _, source in named_sources(evidence):
         if (answer := answers.training_content.sources.get(source.name)) is not None:
             yield answer.attribution
-    yield from (model.attribution for model in (*answers.base_models.values(), *answers.teachers))
+    for base in evidence.bases:
+        if (first := answers.base_models.get(base.folder)) is not None:
+            yield first.attribution
 
 
 def named_sources(evidence: Evidence) -> Iterator[tuple[DataFacts, SourceFacts]]:
@@ -80,14 +82,9 @@ def _notice(evidence: Evidence, answers: Answers) -> Iterator[str]:
     yield _title("Textes d'entraînement / Training texts")
     for data, source in named_sources(evidence):
         yield _source(data, source, answers)
-    if answers.base_models:
-        yield _title("Modèles de départ / Models that training began with")
-        yield from (_model(base, "entraîné plus avant / trained further") for base in answers.base_models.values())
-    if answers.teachers:
-        yield _title("Modèles imités / Models learned from")
-        for teacher in answers.teachers:
-            yield _model(teacher, "aucun de ses poids n'est repris / none of its weights is taken over")
-            yield from _decision(teacher.licence_decision)
+    if evidence.bases:
+        yield _title("Modèles de départ et modèles imités / Models that training began with or learned from")
+        yield from (_model(base, answers) for base in evidence.bases)
     if uses_language_model(evidence):
         yield _title("Outils / Tools")
         yield LANGUAGE_MODEL
@@ -97,7 +94,7 @@ def _notice(evidence: Evidence, answers: Answers) -> Iterator[str]:
         yield "Their questions, in evaluations/, remain under their authors' licences:"
         yield from (f"- {test}" for test in tests)
         yield ""
-    yield from _texts_of_bases(answers)
+    yield from _texts_of_bases(evidence, answers)
 
 
 def _title(words: str) -> str:
@@ -132,11 +129,24 @@ def _decision(decision: Bilingual | None) -> list[str]:
     ]
 
 
-def _model(model: FirstModel | Teacher, changes: str) -> str:
-    return (
-        f"{model.name} ({model.revision})\n  {model.attribution}\n  licence : {model.licence}\n"
-        f"  lien / link : <{model.url}>\n  modifications : {changes}\n"
-    )
+def _model(base: BaseFacts, answers: Answers) -> str:
+    first = answers.base_models.get(base.folder)
+    if first is None:  # a run of ours
+        return f"{base.folder}\n  SHA-256 : {base.seal or '–'}\n"
+    changes = {
+        "weights": "entraîné plus avant / trained further",
+        "adapter": "entraîné plus avant / trained further",
+        "teacher": "imité ; rien de ses poids n'est repris / learned from; none of its weights is taken over",
+    }
+    lines = [
+        f"{first.name} ({first.revision})",
+        f"  {first.attribution}",
+        f"  licence : {first.licence}",
+        f"  lien / link : <{first.url}>",
+        f"  modifications : {changes[base.role]}",
+        *_decision(first.licence_decision),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _tests(evidence: Evidence) -> set[str]:
@@ -145,11 +155,12 @@ def _tests(evidence: Evidence) -> set[str]:
     return {f"{name} (version {task.get('version')})" for named in tasks for name, task in named.items()}
 
 
-def _texts_of_bases(answers: Answers) -> Iterator[str]:
+def _texts_of_bases(evidence: Evidence, answers: Answers) -> Iterator[str]:
     """The licences of models whose weights these come from, where their text is not LICENSE: whoever has the one has
     the other (Apache-2.0, section 4a, and alike)."""
-    others = {first.licence: first for first in answers.base_models.values()}
-    for licence in sorted(others):
-        if licence in WEIGHTS and licence != answers.model.licence:
-            yield _title(f"Texte de la licence / text of the licence : {licence}")
-            yield licence_text(licence, others[licence].attribution)
+    folders = [base.folder for base in evidence.bases if base.role != "teacher"]
+    firsts = [answers.base_models[folder] for folder in dict.fromkeys(folders) if folder in answers.base_models]
+    for first in firsts:
+        if first.licence in WEIGHTS and first.licence != answers.model.licence:
+            yield _title(f"Licence : {first.licence} ({first.name})")
+            yield licence_text(first.licence, first.attribution)

@@ -68,25 +68,23 @@ def _of_source(draft: Draft, source: SourceFacts) -> str | None:
 def _models(draft: Draft) -> Iterator[str]:
     firsts = draft.answers.base_models
     for base in draft.evidence.bases:
-        if base.role != "teacher" and (problem := _of_base(draft, base)):
-            yield f"base model {base.folder}: {problem}"
-    for name, first in firsts.items():
-        if problem := _disagreement(draft, first.licence, "base", None, "", ()):
-            yield f"base_models.{name}: {problem}"
-    for place, teacher in enumerate(draft.answers.teachers):
-        key = f"teachers[{place}].licence_decision"
-        if problem := _disagreement(draft, teacher.licence, "text", teacher.licence_decision, key, ()):
-            yield f"teachers[{place}]: {problem}"
+        if problem := _of_model(draft, base):
+            yield f"{base.role} of {base.folder}: {problem}"
+    if unused := sorted(firsts.keys() - {base.folder for base in draft.evidence.bases}):
+        yield f"base_models: this model has nothing from {', '.join(unused)}"
 
 
-def _of_base(draft: Draft, base: BaseFacts) -> str | None:
-    """What a base's licence lacks: a run of ours needs none, for what it read is looked at itself."""
+def _of_model(draft: Draft, base: BaseFacts) -> str | None:
+    """What keeps a model's licence from ours. A run of ours needs none: what it read is looked at itself."""
     first = draft.answers.base_models.get(base.folder)
+    key = f"base_models.{base.folder}"
     if first is None:
-        return None if base.run is not None else f"nobody says its licence: base_models.{base.folder}"
+        return None if base.run is not None else f"nobody says its licence: {key}"
     if base.declared_licence is not None and base.declared_licence.lower() != first.licence.lower():
-        return f"its own card says {base.declared_licence}, base_models.{base.folder} says {first.licence}"
-    return None
+        return f"its own card says {base.declared_licence}, {key} says {first.licence}"
+    if base.role == "teacher":
+        return _disagreement(draft, first.licence, "text", first.licence_decision, f"{key}.licence_decision", ())
+    return _disagreement(draft, first.licence, "base", None, key, ())
 
 
 def _disagreement(
