@@ -137,7 +137,9 @@ class SourceAnswer(Section):
 
     acquired: the months in which the text was acquired, first and last. description: what the texts are.
     large: over 3 % of all public data of its modality, by the provider's best estimate.
-    licence_basis: where its licence is said, or how it was obtained.
+    licence_basis: where its licence is said, or how it was obtained. licence_decision: where docs/licences.md leaves it
+    to people whether the weights' licence agrees with the source's: who decided that it does, and on what ground. It
+    is printed.
     """
 
     kind: Literal["public", "licensed", "crawled", "user", "synthetic", "other"]
@@ -146,6 +148,7 @@ class SourceAnswer(Section):
     large: bool
     licence_basis: Text
     attribution: Text
+    licence_decision: Bilingual | None = None
 
 
 class TrainingContent(Section):
@@ -215,7 +218,8 @@ class Health(Section):
 class FirstModel(Section):
     """What people know of a model that the run began with, or learned from. licence: its SPDX identifier. summary: its
     own summary of training content, a page; null where its provider has none. training_flops: of its training, null
-    where unknown. parameters: of a teacher, those that multiply for one token.
+    where unknown. parameters: of a teacher, those that multiply for one token. licence_decision: of a teacher, as of a
+    source of data.
     """
 
     name: Text
@@ -226,6 +230,7 @@ class FirstModel(Section):
     summary: Text | None
     training_flops: Annotated[float, Field(gt=0)] | None
     parameters: Annotated[int, Field(gt=0)] | None = None
+    licence_decision: Bilingual | None = None
 
 
 class Benchmark(Section):
