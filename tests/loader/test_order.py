@@ -83,3 +83,12 @@ def test_an_empty_epoch_is_refused() -> None:
     """There is no order of nothing to walk to an end in."""
     with pytest.raises(ValueError, match="0 samples"):
         Permutation(0, 0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000, 65_537])
+def test_many_places_at_once_are_the_same_places(size: int) -> None:
+    """The array's arithmetic, which wraps at 64 bits, is the integers'; at keys that overflow too."""
+    for key in (0, 5, 2**64 - 1):
+        order = Permutation(size, key)
+        assert order.many(0, size).tolist() == [order(place) for place in range(size)]
+        assert order.many(size // 2, size).tolist() == [order(place) for place in range(size // 2, size)]

@@ -12,6 +12,8 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
 ORDER_VERSION = 1
 """Part of every data plan's hash: raise it with any change of an order, so that no run resumes into another."""
 
@@ -80,6 +82,24 @@ class Permutation:
             column = (column + _mix((row + column_key) & WORD)) % columns
         return row * columns + column
 
+    def many(self, first: int, last: int) -> np.ndarray:
+        """The samples at the places [first, last), as `__call__` gives them one by one; int64, of `last - first`."""
+        if not 0 <= first <= last <= self.size:
+            raise IndexError(f"places {first} to {last} of {self.size}")
+        found = self._encipher_all(np.arange(first, last, dtype=np.uint64))
+        while (outside := np.flatnonzero(found >= self.size)).size:
+            found[outside] = self._encipher_all(found[outside])
+        return found.astype(np.int64)
+
+    def _encipher_all(self, indices: np.ndarray) -> np.ndarray:
+        rows, columns = (np.uint64(side) for side in self._sides)
+        row, column = np.divmod(indices, columns)
+        keys = iter(self._round_keys)
+        for row_key, column_key in zip(keys, keys, strict=True):
+            row = _shifted(row, _mix_all(column + np.uint64(row_key)), rows)
+            column = _shifted(column, _mix_all(row + np.uint64(column_key)), columns)
+        return row * columns + column
+
     def _decipher(self, index: int) -> int:
         """What `_encipher` made `index` of: its rounds, backwards."""
         rows, columns = self._sides
@@ -89,6 +109,18 @@ class Permutation:
             column = (column - _mix((row + column_key) & WORD)) % columns
             row = (row - _mix((column + row_key) & WORD)) % rows
         return row * columns + column
+
+
+def _mix_all(words: np.ndarray) -> np.ndarray:
+    """`_mix` of each of an array of uint64, whose products wrap by themselves."""
+    words = (words ^ words >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ words >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return words ^ words >> np.uint64(31)
+
+
+def _shifted(values: np.ndarray, by: np.ndarray, size: np.uint64) -> np.ndarray:
+    """(values + by) modulo size, where the sum may not fit 64 bits."""
+    return (values + by % size) % size
 
 
 def _mix(word: int) -> int:

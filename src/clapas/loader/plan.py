@@ -179,13 +179,18 @@ class DataPlan:
         name, draw = stretch.draw(index)
         samples, length = stretch.samples[name], stretch.sequence_length
         epoch, place = divmod(draw, samples)
-        cell = self._permutation(self.seed, self._order_name(name, length), samples, epoch)(place)
+        cell = self.order(stretch, name, epoch)(place)
         spans = stretch.streams[name].sample(cell, length)
         if self.manifest.removed is None:
             return spans
         if self.packing.is_packed:  # an example is whole or not there
             return [span for span in spans if list(without_removed(self.manifest, [span])) == [span]]
         return list(without_removed(self.manifest, spans))
+
+    def order(self, stretch: Stretch, stream: str, epoch: int) -> Permutation:
+        """The order of the samples of a stream in one of its epochs."""
+        name = self._order_name(stream, stretch.sequence_length)
+        return self._permutation(self.seed, name, stretch.samples[stream], epoch)
 
     def samples_with(self, span: Span, end: int) -> list[int]:
         """The samples of the run, of its first `end`, that hold any token of a part of a shard: `spans`' inverse.
@@ -210,7 +215,7 @@ class DataPlan:
             return
         begin, end = stretch.drawn[name], stretch.drawn_until(stop)[name]
         for epoch in range(begin // samples, -(-end // samples)):
-            order = self._permutation(self.seed, self._order_name(name, length), samples, epoch)
+            order = self.order(stretch, name, epoch)
             for cell in cells:
                 draw = epoch * samples + order.place_of(cell)
                 if begin <= draw < end:

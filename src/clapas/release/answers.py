@@ -25,6 +25,7 @@ PLACEHOLDER = re.compile(
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
+Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 
 class Bilingual(Section):
@@ -41,13 +42,15 @@ class Bilingual(Section):
 class Model(Section):
     """The model as the public knows it. licence: SPDX identifier of the weights'. repository: OWNER/NAME on a hub.
 
+    languages: that it is made for, as ISO 639 codes, the first one first.
     on_market: the day on which it is placed on the Union's market: first made available.
     """
 
     name: Text
     version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\.\d+)?([-.+][A-Za-z0-9.]+)?$")]
     licence: Text
-    repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repository: Repository
+    languages: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...], Field(min_length=1)]
     on_market: Date
     summary: Bilingual
 
@@ -118,6 +121,17 @@ class Licensed(Section):
     description: Bilingual | None = None
 
 
+class UserData(Section):
+    """Data that users left. from_model: in talking to a model. from_services: in using the provider's other services.
+
+    description: of the services, and of what was taken from them.
+    """
+
+    from_model: bool
+    from_services: bool
+    description: Bilingual
+
+
 class SourceAnswer(Section):
     """What people know of a source of the data. kind: as the Commission's template sorts data.
 
@@ -135,19 +149,39 @@ class SourceAnswer(Section):
 
 
 class TrainingContent(Section):
-    """What the Public Summary of Training Content asks of people. sources: by the name in the corpus."""
+    """What the Public Summary of Training Content asks of people. sources: by the name in the corpus.
+
+    languages: what the texts are, linguistically: languages, varieties, periods. characteristics: others that matter,
+    such as countries, regions or groups of people; null where there are none.
+    """
 
     sources: Annotated[dict[str, SourceAnswer], Field(min_length=1)]
     content_types: Bilingual
+    languages: Bilingual
+    characteristics: Bilingual | None
     licensed: Licensed
     crawlers: tuple[Crawler, ...]
-    user_data: Bilingual | None
+    user_data: UserData | None
     synthetic: tuple[Synthetic, ...]
     other: Bilingual | None
     opt_out: Bilingual
     illegal_content: Bilingual
     code_of_practice: bool
     """Whether the provider has signed the Code of Practice, whose copyright chapter has commitments of its own."""
+
+
+class Documentation(Section):
+    """What the Code of Practice's form asks of people. systems: of what type and nature those AI systems are into which
+    the model can be integrated. design: why the model is built as it is; training: why it is trained as it is.
+
+    unsuitable: how unsuitable data sources were detected. biases: how biases that can be identified were detected.
+    """
+
+    systems: Bilingual
+    design: Bilingual
+    training: Bilingual
+    unsuitable: Bilingual
+    biases: Bilingual
 
 
 class Energy(Section):
@@ -191,6 +225,24 @@ class FirstModel(Section):
     training_flops: Annotated[float, Field(gt=0)] | None
 
 
+class Teacher(Section):
+    """A model that a distilled one learned from. parameters: those that multiply for one token, of its own card."""
+
+    name: Text
+    revision: Text
+    url: Text
+    licence: Text
+    attribution: Text
+    parameters: Annotated[int, Field(gt=0)]
+
+
+class Benchmark(Section):
+    """A data set on a hub that holds what a model was measured on: OWNER/NAME, and the task's name in it."""
+
+    dataset: Repository
+    task: Text
+
+
 class Change(Section):
     """A version of the model."""
 
@@ -200,7 +252,9 @@ class Change(Section):
 
 
 class Answers(TypedFile):
-    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` named."""
+    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` named. teachers: those whose
+    word a run of the model's learned (`objective.name: distillation`), in any order. benchmarks: by the name of a task or
+    of a held-out split, where what it asks is a data set on a hub: only these results can stand on its pages."""
 
     model: Model
     provider: Provider
@@ -208,9 +262,12 @@ class Answers(TypedFile):
     authors: Annotated[tuple[Author, ...], Field(min_length=1)]
     use: Use
     training_content: TrainingContent
+    documentation: Documentation
     energy: Energy
     health: Health | None = None
     base_models: dict[str, FirstModel] = Field(default_factory=dict)
+    teachers: tuple[Teacher, ...] = ()
+    benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
 
 

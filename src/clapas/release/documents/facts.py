@@ -12,7 +12,8 @@ from clapas.release.evidence.evidence import Evidence
 
 @dataclass(frozen=True)
 class Facts:
-    """files: name in the release -> bytes, of the files of weights alone. config: the exported `config.json`.
+    """files: name in the release -> bytes, of the files of weights alone. digests: the same names -> SHA-256, in
+    hexadecimal, as in SHA256SUMS. config: the exported `config.json`. is_chat: whether its tokenizer has a chat template.
 
     parameters: of the model as exported. gguf: quantisations beside it. revisions: names of intermediate ones.
     """
@@ -20,7 +21,9 @@ class Facts:
     evidence: Evidence
     answers: Answers
     files: Mapping[str, int]
+    digests: Mapping[str, str]
     config: Mapping[str, Any]
+    is_chat: bool
     parameters: int
     gguf: tuple[str, ...] = ()
     revisions: tuple[str, ...] = ()

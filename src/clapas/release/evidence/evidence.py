@@ -43,12 +43,22 @@ class ShardFacts(Section):
     tokens: int
 
 
+class Domains(Section):
+    """Where a crawled source's training documents come from. hosts: how many internet domains. text_bytes: of all
+    documents with an address. top: the largest tenth of the domains, with the bytes of their text, largest first."""
+
+    hosts: int
+    text_bytes: int
+    top: tuple[tuple[str, int], ...]
+
+
 class SourceFacts(Section):
     """A source of training data.
 
     documents, tokens, text_bytes: of its training split that could be read (without what was removed).
     tokens_read: by the run, repetitions counted; they sum to the run's tokens. contains: `personal`, `health`.
     steps: the counts of this source's documents, step by step; empty where the build kept none by source.
+    domains: of a crawled source, None of others.
     """
 
     name: str
@@ -68,6 +78,7 @@ class SourceFacts(Section):
     tokens_read: int
     shards: tuple[ShardFacts, ...]
     steps: tuple[StepTotals, ...]
+    domains: Domains | None = None
 
 
 class DataFacts(Section):
@@ -94,18 +105,39 @@ class DataFacts(Section):
     tokens_read: int
 
 
-class BaseFacts(Section):
-    """A model whose weights the run began with. folder: the name of its folder. kind: as `model.source_config`.
+class RunFacts(Section):
+    """A run of ours that made a model which this one stands on, or that this one branched from.
 
-    run: where it is a run of ours at hand, that run's own facts, with its FLOPs and its energy. declared_licence: what
-    its own files say (a card's `license`), None where they do not.
+    step: the checkpoint that was left; tokens: read until then. flops, seconds, accelerator_seconds, energy_joules: its
+    own work until then, without what it stood on itself, which is listed beside it: each run is listed once.
+    """
+
+    name: str
+    identity: str
+    step: int
+    tokens: int
+    flops: float
+    seconds: float
+    accelerator_seconds: float
+    energy_joules: float | None
+    energy_boundary: str | None
+
+
+class BaseFacts(Section):
+    """A model that the run began with or learned from. folder: the name of its folder. kind: None where it is gone.
+
+    role: its weights were the first ones, it is an adapter that the run went on with, or a teacher. seal: of its
+    weights. run: where it is one of ours at hand. declared_licence: what its own card says (`license`). of: the run
+    that used it: this one, or another of the lineage.
     """
 
     folder: str
-    kind: Literal["huggingface", "checkpoint"]
-    seal: str
+    of: str
+    role: Literal["weights", "adapter", "teacher"]
+    kind: Literal["huggingface", "checkpoint"] | None
+    seal: str | None
     declared_licence: str | None
-    run: dict[str, Any] | None
+    run: RunFacts | None
 
 
 class Compute(Section):
@@ -197,6 +229,8 @@ class Evidence(Section):
     held_out: tuple[HeldOut, ...]
     data: tuple[DataFacts, ...]
     bases: tuple[BaseFacts, ...]
+    stems: tuple[RunFacts, ...]
+    """The runs that this one, and those that it stands on, branched from."""
     missing_stems: tuple[str, ...]
     """Runs that this one comes from, whose folder or data are gone: what they read is not known here."""
     measured: tuple[Measured, ...]
