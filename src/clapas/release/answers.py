@@ -22,7 +22,7 @@ PLACEHOLDER = re.compile(
     re.I,
 )
 """What stands where an answer should be."""
-Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
 Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
@@ -249,9 +249,10 @@ class Change(Section):
 
 
 class Answers(TypedFile):
-    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` or a teacher named. benchmarks:
-    by the name of a task or of a held-out split, where what it asks is a data set on a hub: only these results can
-    stand on its pages.
+    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` or a teacher named.
+
+    benchmarks: by the name of a task or of a held-out split, where what it asks is a data set on a hub: only these
+    results can stand on its pages.
     """
 
     model: Model

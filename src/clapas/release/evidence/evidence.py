@@ -109,9 +109,9 @@ class DataFacts(Section):
 class RunFacts(Section):
     """A run of ours that made a model which this one stands on, or that this one branched from.
 
-    step: the checkpoint that was left; tokens: read until then, tokens_computed with repeated work. flops, seconds, accelerator_seconds, energy_joules: its
-    own work until then, without what it stood on itself, which is listed beside it: each run is listed once. objective:
-    its recipe's; has_adapters: whether it trained these alone.
+    step: the checkpoint that was left; tokens: read until then. tokens_computed, flops, seconds, accelerator_seconds,
+    energy_joules: its own work until then, without what it stood on itself, which is listed beside it: each run is
+    listed once. objective: its recipe's; has_adapters: whether it trained these alone.
     """
 
     name: str
