@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, Field, StringConstraints
 
 from clapas.recipe.errors import UserError
@@ -267,6 +268,10 @@ class Answers(TypedFile):
     base_models: dict[str, FirstModel] = Field(default_factory=dict)
     benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
+
+    def to_yaml(self) -> str:
+        """Every answer; reading it gives equal answers."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
 def read_answers(path: Path) -> Answers:
