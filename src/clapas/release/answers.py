@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import Section, TypedFile, read_typed
@@ -254,7 +254,7 @@ class Change(Section):
 class Answers(TypedFile):
     """A whole `release.yaml`. base_models: by the name of the folder that `model.from` named. teachers: those whose
     word a run of the model's learned (`objective.name: distillation`), in any order. benchmarks: by the name of a task or
-    of a held-out split, where what it asks is a data set on a hub: only these results can stand on its pages."""
+    a held-out split, where what it asks is a data set on a hub: only these results can stand on its pages."""
 
     model: Model
     provider: Provider
@@ -269,6 +269,12 @@ class Answers(TypedFile):
     teachers: tuple[Teacher, ...] = ()
     benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _this_version_is_told(self) -> Answers:
+        if self.model.version not in (told := [change.version for change in self.changes]):
+            raise ValueError(f"changes: found {', '.join(told)}; must tell of {self.model.version}, which is released")
+        return self
 
 
 def read_answers(path: Path) -> Answers:
