@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import Section, TypedFile, read_typed
@@ -272,6 +272,12 @@ class Answers(TypedFile):
     def to_yaml(self) -> str:
         """Every answer; reading it gives equal answers."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+    @model_validator(mode="after")
+    def _this_version_is_told(self) -> Answers:
+        if self.model.version not in (told := [change.version for change in self.changes]):
+            raise ValueError(f"changes: found {', '.join(told)}; must tell of {self.model.version}, which is released")
+        return self
 
 
 def read_answers(path: Path) -> Answers:
