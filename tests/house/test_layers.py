@@ -22,7 +22,7 @@ MAY_USE = {
     "evaluate": {"recipe", "ledger", "model", "loader", "checkpoint", "engine"},
     "tune": {"recipe", "checkpoint", "model", "loader", "engine", "evaluate"},
     "train": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "engine", "evaluate", "tune"},
-    "release": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "evaluate", "train"},
+    "release": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "evaluate", "tune", "train"},
     "report": {"recipe", "ledger", "checkpoint", "plan", "loader", "evaluate", "train"},
     "launch": {"recipe", "ledger", "checkpoint", "plan", "engine", "train"},
 }

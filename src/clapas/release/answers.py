@@ -22,7 +22,7 @@ PLACEHOLDER = re.compile(
     re.I,
 )
 """What stands where an answer should be."""
-Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
 Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
@@ -137,7 +137,9 @@ class SourceAnswer(Section):
 
     acquired: the months in which the text was acquired, first and last. description: what the texts are.
     large: over 3 % of all public data of its modality, by the provider's best estimate.
-    licence_basis: where its licence is said, or how it was obtained.
+    licence_basis: where its licence is said, or how it was obtained. licence_decision: where docs/licences.md leaves it
+    to people whether the weights' licence agrees with the source's: who decided that it does, and on what ground. It
+    is printed.
     """
 
     kind: Literal["public", "licensed", "crawled", "user", "synthetic", "other"]
@@ -146,6 +148,7 @@ class SourceAnswer(Section):
     large: bool
     licence_basis: Text
     attribution: Text
+    licence_decision: Bilingual | None = None
 
 
 class TrainingContent(Section):
@@ -213,8 +216,11 @@ class Health(Section):
 
 
 class FirstModel(Section):
-    """What people know of a model that the run began with. licence: its SPDX identifier. summary: its own summary of
-    training content, a page; null where its provider has none. training_flops: of its training, null where unknown."""
+    """What people know of a model that the run began with, or learned from. licence: its SPDX identifier. summary: its
+    own summary of training content, a page; null where its provider has none. training_flops: of its training, null
+    where unknown. parameters: of a teacher, those that multiply for one token. licence_decision: of a teacher, as of a
+    source of data.
+    """
 
     name: Text
     revision: Text
@@ -223,17 +229,8 @@ class FirstModel(Section):
     attribution: Text
     summary: Text | None
     training_flops: Annotated[float, Field(gt=0)] | None
-
-
-class Teacher(Section):
-    """A model that a distilled one learned from. parameters: those that multiply for one token, of its own card."""
-
-    name: Text
-    revision: Text
-    url: Text
-    licence: Text
-    attribution: Text
-    parameters: Annotated[int, Field(gt=0)]
+    parameters: Annotated[int, Field(gt=0)] | None = None
+    licence_decision: Bilingual | None = None
 
 
 class Benchmark(Section):
@@ -252,9 +249,11 @@ class Change(Section):
 
 
 class Answers(TypedFile):
-    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` named. teachers: those whose
-    word a run of the model's learned (`objective.name: distillation`), in any order. benchmarks: by the name of a task or
-    of a held-out split, where what it asks is a data set on a hub: only these results can stand on its pages."""
+    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` or a teacher named.
+
+    benchmarks: by the name of a task or of a held-out split, where what it asks is a data set on a hub: only these
+    results can stand on its pages.
+    """
 
     model: Model
     provider: Provider
@@ -266,7 +265,6 @@ class Answers(TypedFile):
     energy: Energy
     health: Health | None = None
     base_models: dict[str, FirstModel] = Field(default_factory=dict)
-    teachers: tuple[Teacher, ...] = ()
     benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
 

@@ -13,7 +13,8 @@ from clapas.release.evidence.evidence import Evidence
 @dataclass(frozen=True)
 class Facts:
     """files: name in the release -> bytes, of the files of weights alone. digests: the same names -> SHA-256, in
-    hexadecimal, as in SHA256SUMS. config: the exported `config.json`. is_chat: whether its tokenizer has a chat template.
+    hexadecimal, as in SHA256SUMS. config: the exported `config.json`. is_chat: whether its tokenizer has a chat
+    template.
 
     parameters: of the model as exported. gguf: quantisations beside it. revisions: names of intermediate ones.
     """

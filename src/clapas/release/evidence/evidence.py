@@ -108,14 +108,18 @@ class DataFacts(Section):
 class RunFacts(Section):
     """A run of ours that made a model which this one stands on, or that this one branched from.
 
-    step: the checkpoint that was left; tokens: read until then. flops, seconds, accelerator_seconds, energy_joules: its
-    own work until then, without what it stood on itself, which is listed beside it: each run is listed once.
+    step: the checkpoint that was left; tokens: read until then. tokens_computed, flops, seconds, accelerator_seconds,
+    energy_joules: its own work until then, without what it stood on itself, which is listed beside it: each run is
+    listed once. objective: its recipe's; has_adapters: whether it trained these alone.
     """
 
     name: str
     identity: str
     step: int
+    objective: dict[str, Any]
+    has_adapters: bool
     tokens: int
+    tokens_computed: int
     flops: float
     seconds: float
     accelerator_seconds: float
