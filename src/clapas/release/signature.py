@@ -19,10 +19,10 @@ from typing import Any
 import orjson
 
 from clapas.recipe.errors import ClapasError, UserError
+from clapas.release.revisions import FOLDER as REVISIONS
 from clapas.release.sums import (
     OF_CLIENTS,
     PUBLIC_KEY,
-    REVISIONS,
     SIGNATURE,
     Digests,
     NotSoundError,
