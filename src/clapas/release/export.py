@@ -24,6 +24,8 @@ from clapas.model.hf_weights import write_weights
 from clapas.model.source import weights_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
+from clapas.release.gguf.about import about_export
+from clapas.release.gguf.write import write_ggufs
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.manifest import MANIFEST, read_manifest
 
@@ -45,12 +47,13 @@ def export(
     shard_bytes: int = SHARD_BYTES,
     tokenizer: Path | None = None,
     weights: Weights | None = None,
+    gguf: tuple[str, ...] = (),
 ) -> Path:
     """Write a run's newest sound checkpoint, or a given one, as the Hugging Face folder `out`; returns it.
 
     dtype: fp32 are the masters themselves, bf16 the masters rounded to nearest even. shard_bytes: most bytes of a file
     of weights. tokenizer: its folder, by default the one beside the data of the run. weights: as they train (`raw`) or
-    their `average`; by default the average where one was kept.
+    their `average`; by default the average where one was kept. gguf: quantisations to write beside it, in `gguf/`.
     Raises UserError where there is no checkpoint, `out` is not empty, or the tokenizer is missing or another one.
     """
     refuse_to_replace(out)
@@ -67,6 +70,8 @@ def export(
         _write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name))
         _write_json(folder / "generation_config.json", generation_config(**special, ends=turn_ends(opened.path)))
         copy_tokenizer(opened.path, folder, config.max_position_embeddings)
+        if gguf:
+            write_ggufs(folder, gguf, about_export(out.name))
     return out
 
 
