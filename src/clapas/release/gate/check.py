@@ -43,7 +43,7 @@ class Draft:
     folder: as exported, with its documents. evidence, answers: as read from the run and by people; those in the folder
     must equal them. live: the checkpoint that was exported, None for a stranger. stranger: a clean process with stock
     transformers; None where that is not installed. gguf, revisions: what was asked for. is_revision: an intermediate
-    checkpoint, which has less beside it. digests: of its files, for whoever asks: each is read once.
+    checkpoint, which has less beside it. digests: of its files, each hashed once.
     """
 
     folder: Path
