@@ -25,7 +25,13 @@ def limits(facts: Facts, to: Language) -> str:
     found = probes(facts.evidence)
     title = either(to, "### Limites et risques", "### Limits and risks")
     lines = [f"- **{either(to, *names)}**{_colon(to)} {_told(name, found, to)}" for name, names in NAMES.items()]
-    told = [title, block(facts.answers.use.limits.said(to), 4), _intervals(found, to), "\n".join(lines), _health(facts, to)]
+    told = [
+        title,
+        block(facts.answers.use.limits.said(to), 4),
+        _intervals(found, to),
+        "\n".join(lines),
+        _health(facts, to),
+    ]
     return "\n\n".join(filter(None, told)) + "\n"
 
 

@@ -17,7 +17,9 @@ PLOT = "images/loss.png"
 def training(facts: Facts, to: Language) -> str:
     """A table, then the curve of the loss."""
     title = either(to, "### Entraînement", "### Training")
-    alt = either(to, "Perte à l'entraînement et sur les textes tenus à l'écart", "Loss in training and on held-out text")
+    alt = either(
+        to, "Perte à l'entraînement et sur les textes tenus à l'écart", "Loss in training and on held-out text"
+    )
     rows = [
         (either(to, fr, en), value)
         for fr, en, value in (*_settings(facts, to), *_computing(facts, to), *_energy(facts, to))
@@ -118,7 +120,10 @@ def _time(facts: Facts, to: Language) -> str:
         words.duration(compute.accelerator_seconds, to) + either(to, " × rang", " × rank"),
         counted(compute.hosts, "machine", to),
         counted(compute.segments, "segment", to),
-        either(to, "du ", "from ") + words.date(compute.began, to) + either(to, " au ", " to ") + words.date(compute.ended, to),
+        either(to, "du ", "from ")
+        + words.date(compute.began, to)
+        + either(to, " au ", " to ")
+        + words.date(compute.ended, to),
     ]
     return ", ".join(parts)
 

@@ -17,7 +17,9 @@ def trust(facts: Facts, to: Language) -> str:
         else ""
     )
     by_key = (
-        either(to, f" La clé publique a pour empreinte {code(facts.key)}.", f" The key's fingerprint is {code(facts.key)}.")
+        either(
+            to, f" La clé publique a pour empreinte {code(facts.key)}.", f" The key's fingerprint is {code(facts.key)}."
+        )
         if facts.key
         else ""
     )

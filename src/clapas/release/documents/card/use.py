@@ -6,7 +6,7 @@ from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import block, code
 from clapas.release.documents.words import Language, either, listed
 
-TEXT = '''\
+TEXT = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 name = "{repository}"  # {or_folder}
@@ -14,13 +14,13 @@ model = AutoModelForCausalLM.from_pretrained(name)
 tokenizer = AutoTokenizer.from_pretrained(name)
 inputs = tokenizer("Le salarié a droit à", return_tensors="pt")
 output = model.generate(**inputs, max_new_tokens=50)
-print(tokenizer.decode(output[0], skip_special_tokens=True))'''
-CHAT = '''\
+print(tokenizer.decode(output[0], skip_special_tokens=True))"""
+CHAT = """\
 from transformers import pipeline
 
 chat = pipeline("text-generation", "{repository}")  # {or_folder}
 messages = [{{"role": "user", "content": "Qu'est-ce qu'une convention collective ?"}}]
-print(chat(messages, max_new_tokens=200)[0]["generated_text"][-1]["content"])'''
+print(chat(messages, max_new_tokens=200)[0]["generated_text"][-1]["content"])"""
 
 
 def quick_start(facts: Facts, to: Language) -> str:
