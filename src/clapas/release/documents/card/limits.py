@@ -86,7 +86,7 @@ def _memorisation(figures: dict[str, Any], to: Language) -> str:
 
 def _bias(figures: dict[str, Any], to: Language) -> str:
     axes = [
-        f"{either(to, axis, AXES.get(axis, axis))} {percent(own['preferred'], to, 0)}"
+        f"{axis if to == 'fr' else AXES.get(axis, axis)} {percent(own['preferred'], to, 0)}"
         for axis, own in figures["axes"].items()
     ]
     share = _share(figures["preferred"], figures["interval"], to)
