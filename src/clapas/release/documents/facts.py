@@ -13,9 +13,12 @@ from clapas.release.evidence.evidence import Evidence
 @dataclass(frozen=True)
 class Facts:
     """files: name in the release -> bytes, of the files of weights alone. digests: the same names -> SHA-256, in
-    hexadecimal, as in SHA256SUMS. config: the exported `config.json`. is_chat: whether its tokenizer has a chat template.
+    hexadecimal, as in SHA256SUMS. config: the exported `config.json`. is_chat: whether its tokenizer has a chat
+    template.
 
     parameters: of the model as exported. gguf: quantisations beside it. revisions: names of intermediate ones.
+    key: the fingerprint of the folder's public key (`signature.fingerprint`); None where an identity signs
+    (`answers.signer`).
     """
 
     evidence: Evidence
@@ -27,6 +30,7 @@ class Facts:
     parameters: int
     gguf: tuple[str, ...] = ()
     revisions: tuple[str, ...] = ()
+    key: str | None = None
 
     @property
     def date(self) -> str:

@@ -58,7 +58,7 @@ class SourceFacts(Section):
     documents, tokens, text_bytes: of its training split that could be read (without what was removed).
     tokens_read: by the run, repetitions counted; they sum to the run's tokens. contains: `personal`, `health`.
     steps: the counts of this source's documents, step by step; empty where the build kept none by source.
-    domains: of a crawled source, None of others.
+    domains: of a crawled source, None of others. listing: of local files, a hash of their names and sizes.
     """
 
     name: str
@@ -79,6 +79,7 @@ class SourceFacts(Section):
     shards: tuple[ShardFacts, ...]
     steps: tuple[StepTotals, ...]
     domains: Domains | None = None
+    listing: str | None = None
 
 
 class DataFacts(Section):
@@ -108,14 +109,18 @@ class DataFacts(Section):
 class RunFacts(Section):
     """A run of ours that made a model which this one stands on, or that this one branched from.
 
-    step: the checkpoint that was left; tokens: read until then. flops, seconds, accelerator_seconds, energy_joules: its
-    own work until then, without what it stood on itself, which is listed beside it: each run is listed once.
+    step: the checkpoint that was left; tokens: read until then. tokens_computed, flops, seconds, accelerator_seconds,
+    energy_joules: its own work until then, without what it stood on itself, which is listed beside it: each run is
+    listed once. objective: its recipe's; has_adapters: whether it trained these alone.
     """
 
     name: str
     identity: str
     step: int
+    objective: dict[str, Any]
+    has_adapters: bool
     tokens: int
+    tokens_computed: int
     flops: float
     seconds: float
     accelerator_seconds: float
