@@ -140,7 +140,7 @@ class SourceAnswer(Section):
     licence_basis: where its licence is said, or how it was obtained.
     """
 
-    kind: Literal["public", "licensed", "crawled", "user", "synthetic", "other"]
+    kind: Literal["public", "licensed", "private", "crawled", "user", "synthetic", "other"]
     description: Bilingual
     acquired: tuple[Month, Month]
     large: bool
