@@ -7,7 +7,8 @@ expression (https://spdx.org/licenses/) or a word of one's own; what is not reco
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 UNKNOWN = "unknown"
 """The licence of texts of which nobody said: a release refuses it."""
@@ -16,8 +17,10 @@ CLOSED = {
     "no-derivatives": re.compile(r"(?:^|[-_ ])ND(?:$|[-_ ])|no-?deriv", re.I),
     "unknown-licence": re.compile(r"^(?:unknown|other|noassertion|various|none)$", re.I),
     "proprietary": re.compile(r"proprietary|all[- ]rights[- ]reserved|commercial-licen[cs]e", re.I),
+    "use-restrictions": re.compile(r"(?:^|[-_ ])(?:open)?rail(?:$|[-_ +])|(?:^|[-_ ])(?:llama\d|gemma)", re.I),
 }
 """Flag -> what a licence's name says where it has it."""
+Value = TypeVar("Value")
 
 
 def licence_flags(licence: str, caveats: Iterable[str] = ()) -> tuple[str, ...]:
@@ -31,15 +34,33 @@ def licence_flags(licence: str, caveats: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def _flags(expression: str) -> set[str]:
-    """Of an SPDX expression, in which OR binds less than AND, and parentheses more."""
+    return fold(
+        expression,
+        lambda licence: {flag for flag, says in CLOSED.items() if says.search(licence)},
+        either=lambda ways: set.intersection(*ways),
+        both=lambda parts: set.union(*parts),
+    )
+
+
+def fold(
+    expression: str,
+    judge: Callable[[str], Value],
+    *,
+    either: Callable[[list[Value]], Value],
+    both: Callable[[list[Value]], Value],
+) -> Value:
+    """What an SPDX expression comes to, in which OR binds less than AND, and parentheses more.
+
+    judge: of one licence. either: of the ways of an OR, among which one may choose. both: of the parts of an AND.
+    """
     expression = expression.strip()
-    for operator, join in (("OR", set.intersection), ("AND", set.union)):
+    for operator, join in (("OR", either), ("AND", both)):
         parts = _split(expression, operator)
         if len(parts) > 1:
-            return join(*map(_flags, parts))
+            return join([fold(part, judge, either=either, both=both) for part in parts])
     if expression.startswith("(") and expression.endswith(")"):
-        return _flags(expression[1:-1])
-    return {flag for flag, says in CLOSED.items() if says.search(expression)}
+        return fold(expression[1:-1], judge, either=either, both=both)
+    return judge(expression)
 
 
 def _split(expression: str, operator: str) -> list[str]:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+import yaml
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import Section, TypedFile, read_typed
@@ -22,7 +23,7 @@ PLACEHOLDER = re.compile(
     re.I,
 )
 """What stands where an answer should be."""
-Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
 Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
@@ -137,7 +138,9 @@ class SourceAnswer(Section):
 
     acquired: the months in which the text was acquired, first and last. description: what the texts are.
     large: over 3 % of all public data of its modality, by the provider's best estimate.
-    licence_basis: where its licence is said, or how it was obtained.
+    licence_basis: where its licence is said, or how it was obtained. licence_decision: where docs/licences.md leaves it
+    to people whether the weights' licence agrees with the source's: who decided that it does, and on what ground. It
+    is printed.
     """
 
     kind: Literal["public", "licensed", "private", "crawled", "user", "synthetic", "other"]
@@ -146,6 +149,7 @@ class SourceAnswer(Section):
     large: bool
     licence_basis: Text
     attribution: Text
+    licence_decision: Bilingual | None = None
 
 
 class TrainingContent(Section):
@@ -215,7 +219,8 @@ class Health(Section):
 class FirstModel(Section):
     """What people know of a model that the run began with, or learned from. licence: its SPDX identifier. summary: its
     own summary of training content, a page; null where its provider has none. training_flops: of its training, null
-    where unknown. parameters: of a teacher, those that multiply for one token.
+    where unknown. parameters: of a teacher, those that multiply for one token. licence_decision: of a teacher, as of a
+    source of data.
     """
 
     name: Text
@@ -226,6 +231,7 @@ class FirstModel(Section):
     summary: Text | None
     training_flops: Annotated[float, Field(gt=0)] | None
     parameters: Annotated[int, Field(gt=0)] | None = None
+    licence_decision: Bilingual | None = None
 
 
 class Benchmark(Section):
@@ -233,6 +239,16 @@ class Benchmark(Section):
 
     dataset: Repository
     task: Text
+
+
+class Signer(Section):
+    """Who signs without a key of their own, through Sigstore. identity: an address of mail, or a workflow's URL.
+
+    provider: the URL of the OpenID Connect issuer where they log in.
+    """
+
+    identity: Text
+    provider: Text
 
 
 class Change(Section):
@@ -247,7 +263,7 @@ class Answers(TypedFile):
     """A whole `release.yaml`. base_models: by the name of the folder that `model.from` or a teacher named.
 
     benchmarks: by the name of a task or of a held-out split, where what it asks is a data set on a hub: only these
-    results can stand on its pages.
+    results can stand on its pages. signer: null where a local key signs.
     """
 
     model: Model
@@ -262,6 +278,17 @@ class Answers(TypedFile):
     base_models: dict[str, FirstModel] = Field(default_factory=dict)
     benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
+    signer: Signer | None = None
+
+    def to_yaml(self) -> str:
+        """Every answer; reading it gives equal answers."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+    @model_validator(mode="after")
+    def _this_version_is_told(self) -> Answers:
+        if self.model.version not in (told := [change.version for change in self.changes]):
+            raise ValueError(f"changes: found {', '.join(told)}; must tell of {self.model.version}, which is released")
+        return self
 
 
 def read_answers(path: Path) -> Answers:

@@ -41,8 +41,8 @@ class Draft:
 
     folder: as exported, with its documents. evidence, answers: as read from the run and by people; those in the folder
     must equal them. live: the checkpoint that was exported, None for a stranger. stranger: a clean process with stock
-    transformers; None where that is not installed. health, gguf, revisions, signed: what was asked for or applies, so
-    that the checks of these are mandatory.
+    transformers; None where that is not installed. gguf, revisions: what was asked for. is_revision: an intermediate
+    checkpoint, which has less beside it.
     """
 
     folder: Path
@@ -52,6 +52,7 @@ class Draft:
     stranger: Stranger | None
     gguf: tuple[str, ...] = ()
     revisions: tuple[str, ...] = ()
+    is_revision: bool = False
 
     @cached_property
     def seen(self) -> Seen | None:

@@ -1,40 +1,260 @@
 """A stranger: a clean, offline process with stock transformers that looks at folders and says what it sees.
 
-It knows nothing of Clapas (`-I`, an environment of its own): what loads in it loads anywhere. One process looks at many
-folders, so that importing transformers is paid once.
+It knows nothing of Clapas (`python -I`, an environment and a home of its own): what loads in it loads anywhere. One
+process looks at many folders, so that importing transformers is paid once; it begins to import as soon as it is made.
+What it runs is `clean_process`. P positions asked for, V vocabulary.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from clapas.release.gate import clean_process
+from clapas.release.gate.probe_texts import CONVERSATION, TEXTS
+
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "TMPDIR")
+"""What of our environment the process gets: where programs and libraries lie, and which devices and cores are its."""
+PATIENCE_S = 1800
+"""Seconds without a word after which it is given up: longer than the largest model takes to be read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Probes:
-    """What the stranger is to compute. ids: token sequences, some as long as the model's longest text.
-    held_out: sequences with the tokens that count in each (`CONTRACT: helper C`)."""
+class Probe:
+    """A token sequence, the place of each token in its text (S), and which of these (P) logits are asked for."""
 
-    ids: tuple[tuple[int, ...], ...]
+    ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    keep: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutText:
+    """Texts end to end, each one sequence that begins at position 0. tokens, targets: flat, the token that each
+    predicts or -100. lengths: of each text. count: of targets."""
+
+    tokens: Tensor
+    targets: Tensor
+    lengths: Tensor
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probes:
+    """What the stranger is to compute. held_out: None where the loss is not to be had by it."""
+
+    sequences: tuple[Probe, ...]
+    held_out: HeldOutText | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenText:
+    """A text: its ids, those that a call with the tokenizer's own defaults gives, and what they decode to."""
+
+    ids: tuple[int, ...]
+    as_called: tuple[int, ...]
+    decoded: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenTokenizer:
+    """What the tokenizer does. texts: of `probe_texts.TEXTS`, in order. special: ids of bos, eos and pad.
+
+    template: the chat template that it brings. rendered: `probe_texts.CONVERSATION`, and the same with the header of
+    the next turn; empty where there is no template, or rendering_error.
+    """
+
+    kind: str
+    length: int
+    special: dict[str, int | None]
+    texts: tuple[SeenText, ...]
+    template: str | None
+    rendered: tuple[str, ...]
+    rendering_error: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the stranger saw. error: why it does not load, else None. keys: transformers' loading info, by kind, where
-    not empty. parameters: as it counts them. logits: (sequence, token, vocabulary) of each probe, in fp32."""
+    """What the stranger saw. error: why the model does not load or compute, tokenizer_error: the same of the tokenizer.
 
-    error: str | None
-    keys: dict[str, Any]
-    parameters: int
-    logits: tuple[torch.Tensor, ...]
+    kind: the model's class. dtype: as it loaded. keys: transformers' loading info, by kind, where not empty.
+    parameters: as it counts them. finite: whether the logits of a French text are. logits: (P, V) of each probe in
+    fp32 arithmetic, own_logits: in the arithmetic of the weights' dtype, empty where that is fp32. loss_sum: nats over
+    the held-out text, in fp32 arithmetic.
+    """
+
+    error: str | None = None
+    tokenizer_error: str | None = None
+    tokenizer: SeenTokenizer | None = None
+    kind: str = ""
+    dtype: str = ""
+    keys: dict[str, list[str]] | None = None
+    parameters: int = 0
+    finite: bool = False
+    logits: tuple[Tensor, ...] = ()
+    own_logits: tuple[Tensor, ...] = ()
+    loss_sum: float | None = None
+
+
+def has_transformers() -> bool:
+    """Whether there is a stranger to ask."""
+    return importlib.util.find_spec("transformers") is not None
 
 
 class Stranger:
-    """The process; a context manager. To be completed by helper C."""
+    """The process; a context manager. patience_s: seconds without a word after which it is given up.
+
+    One that crashes or is given up is an error of the folder that it looked at; another looks at the next.
+    """
+
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        self._home = tempfile.TemporaryDirectory(prefix="stranger-")
+        self._files = Path(self._home.name)
+        self._written: Probes | None = None
+        self._process = self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        self._end()
+        self._home.cleanup()
 
     def look(self, folder: Path, probes: Probes | None) -> Seen:
         """Load model and tokenizer of a folder, and compute the probes."""
-        raise NotImplementedError
+        if self._process.poll() is not None:
+            self._process = self._start()
+        out = self._files / "found.safetensors"
+        out.unlink(missing_ok=True)
+        request = {
+            "folder": str(folder.resolve()),
+            "texts": TEXTS,
+            "conversation": CONVERSATION,
+            "probes": None if probes is None else str(self._file_of(probes)),
+            "out": str(out),
+        }
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            answer = self._answer()
+        except (BrokenPipeError, _GoneError) as error:
+            why = str(error) if isinstance(error, _GoneError) else self._last_words()
+            self._end()
+            return Seen(error=why, tokenizer_error=why)
+        return _seen(answer, load_file(out) if out.is_file() else {}, folder.resolve())
+
+    def _start(self) -> subprocess.Popen[str]:
+        environment = {
+            **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            **{"HOME": self._home.name, "HF_HOME": self._home.name, "XDG_CACHE_HOME": self._home.name},
+            **{"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
+            **{"TOKENIZERS_PARALLELISM": "false", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"},
+        }
+        self._words: queue.Queue[str | None] = queue.Queue()
+        with (self._files / "stderr").open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-I", str(clean_process.__file__)],
+                cwd=self._home.name,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                encoding="utf-8",
+            )
+        threading.Thread(target=_listen, args=(process, self._words), daemon=True).start()
+        return process
+
+    def _answer(self) -> dict[str, Any]:
+        while True:
+            try:
+                line = self._words.get(timeout=self._patience_s)
+            except queue.Empty:
+                raise _GoneError(f"nothing was heard of it for {self._patience_s:g} s") from None
+            if line is None:
+                raise _GoneError(self._last_words())
+            if (answer := json.loads(line).get("seen")) is not None:
+                return answer
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        last = (self._files / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return f"the process ended with {how}" + (f": {last[-1]}" if last else "")
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            with suppress(BrokenPipeError):  # what it was asked last was still to be sent
+                stream.close()
+
+    def _file_of(self, probes: Probes) -> Path:
+        """The probes as a file, written once for all folders."""
+        path = self._files / "probes.safetensors"
+        if probes is not self._written:
+            tensors: dict[str, Tensor] = {}
+            for number, probe in enumerate(probes.sequences):
+                for name in ("ids", "positions", "keep"):
+                    tensors[f"{name}.{number}"] = torch.tensor(getattr(probe, name), dtype=torch.int64)
+            if (text := probes.held_out) is not None:
+                tensors |= {"held_out": text.tokens, "targets": text.targets, "lengths": text.lengths}
+            save_file(tensors, path)
+            self._written = probes
+        return path
+
+
+class _GoneError(Exception):
+    """The process did not answer."""
+
+
+def _listen(process: subprocess.Popen[str], words: queue.Queue[str | None]) -> None:
+    """Put what the process says into the queue, None at its end; of its own, so that waiting can end."""
+    assert process.stdout is not None
+    with suppress(ValueError):  # closed meanwhile
+        for line in process.stdout:
+            words.put(line)
+    words.put(None)
+
+
+def _seen(answer: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> Seen:
+    model, tokenizer = answer["model"], answer["tokenizer"]
+    for said in (model, tokenizer):  # a release tells nothing of where it was made
+        said["error"] = said["error"] and said["error"].replace(f"{folder}/", "").replace(str(folder), folder.name)
+    tokenizer_error = tokenizer.pop("error")
+    known = None
+    if tokenizer_error is None:
+        texts = tuple(
+            SeenText(tuple(text["ids"]), tuple(text["as_called"]), text["decoded"]) for text in tokenizer.pop("texts")
+        )
+        known = SeenTokenizer(texts=texts, rendered=tuple(tokenizer.pop("rendered")), **tokenizer)
+    if model["error"] is not None:
+        return Seen(error=model["error"], tokenizer_error=tokenizer_error, tokenizer=known)
+    logits, own = (_numbered(tensors, name) for name in (clean_process.LOGITS, clean_process.OWN_LOGITS))
+    return Seen(tokenizer_error=tokenizer_error, tokenizer=known, logits=logits, own_logits=own, **model)
+
+
+def _numbered(tensors: dict[str, Tensor], name: str) -> tuple[Tensor, ...]:
+    return tuple(tensors[f"{name}.{number}"] for number in range(len(tensors)) if f"{name}.{number}" in tensors)

@@ -1,0 +1,166 @@
+"""LICENSE and NOTICE: the licence of the weights, and everybody who is to be named with them.
+
+Named are the sources of the texts, the models that the run began with or learned from, and the tools that chose the
+texts and whose licence asks for it. NOTICE has each line in French and English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clapas.release.answers import Answers, Bilingual
+from clapas.release.documents.facts import Facts
+from clapas.release.evidence.evidence import BaseFacts, DataFacts, Evidence, SourceFacts
+from clapas.release.licences.texts import WEIGHTS, licence_text
+
+LANGUAGE_STEPS = ("language", "language.paragraphs")
+LANGUAGE_MODEL = (
+    "lid.176.ftz, fastText (A. Joulin, E. Grave, P. Bojanowski, M. Douze, H. Jégou, T. Mikolov, 2016 ; "
+    "Facebook, Inc.)\n"
+    "  licence : CC-BY-SA-3.0 <https://creativecommons.org/licenses/by-sa/3.0/>\n"
+    "  lien / link : <https://fasttext.cc/docs/en/language-identification.html>\n"
+    "  usage / use : a choisi des textes d'après leur langue, sans modification ; rien n'en est dans les poids\n"
+    "                (chose texts by their language, unmodified; no part of it is in the weights)\n"
+)
+"""What the step `language` reads texts with."""
+RULE = "=" * 78
+
+
+def documents(facts: Facts) -> dict[str, bytes]:
+    """`LICENSE` and `NOTICE`."""
+    evidence, answers = facts.evidence, facts.answers
+    return {
+        "LICENSE": weights_licence(evidence, answers).encode(),
+        "NOTICE": "\n".join(_notice(evidence, answers)).encode(),
+    }
+
+
+def weights_licence(evidence: Evidence, answers: Answers) -> str:
+    """The text of the weights' licence, its copyright line, where it has one, filled in. KeyError: not one of ours."""
+    return licence_text(answers.model.licence, copyright_notice(evidence, answers))
+
+
+def copyright_notice(evidence: Evidence, answers: Answers) -> str:
+    """Of the weights, and of what is written about them."""
+    return f"Copyright (c) {evidence.time[:4]} {answers.provider.name}"
+
+
+def attributions(evidence: Evidence, answers: Answers) -> Iterator[str]:
+    """Every attribution that NOTICE must have, as people gave it."""
+    for _, source in named_sources(evidence):
+        if (answer := answers.training_content.sources.get(source.name)) is not None:
+            yield answer.attribution
+    for base in evidence.bases:
+        if (first := answers.base_models.get(base.folder)) is not None:
+            yield first.attribution
+
+
+def named_sources(evidence: Evidence) -> Iterator[tuple[DataFacts, SourceFacts]]:
+    """Each source of all data, once; its data with it. A corpus that several runs read says the same of it."""
+    seen = set[tuple[str, str, str | None]]()
+    for data in evidence.data:
+        for source in data.sources:
+            if (key := (source.name, source.licence, source.revision)) not in seen:
+                seen.add(key)
+                yield data, source
+
+
+def uses_language_model(evidence: Evidence) -> bool:
+    """Whether lid.176 chose any of the texts."""
+    return any(step.name in LANGUAGE_STEPS for data in evidence.data for step in data.steps)
+
+
+def _notice(evidence: Evidence, answers: Answers) -> Iterator[str]:
+    model, provider = answers.model, answers.provider
+    yield f"{model.name} {model.version}\n{copyright_notice(evidence, answers)} <{provider.website}>\n"
+    yield f"Licence des poids / licence of the weights : {model.licence} (LICENSE)."
+    yield "Ceux que nomme ce fichier n'ont ni approuvé ni vérifié ce modèle."
+    yield "Those whom this file names have neither endorsed nor verified this model.\n"
+    yield _title("Retrait d'un document / Takedown of a document")
+    yield f"Demandes / requests : {answers.contacts.takedown}"
+    yield f"Titulaires de droits / right holders : {answers.contacts.rights}\n"
+    yield _title("Textes d'entraînement / Training texts")
+    for data, source in named_sources(evidence):
+        yield _source(data, source, answers)
+    if evidence.bases:
+        yield _title("Modèles de départ et modèles imités / Models that training began with or learned from")
+        yield from (_model(base, answers) for base in evidence.bases)
+    if uses_language_model(evidence):
+        yield _title("Outils / Tools")
+        yield LANGUAGE_MODEL
+    if tests := sorted(_tests(evidence)):
+        yield _title("Jeux d'évaluation / Evaluation sets")
+        yield "Leurs questions, dans evaluations/, restent sous les licences de leurs auteurs :"
+        yield "Their questions, in evaluations/, remain under their authors' licences:"
+        yield from (f"- {test}" for test in tests)
+        yield ""
+    yield from _texts_of_bases(evidence, answers)
+
+
+def _title(words: str) -> str:
+    return f"{RULE}\n{words}\n{RULE}\n"
+
+
+def _source(data: DataFacts, source: SourceFacts, answers: Answers) -> str:
+    answer = answers.training_content.sources.get(source.name)
+    steps = [step.name for step in source.steps or data.steps]
+    lines = [f"{source.name} ({data.name})"]
+    if answer is not None:
+        lines.append(f"  {answer.attribution}")
+    lines += [
+        f"  licence : {source.licence}",
+        f"  lien / link : {source.url or '–'}",
+        f"  révision / revision : {source.revision or '–'}",
+        f"  SHA-256 : {source.sha256 or '–'}",
+        f"  modifications : {', '.join(steps) or '–'} (documents/data-card)",
+    ]
+    if answer is not None:
+        lines += _decision(answer.licence_decision)
+    return "\n".join(lines) + "\n"
+
+
+def _decision(decision: Bilingual | None) -> list[str]:
+    """Why people hold the licences to agree, where docs/licences.md leaves that to them."""
+    if decision is None:
+        return []
+    return [
+        f"  décision sur la licence : {' '.join(decision.fr.split())}",
+        f"  decision on the licence : {' '.join(decision.en.split())}",
+    ]
+
+
+def _model(base: BaseFacts, answers: Answers) -> str:
+    first = answers.base_models.get(base.folder)
+    if first is None:  # a run of ours
+        return f"{base.folder}\n  SHA-256 : {base.seal or '–'}\n"
+    changes = {
+        "weights": "entraîné plus avant / trained further",
+        "adapter": "entraîné plus avant / trained further",
+        "teacher": "imité ; rien de ses poids n'est repris / learned from; none of its weights is taken over",
+    }
+    lines = [
+        f"{first.name} ({first.revision})",
+        f"  {first.attribution}",
+        f"  licence : {first.licence}",
+        f"  lien / link : <{first.url}>",
+        f"  modifications : {changes[base.role]}",
+        *_decision(first.licence_decision),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tests(evidence: Evidence) -> set[str]:
+    """The tasks that were asked, with the versions that say what their questions were."""
+    tasks = (measured.figures.get("tasks", {}) for measured in evidence.measured if measured.kind == "tasks")
+    return {f"{name} (version {task.get('version')})" for named in tasks for name, task in named.items()}
+
+
+def _texts_of_bases(evidence: Evidence, answers: Answers) -> Iterator[str]:
+    """The licences of models whose weights these come from, where their text is not LICENSE: whoever has the one has
+    the other (Apache-2.0, section 4a, and alike)."""
+    folders = [base.folder for base in evidence.bases if base.role != "teacher"]
+    firsts = [answers.base_models[folder] for folder in dict.fromkeys(folders) if folder in answers.base_models]
+    for first in firsts:
+        if first.licence in WEIGHTS and first.licence != answers.model.licence:
+            yield _title(f"Licence : {first.licence} ({first.name})")
+            yield licence_text(first.licence, first.attribution)

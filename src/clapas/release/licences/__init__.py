@@ -1,0 +1,1 @@
+"""Licences of weights, with their texts, and whether they agree with the licences of data and of base models."""

@@ -1,0 +1,40 @@
+"""Small evidence and answers, of the tests' finished run: what documents and checks are tried on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clapas.checkpoint.reader import open_checkpoint
+from clapas.release.answers import Answers
+from clapas.release.evidence.evidence import Evidence
+from clapas.release.evidence.gather import gather
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+def answer_values() -> dict[str, Any]:
+    """The demo's answers, of the one source that the tests' corpus has."""
+    values = yaml.safe_load((ROOT / "examples/release.yaml").read_text(encoding="utf-8"))
+    del values["training_content"]["sources"]["legi"]
+    return values
+
+
+def small_answers() -> Answers:
+    """The same, checked."""
+    return Answers.model_validate(answer_values())
+
+
+def write_answers(path: Path, values: dict[str, Any] | None = None) -> Path:
+    """Answers as a file for `clapas release --answers`; by default the small ones."""
+    path.write_text(yaml.safe_dump(values or answer_values(), allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def small_evidence(run: Path) -> Evidence:
+    """A run's evidence at its last checkpoint, as of a fixed moment."""
+    return gather(run, open_checkpoint(run), NOW)
