@@ -86,9 +86,17 @@ def _crawler(crawler: Crawler, language: Language) -> str:
 def _domains(sources: list[Source], small: bool, language: Language) -> str:
     rows = [(source.name, *row) for source in sources for row in top_domains(source, small)]
     hosts = sum(source.domains.hosts for source in sources if source.domains)
-    listed = count(len(rows), "domaine", "domaines", "fr") if language == "fr" else count(len(rows), "domain", "domains", "en")
+    listed = (
+        count(len(rows), "domaine", "domaines", "fr")
+        if language == "fr"
+        else count(len(rows), "domain", "domains", "en")
+    )
     if language == "fr":
-        rule = "5 % des plus importants, 1 000 au plus (petite ou moyenne entreprise)" if small else "10 % des plus importants"
+        rule = (
+            "5 % des plus importants, 1 000 au plus (petite ou moyenne entreprise)"
+            if small
+            else "10 % des plus importants"
+        )
         head = ("source", "domaine", "octets de texte")
         told = f"Sur {number(hosts, 'fr')} domaines, {listed} : les {rule}, selon le volume de texte."
         more = f"La liste entière est dans `{DOMAINS}`."
@@ -106,7 +114,9 @@ def _of_users(page: Page, facts: Facts, sources: list[Source]) -> None:
     page.yes_or_no("prompts", answer is not None and answer.from_model)
     page.yes_or_no("services", answer is not None and answer.from_services)
     if answer is not None:
-        _describe(page, "user_data", [_modality(page.language), block(answer.description.said(page.language), 5)], sources)
+        _describe(
+            page, "user_data", [_modality(page.language), block(answer.description.said(page.language), 5)], sources
+        )
 
 
 def _synthetic(page: Page, facts: Facts, sources: list[Source]) -> None:
@@ -126,9 +136,9 @@ def _learned_from_models(facts: Facts, language: Language) -> list[str]:
             answer = facts.answers.base_models.get(base.folder)
             name = plain(f"{answer.name} {answer.revision}" if answer else base.folder)
             told.append(
-                f"Distillation : le modèle a appris les probabilités que {name} donne aux suites des textes listés ici."
+                f"Distillation : le modèle a appris les probabilités que {name} donne aux suites de ces textes."
                 if language == "fr"
-                else f"Distillation: the model learned the probabilities that {name} gives to what follows in these texts."
+                else f"Distillation: the model learned the probabilities that {name} gives to what follows in them."
             )
     if facts.evidence.objective == "grpo":
         told.append(

@@ -16,7 +16,7 @@ class Page:
     def __init__(self, language: Language) -> None:
         self.language: Language = language
         self._lines = [f"# {TITLE[language]}"]
-        self._open = [number for number in SECTIONS]
+        self._open = list(SECTIONS)
 
     def say(self, text: str) -> None:
         """A paragraph that answers no question."""

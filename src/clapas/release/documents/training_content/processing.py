@@ -17,7 +17,7 @@ UNWANTED = ("words", "personal")
 
 def tell_processing(page: Page, facts: Facts) -> None:
     """Sections 3.1 to 3.3."""
-    answers, contacts, language = facts.answers.training_content, facts.answers.contacts, page.language
+    answers, language = facts.answers.training_content, page.language
     page.yes_or_no("signatory", answers.code_of_practice)
     removed = _removed(facts, OPT_OUT, language)
     page.answer("reservations", f"{block(answers.opt_out.said(language), 5)}\n\n{removed}")
@@ -47,9 +47,7 @@ def _corpora(facts: Facts) -> Iterable[DataFacts]:
 
 def _removed(facts: Facts, names: tuple[str, ...], language: Language) -> str:
     """What steps of these names removed or changed, in the words of their own reasons."""
-    told = [
-        _step(step, data.name, language) for data in _corpora(facts) for step in data.steps if step.name in names
-    ]
+    told = [_step(step, data.name, language) for data in _corpora(facts) for step in data.steps if step.name in names]
     if told:
         return "\n".join(told)
     steps = listed([f"`{name}`" for name in names], language, "or")
@@ -64,7 +62,9 @@ def _step(step: StepTotals, corpus: str, language: Language) -> str:
     counts = "; ".join(f"{plain(name)} {number(amount, language)}" for name, amount in step.counts.items() if amount)
     details = "; ".join(filter(None, (reasons, counts)))
     if language == "fr":
-        said = f"- Corpus {plain(corpus)}, étape `{step.name}` : {dropped} retirés sur {number(step.documents_in, 'fr')}"
+        said = (
+            f"- Corpus {plain(corpus)}, étape `{step.name}` : {dropped} retirés sur {number(step.documents_in, 'fr')}"
+        )
     else:
         said = f"- Corpus {plain(corpus)}, step `{step.name}`: {dropped} removed of {number(step.documents_in, 'en')}"
     return said + (f" ({details})" if details else "")

@@ -93,12 +93,11 @@ def _facts(source: Source, language: Language) -> Iterator[str]:
     if language == "fr":
         yield f"- Période d'acquisition : {period}"
         yield f"- Licence : {licences} ; {basis}"
-        yield f"- Volume : {documents}, {tokens} unités lexicales (tokens), dont l'entraînement a lu {read}, répétitions"
-        yield "  comprises"
+        yield f"- Volume : {documents}, {tokens} jetons ; lus par l'entraînement, répétitions comprises : {read}"
     else:
         yield f"- Acquired: {period}"
         yield f"- Licence: {licences}; {basis}"
-        yield f"- Size: {documents}, {tokens} tokens, of which training read {read}, repetitions included"
+        yield f"- Size: {documents}, {tokens} tokens; read in training, repetitions included: {read}"
 
 
 def _version(version: SourceFacts, language: Language) -> str:

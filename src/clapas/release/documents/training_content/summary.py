@@ -125,18 +125,20 @@ def _modality(facts: Facts, sources: tuple[Source, ...], language: Language) -> 
     content = block(facts.answers.training_content.content_types.said(language), 5)
     places = [tokens < BILLION, BILLION <= tokens <= TEN_TRILLION, tokens > TEN_TRILLION]
     names = (
-        ("moins d'un milliard de tokens", "d'un milliard à 10 000 milliards de tokens", "plus de 10 000 milliards")
+        ("moins d'un milliard de jetons", "d'un milliard à 10 000 milliards de jetons", "plus de 10 000 milliards")
         if language == "fr"
         else ("Less than 1 billion tokens", "1 billion to 10 trillion tokens", "More than 10 trillion tokens")
     )
     boxes = "   ".join(f"{'☒' if ticked else '☐'} {name}" for ticked, name in zip(places, names, strict=True))
     if language == "fr":
         exact = (
-            f"Exactement : {number(tokens, 'fr')} unités lexicales distinctes ; l'entraînement en a lu "
+            f"Exactement : {number(tokens, 'fr')} jetons (tokens) distincts ; l'entraînement en a lu "
             f"{number(read, 'fr')}, répétitions comprises."
         )
         return f"☒ Texte   ☐ Image   ☐ Audio   ☐ Vidéo   ☐ Autre\n\n{boxes}\n\n{exact}\n\n{content}"
-    exact = f"Exactly: {number(tokens, 'en')} distinct tokens; training read {number(read, 'en')}, repetitions included."
+    exact = (
+        f"Exactly: {number(tokens, 'en')} distinct tokens; training read {number(read, 'en')}, repetitions included."
+    )
     return f"☒ Text   ☐ Image   ☐ Audio   ☐ Video   ☐ Other\n\n{boxes}\n\n{exact}\n\n{content}"
 
 
@@ -148,5 +150,5 @@ def _by_language(sources: tuple[Source, ...], language: Language) -> str:
             name = version.language or ("non déclarée" if language == "fr" else "not declared")
             sizes[name] = sizes.get(name, 0) + version.tokens
     told = [f"{plain(name)} ({rounded(size, language)})" for name, size in sorted(sizes.items(), key=lambda i: -i[1])]
-    intro = "Langues déclarées par le corpus, en unités lexicales : " if language == "fr" else "Declared, in tokens: "
+    intro = "Déclarées par le corpus, en jetons : " if language == "fr" else "Declared, in tokens: "
     return f"{intro}{listed(told, language)}."
