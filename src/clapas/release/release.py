@@ -65,21 +65,28 @@ def release(run: Path, out: Path, answers_file: Path, wishes: Wishes) -> dict[st
     check_quantisations(wishes.gguf)
     if isinstance(wishes.signer, LocalKey):
         load_private_key(wishes.signer.path)
-    recipe = read_run_recipe(run)
-    reader = _finished(run, recipe)
-    revisions = find_revisions(run, wishes.revisions)
     with Stranger() as stranger, new_folder(out) as folder:  # it imports transformers meanwhile
-        evidence = gather(run, reader)
-        digests = Digests()
-        _export(run, reader, folder, evidence, answers, wishes)
-        names = export_revisions(folder, recipe, revisions, wishes.dtype)
-        write_documents(folder, evidence, answers, digests, wishes.signer)
-        dress_revisions(folder, names, evidence, answers.model.name, answers.model.licence)
-        draft = Draft(folder, evidence, answers, LiveModel(run, reader.folder), stranger, wishes.gguf, tuple(names))
+        draft = draft_release(run, folder, answers, wishes, stranger)
         results = run_checks(draft, BEFORE_SEALING)
         if any(result.blocks for result in results):
             raise RefusedError(results, run)
-        return _seal(draft, results, digests, wishes.signer)
+        return seal_draft(draft, results, wishes.signer)
+
+
+def draft_release(run: Path, folder: Path, answers: Answers, wishes: Wishes, stranger: Stranger) -> Draft:
+    """All of a release but its signature, in a new folder. Raises UserError where the run is not finished."""
+    recipe = read_run_recipe(run)
+    reader, checkpoints = _finished(run, recipe), find_revisions(run, wishes.revisions)
+    crawled = [name for name, source in answers.training_content.sources.items() if source.kind == "crawled"]
+    evidence = gather(run, reader, crawled=crawled)
+    folder.mkdir(exist_ok=True)
+    _export(run, reader, folder, evidence, answers, wishes)
+    names = export_revisions(folder, recipe, checkpoints, wishes.dtype)
+    digests = Digests()
+    write_documents(folder, evidence, answers, digests, wishes.signer)
+    dress_revisions(folder, names, evidence, answers.model.name, answers.model.licence)
+    live = LiveModel(run, reader.folder)
+    return Draft(folder, evidence, answers, live, stranger, wishes.gguf, tuple(names), digests=digests)
 
 
 def _finished(run: Path, recipe: Recipe) -> CheckpointReader:
@@ -116,16 +123,16 @@ def write_documents(
         path.write_bytes(content)
 
 
-def _seal(draft: Draft, results: Sequence[Result], digests: Digests, signer: LocalKey | Keyless) -> dict[str, Any]:
+def seal_draft(draft: Draft, results: Sequence[Result], signer: LocalKey | Keyless) -> dict[str, Any]:
     """Sign, check the signature on a copy, say so in release.json, and sign that too; weights are read once."""
     name = draft.answers.model.name
     for revision in draft.revisions:
-        seal(draft.folder / REVISIONS / revision, digests, signer, f"{name}, {revision}")
+        seal(draft.folder / REVISIONS / revision, draft.digests, signer, f"{name}, {revision}")
     _write_results(draft, results)
-    seal(draft.folder, digests, signer, name)
+    seal(draft.folder, draft.digests, signer, name)
     results = (*results, *run_checks(draft, (SEALED, UPLOADED)))
     said = _write_results(draft, results)
-    seal(draft.folder, digests, signer, name)
+    seal(draft.folder, draft.digests, signer, name)
     results = (*results, *run_checks(draft, (SEALED,)))
     if any(result.blocks for result in results):
         raise RefusedError(tuple(results), draft.evidence.run)
