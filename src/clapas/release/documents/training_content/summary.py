@@ -68,11 +68,11 @@ def _identify(page: Page, facts: Facts) -> None:
     }
     page.answer("representative", plain(provider.representative or "") or established[language])
     page.answer("names", f"{plain(model.name)} {plain(model.version)} ({plain(model.repository)})")
-    page.answer("dependencies", _dependencies(facts, language))
+    page.answer("dependencies", dependencies(facts, language))
     page.answer("market", date(model.on_market, language))
 
 
-def _dependencies(facts: Facts, language: Language) -> str:
+def dependencies(facts: Facts, language: Language) -> str:
     """Models of others that training began with, with their own summaries; and those of ours."""
     told = []
     french = language == "fr"
