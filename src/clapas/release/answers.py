@@ -143,7 +143,7 @@ class SourceAnswer(Section):
     is printed.
     """
 
-    kind: Literal["public", "licensed", "crawled", "user", "synthetic", "other"]
+    kind: Literal["public", "licensed", "private", "crawled", "user", "synthetic", "other"]
     description: Bilingual
     acquired: tuple[Month, Month]
     large: bool
