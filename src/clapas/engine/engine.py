@@ -8,7 +8,6 @@ hold the same weights, hence the factor `peer_size`; its own division by the acc
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import io
 import logging
 import math
@@ -25,6 +24,7 @@ from clapas.engine.deepspeed_config import Device, check_device, deepspeed_confi
 from clapas.engine.gloo import use_direct_collectives
 from clapas.engine.gradient_norm import gradient_norm
 from clapas.engine.groups import sequence_group
+from clapas.engine.installed import check_deepspeed
 from clapas.engine.loss_scale import LOWEST, LossScale
 from clapas.engine.ranks import Ranks
 from clapas.engine.sequence_parallel import share_sequences
@@ -34,9 +34,6 @@ from clapas.recipe.errors import ClapasError
 
 if TYPE_CHECKING:
     from clapas.recipe.recipe import Recipe
-
-TESTED_DEEPSPEED = ("0.19.8",)
-"""Releases whose private partition attributes `engine.slots` was proven against."""
 
 
 class Engine:
@@ -176,12 +173,9 @@ def import_deepspeed() -> Any:
     Nor does it find out which of its operations could be built: for that every rank would start a compiler and a
     linker, and load setuptools. It asks for one of them at start-up, and is told.
 
-    Raises ClapasError where another release is installed than those that the checkpoint adapter was proven against.
+    Raises as `check_deepspeed`.
     """
-    found = importlib.metadata.version("deepspeed")
-    if found not in TESTED_DEEPSPEED:
-        way_out = f"pip install deepspeed=={TESTED_DEEPSPEED[-1]}"
-        raise ClapasError("untested DeepSpeed", found=found, wanted=", ".join(TESTED_DEEPSPEED), way_out=way_out)
+    check_deepspeed()
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     level = logging.ERROR

@@ -2,7 +2,7 @@
 
 A slot is that piece: elements of one parameter, and where they lie in the tensor that the optimizer owns (a flat
 partition, or the whole parameter). A frozen parameter owns itself. The layouts are DeepSpeed's private attributes: its
-public ones gather whole parameters and are wrong with `round_robin_gradients`. `engine.TESTED_DEEPSPEED` guards them.
+public ones gather whole parameters and are wrong with `round_robin_gradients`. `TESTED_DEEPSPEED` guards them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+import yaml
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import Section, TypedFile, read_typed
@@ -240,6 +241,16 @@ class Benchmark(Section):
     task: Text
 
 
+class Signer(Section):
+    """Who signs without a key of their own, through Sigstore. identity: an address of mail, or a workflow's URL.
+
+    provider: the URL of the OpenID Connect issuer where they log in.
+    """
+
+    identity: Text
+    provider: Text
+
+
 class Change(Section):
     """A version of the model."""
 
@@ -252,7 +263,7 @@ class Answers(TypedFile):
     """A whole `release.yaml`. base_models: by the name of the folder that `model.from` or a teacher named.
 
     benchmarks: by the name of a task or of a held-out split, where what it asks is a data set on a hub: only these
-    results can stand on its pages.
+    results can stand on its pages. signer: null where a local key signs.
     """
 
     model: Model
@@ -267,6 +278,17 @@ class Answers(TypedFile):
     base_models: dict[str, FirstModel] = Field(default_factory=dict)
     benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
+    signer: Signer | None = None
+
+    def to_yaml(self) -> str:
+        """Every answer; reading it gives equal answers."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+    @model_validator(mode="after")
+    def _this_version_is_told(self) -> Answers:
+        if self.model.version not in (told := [change.version for change in self.changes]):
+            raise ValueError(f"changes: found {', '.join(told)}; must tell of {self.model.version}, which is released")
+        return self
 
 
 def read_answers(path: Path) -> Answers:

@@ -1,112 +1,161 @@
 """`clapas release RUN`: the model with all that a stranger needs to use and check it, in one folder that appears whole.
 
-A first, honest form: the exported weights, the licence's text, a card with the ledger's figures, and sums over every
-file; before the folder appears, a clean process has loaded it with stock transformers.
+In order: the export, what goes with it (GGUF, intermediate revisions), the evidence, the documents, the gate, the
+signature. A draft that the gate keeps in leaves nothing behind but the gate's word.
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from clapas.checkpoint.reader import open_checkpoint
-from clapas.ledger.ledger import read_ledger, sum_ledger
-from clapas.loader.readers import data_that_ran
+from clapas import __version__
+from clapas.checkpoint.reader import CheckpointReader, open_checkpoint
+from clapas.evaluate.record import EVALUATIONS
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
-from clapas.release.card import model_card
-from clapas.release.export import export, refuse_to_replace
-from clapas.release.verify import check_loads, verification, write_sums
+from clapas.recipe.recipe import Recipe
+from clapas.release.answers import Answers, read_answers
+from clapas.release.documents.all import render_all
+from clapas.release.documents.facts import facts_of
+from clapas.release.evidence.evidence import FILE as EVIDENCE
+from clapas.release.evidence.evidence import Evidence
+from clapas.release.evidence.gather import gather
+from clapas.release.export import Precision, export, refuse_to_replace
+from clapas.release.gate.all_checks import BEFORE_SEALING, SEALED, UPLOADED
+from clapas.release.gate.check import Draft, Result
+from clapas.release.gate.gate import RefusedError, run_checks
+from clapas.release.gate.live import LiveModel
+from clapas.release.gate.stranger import Stranger
+from clapas.release.gguf.write import check_quantisations, write_ggufs
+from clapas.release.licences.texts import check_weights_licence
+from clapas.release.revisions import dress_revisions, export_revisions, find_revisions
+from clapas.release.signature import Keyless, LocalKey, load_private_key, seal, signed_by
+from clapas.release.sums import REVISIONS, Digests
 from clapas.train.run_folder import read_run_recipe
-from clapas_data.licences import licence_flags
-from clapas_data.manifest import Manifest, open_manifest
 
-LICENCES = Path(__file__).parent / "licences"
+ANSWERS, RESULTS = "release.yaml", "release.json"
 
 
-def release(run: Path, out: Path, licence: str) -> dict[str, Any]:
-    """Write a finished run as the folder `out`. licence: the SPDX identifier of the weights' licence.
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a release is to hold. dtype: of the weights. gguf: quantisations beside them. revisions: steps of
+    intermediate checkpoints. signer: who signs."""
 
-    Raises UserError where the run is not finished, the licence is not one of those whose text ships, or that of a
-    source of the data is unknown or does not allow it; NotSoundError where stock transformers does not load what was
-    written.
+    signer: LocalKey | Keyless
+    dtype: Precision = "bf16"
+    gguf: tuple[str, ...] = ()
+    revisions: tuple[int, ...] = ()
+
+
+def release(run: Path, out: Path, answers_file: Path, wishes: Wishes) -> dict[str, Any]:
+    """Write a finished run as the folder `out`; returns what its release.json says.
+
+    Raises UserError where an answer is open, the run is not finished, a licence is none that weights may have, the key
+    is no key, or `out` holds anything; RefusedError, with every check's result, where the gate keeps it in.
     """
     refuse_to_replace(out)
-    text = licence_text(licence)
+    answers = read_answers(answers_file)
+    check_weights_licence(answers.model.licence, answers.place("model.licence"))
+    check_quantisations(wishes.gguf)
+    if isinstance(wishes.signer, LocalKey):
+        load_private_key(wishes.signer.path)
+    with Stranger() as stranger, new_folder(out) as folder:  # it imports transformers meanwhile
+        draft = draft_release(run, folder, answers, wishes, stranger)
+        results = run_checks(draft, BEFORE_SEALING)
+        if any(result.blocks for result in results):
+            raise RefusedError(results, run)
+        return seal_draft(draft, results, wishes.signer)
+
+
+def draft_release(run: Path, folder: Path, answers: Answers, wishes: Wishes, stranger: Stranger) -> Draft:
+    """All of a release but its signature, in a new folder. Raises UserError where the run is not finished."""
     recipe = read_run_recipe(run)
-    newest = open_manifest(recipe.data.path)
-    manifest = data_that_ran(run, recipe, newest)
-    check_sources(manifest)
-    check_stems(run)
+    reader, checkpoints = _finished(run, recipe), find_revisions(run, wishes.revisions)
+    crawled = [name for name, source in answers.training_content.sources.items() if source.kind == "crawled"]
+    evidence = gather(run, reader, crawled=crawled)
+    folder.mkdir(exist_ok=True)
+    _export(run, reader, folder, evidence, answers, wishes)
+    names = export_revisions(folder, recipe, checkpoints, wishes.dtype)
+    digests = Digests()
+    write_documents(folder, evidence, answers, digests, wishes.signer)
+    dress_revisions(folder, names, evidence, answers.model.name, answers.model.licence)
+    live = LiveModel(run, reader.folder)
+    return Draft(folder, evidence, answers, live, stranger, wishes.gguf, tuple(names), digests=digests)
+
+
+def _finished(run: Path, recipe: Recipe) -> CheckpointReader:
+    """The run's last checkpoint. Raises UserError where the run goes on."""
     reader = open_checkpoint(run)
     if reader.step != recipe.total_steps:
         found, wanted = f"step {reader.step}", f"step {recipe.total_steps}"
         raise UserError("this run is not finished", where=run, found=found, wanted=wanted, way_out="`clapas train`")
-    totals = sum_ledger(read_ledger(run))
-    with new_folder(out) as folder:
-        export(reader.folder, folder, dtype="bf16")
-        shutil.copyfile(text, folder / "LICENSE")
-        card = model_card(recipe, manifest, totals, licence, hosts=_hosts(run), newest=newest)
-        (folder / "README.md").write_text(card, encoding="utf-8")
-        write_sums(folder)
-        parameters = check_loads(folder)
-        files = sum(path.is_file() for path in folder.iterdir()) - 1
-    return verification(files, parameters)
+    return reader
 
 
-def licence_text(licence: str) -> Path:
-    """The file of a licence's text. Raises UserError where it does not ship."""
-    path = LICENCES / f"{licence}.txt"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in LICENCES.glob("*.txt")))
-        raise UserError("no text of this licence ships", where="--licence", found=licence, wanted=known)
-    return path
+def _export(
+    run: Path, reader: CheckpointReader, folder: Path, evidence: Evidence, answers: Answers, wishes: Wishes
+) -> None:
+    """Weights and tokenizer, their GGUF, and what was measured, with every answer behind it."""
+    export(reader.folder, folder, dtype=wishes.dtype)
+    write_ggufs(folder, wishes.gguf, evidence, answers)
+    if evidence.measured:
+        (folder / EVALUATIONS).mkdir()
+    for measured in evidence.measured:
+        (folder / EVALUATIONS / measured.file).write_bytes(_pretty(measured.content))
+        shutil.copyfile(run / EVALUATIONS / measured.items, folder / EVALUATIONS / measured.items)
 
 
-def check_sources(manifest: Manifest) -> None:
-    """Raise UserError where the licence of any source keeps a model from an open release: what its build warned of."""
-    flagged = {
-        f"{name} ({source.licence}: {', '.join(flags)})"
-        for name, source in manifest.sources.items()
-        if (flags := licence_flags(source.licence, (source.model_extra or {}).get("caveats", ())))
+def write_documents(
+    folder: Path, evidence: Evidence, answers: Answers, digests: Digests, signer: LocalKey | Keyless
+) -> None:
+    """The evidence, the answers, and all that follows from them and from the files that are there."""
+    (folder / EVIDENCE).write_bytes(evidence.to_json())
+    (folder / ANSWERS).write_text(answers.to_yaml(), encoding="utf-8")
+    for name, content in render_all(facts_of(folder, evidence, answers, digests, signed_by(signer))).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def seal_draft(draft: Draft, results: Sequence[Result], signer: LocalKey | Keyless) -> dict[str, Any]:
+    """Sign, check the signature on a copy, say so in release.json, and sign that too; weights are read once."""
+    name = draft.answers.model.name
+    for revision in draft.revisions:
+        seal(draft.folder / REVISIONS / revision, draft.digests, signer, f"{name}, {revision}")
+    _write_results(draft, results)
+    seal(draft.folder, draft.digests, signer, name)
+    results = (*results, *run_checks(draft, (SEALED, UPLOADED)))
+    said = _write_results(draft, results)
+    seal(draft.folder, draft.digests, signer, name)
+    results = (*results, *run_checks(draft, (SEALED,)))
+    if any(result.blocks for result in results):
+        raise RefusedError(tuple(results), draft.evidence.run)
+    return said
+
+
+def _write_results(draft: Draft, results: Sequence[Result]) -> dict[str, Any]:
+    """release.json: what was released, and each check's result."""
+    said = {
+        "version": 1,
+        "clapas": __version__,
+        "name": draft.answers.model.name,
+        "model_version": draft.answers.model.version,
+        "time": draft.evidence.time,
+        "run": draft.evidence.run,
+        "identity": draft.evidence.identity,
+        "checkpoint": draft.evidence.checkpoint,
+        "checkpoint_seal": draft.evidence.checkpoint_seal,
+        "checks": [asdict(result) for result in results],
     }
-    if flagged:
-        raise UserError(
-            "the licence of the training data is unknown, or keeps the model from an open release",
-            where=manifest.folder,
-            found="; ".join(sorted(flagged)),
-            wanted="for each source a licence that allows it",
-            way_out="train without these sources; or, where you know better, build with the licence that you hold: "
-            "sources.NAME.licence=… (bare shards: `megatron:` in a corpus file)",
-        )
+    (draft.folder / RESULTS).write_bytes(_pretty(said))
+    return said
 
 
-def check_stems(run: Path) -> None:
-    """The same for the runs that a branch comes from, as far as they and their data are still where they were; where
-    they are not, that is said on stderr."""
-    for stem in _stems(run):
-        try:
-            recipe = read_run_recipe(stem)
-            manifest = data_that_ran(stem, recipe, open_manifest(recipe.data.path))
-        except UserError as error:
-            print(f"warning: the licences of what {stem} read were not checked: {error.what}", file=sys.stderr)
-        else:
-            check_sources(manifest)
-
-
-def _stems(run: Path) -> Iterator[Path]:
-    """The run that a branch left, the one that this left, and so on."""
-    while (run / "ledger.jsonl").is_file() and (branch := sum_ledger(read_ledger(run)).branch) is not None:
-        run = Path(branch["checkpoint"]).parent.parent
-        yield run
-
-
-def _hosts(run: Path) -> int:
-    """Machines that the run's segments began on."""
-    files = (run / "segments").glob("*/environment.json")
-    return len({orjson.loads(path.read_bytes())["host"] for path in files})
+def _pretty(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

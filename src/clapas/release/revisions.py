@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clapas.checkpoint.committed import committed_checkpoints, step_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.release.documents.markdown import front_matter
+from clapas.release.documents.words import number
+from clapas.release.evidence.evidence import Evidence
+from clapas.release.export import Precision, export
+from clapas.release.sums import REVISIONS
 
-FOLDER = "revisions"
+FROM_RELEASE = ("LICENSE", "NOTICE")
+"""What a revision has word for word as the release beside it has it."""
 UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 
 
@@ -39,3 +46,34 @@ def find_revisions(run: Path, steps: Sequence[int]) -> dict[int, Path]:
             way_out="checkpoint.keep_every keeps some for good while a run goes on",
         )
     return {step: there[step] for step in sorted(set(steps))}
+
+
+def export_revisions(folder: Path, recipe: Recipe, checkpoints: Mapping[int, Path], dtype: Precision) -> dict[str, int]:
+    """Write each checkpoint as FOLDER/revisions/NAME. checkpoints: by step. Returns name -> step."""
+    names = {revision_name(recipe, step): step for step in checkpoints}
+    for name, step in names.items():
+        path = folder / REVISIONS / name
+        path.parent.mkdir(exist_ok=True)
+        export(checkpoints[step], path, dtype=dtype)
+    return names
+
+
+def dress_revisions(folder: Path, names: Mapping[str, int], evidence: Evidence, model: str, licence: str) -> None:
+    """A card, the licence and the notice of each. model, licence: the release's, as answered."""
+    for name, step in names.items():
+        path = folder / REVISIONS / name
+        for file in FROM_RELEASE:
+            shutil.copyfile(folder / file, path / file)
+        (path / "README.md").write_text(_card(name, step, evidence, model, licence), encoding="utf-8")
+
+
+def _card(name: str, step: int, evidence: Evidence, model: str, licence: str) -> str:
+    head = front_matter({"license": licence.lower(), "library_name": "transformers", "tags": ["clapas"]})
+    return (
+        f"{head}\n# {model}, {name}\n\n"
+        f"Point de reprise intermédiaire de l'entraînement, au pas {number(step, 'fr')} sur "
+        f"{number(evidence.steps, 'fr')}. Pour l'étude seulement : le modèle, sa fiche, ses données et ses évaluations "
+        "sont sur la branche `main`.\n\n"
+        f"Intermediate checkpoint of the training, at step {number(step, 'en')} of {number(evidence.steps, 'en')}. For "
+        "study only: the model, its card, its data and its evaluations are on the branch `main`.\n"
+    )

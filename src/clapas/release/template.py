@@ -35,26 +35,26 @@ MODEL = """  {name}:
     summary: null           # son propre résumé, une adresse / its own summary, an address
     training_flops: null    # inconnu / unknown
 """
-TEACHER = '  - {name: "", revision: "", url: "", licence: "", attribution: "", parameters: }\n'
+TEACHER = "    parameters:             # qui multiplient, par unité / that multiply for one token\n"
 
 
 def template(run: Path) -> str:
     """The text of the file. Raises UserError where `run` is no run, or its data are gone."""
     recipe = read_run_recipe(run)
     sources: dict[str, str] = {}
-    health, models, teachers = False, dict[str, None](), 0
+    health, models = False, dict[str, bool]()
     for ran, begun in _lineage(run, recipe):
         manifest = open_manifest(ran.data.path)
         for name, source in manifest.sources.items():
             sources[name] = source.licence
             health |= "health" in (source.model_extra or {}).get("contains", ())
-        models |= {model.name: None for model in begun if model.role != "teacher" and model.run is None}
-        teachers += sum(model.role == "teacher" for model in begun)
+        for model in begun:
+            if model.run is None or model.role == "teacher":
+                models[model.name] = models.get(model.name, False) or model.role == "teacher"
     more = HEALTH if health else ""
     if models:
-        more += "\nbase_models:\n" + "".join(MODEL.format(name=name) for name in models)
-    if teachers:
-        more += "\nteachers:\n" + TEACHER * teachers
+        asked = (MODEL.format(name=name) + TEACHER * is_teacher for name, is_teacher in models.items())
+        more += "\nbase_models:\n" + "".join(asked)
     named = "".join(SOURCE.format(name=name, licence=licence) for name, licence in sorted(sources.items()))
     return FILE.read_text(encoding="utf-8").replace("{sources}\n", named).replace("{more}", more)
 

@@ -75,7 +75,8 @@ def train(
         if ranks.device.type == "cpu":
             torch.set_num_threads(_threads(recipe))
             prepare_cpu()
-        import_deepspeed()
+        with ranks.said_once():
+            import_deepspeed()
         if ranks.rank == 0:
             show_chosen_kernels()
         try:

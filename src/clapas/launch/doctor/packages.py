@@ -59,7 +59,7 @@ def versions(case: Case) -> Iterator[Finding]:
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, "failure", "not installed", "nothing trains without it", "make setup")
+            yield Finding(name, "failure", "not installed", "nothing trains without it", "pip install 'clapas[train]'")
             continue
         if found.startswith(tested):
             yield Finding(name, "ok", found)

@@ -17,6 +17,8 @@ class Facts:
     template.
 
     parameters: of the model as exported. gguf: quantisations beside it. revisions: names of intermediate ones.
+    key: the fingerprint of the folder's public key (`signature.fingerprint`); None where an identity signs
+    (`answers.signer`).
     """
 
     evidence: Evidence
@@ -28,6 +30,7 @@ class Facts:
     parameters: int
     gguf: tuple[str, ...] = ()
     revisions: tuple[str, ...] = ()
+    key: str | None = None
 
     @property
     def date(self) -> str:

@@ -29,6 +29,11 @@ BYTES = {"fr": ("octet", "ko", "Mo", "Go", "To", "Po"), "en": ("byte", "kB", "MB
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def either(language: Language, fr: str, en: str) -> str:
+    """What is said in this language."""
+    return fr if language == "fr" else en
+
+
 def number(value: float, language: Language) -> str:
     """A whole number: 3 000 000; 3,000,000."""
     return decimal(value, 0, language)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from clapas.loader.readers import TRAIN, left_out, plan_that_ran, recorded_identity
 from clapas.recipe.errors import UserError
+from clapas.recipe.hashes import content_hash
 from clapas.recipe.recipe import Recipe
 from clapas.release.evidence.evidence import DataFacts, ShardFacts, SourceFacts, StepTotals
 from clapas.release.evidence.public import public
@@ -75,6 +76,7 @@ def _source(manifest: Manifest, name: str, read: Mapping[str, int]) -> SourceFac
         url=source.url,
         origin=public(more.get("origin")),
         sha256=more.get("sha256"),
+        listing=_listing(more),
         domain=source.domain,
         language=source.language,
         caveats=tuple(more.get("caveats", ())),
@@ -90,6 +92,12 @@ def _source(manifest: Manifest, name: str, read: Mapping[str, int]) -> SourceFac
             if name in step.sources
         ),
     )
+
+
+def _listing(more: Mapping[str, Any]) -> str | None:
+    """A hash of the local files that a source is: of names and sizes, or of names and contents (`clapas data chat`)."""
+    files = more.get("files")
+    return content_hash(files) if isinstance(files, dict) else more.get("listing")
 
 
 def _shard(manifest: Manifest, place: int) -> ShardFacts:

@@ -58,7 +58,7 @@ class SourceFacts(Section):
     documents, tokens, text_bytes: of its training split that could be read (without what was removed).
     tokens_read: by the run, repetitions counted; they sum to the run's tokens. contains: `personal`, `health`.
     steps: the counts of this source's documents, step by step; empty where the build kept none by source.
-    domains: of a crawled source, None of others.
+    domains: of a crawled source, None of others. listing: of local files, a hash of their names and sizes.
     """
 
     name: str
@@ -79,6 +79,7 @@ class SourceFacts(Section):
     shards: tuple[ShardFacts, ...]
     steps: tuple[StepTotals, ...]
     domains: Domains | None = None
+    listing: str | None = None
 
 
 class DataFacts(Section):

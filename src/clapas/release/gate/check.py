@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from clapas.release.answers import Answers
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.gate.live import LiveModel
 from clapas.release.gate.stranger import Seen, Stranger
+from clapas.release.sums import Digests
 
 Status = Literal["pass", "fail", "not-run"]
 
@@ -41,8 +42,8 @@ class Draft:
 
     folder: as exported, with its documents. evidence, answers: as read from the run and by people; those in the folder
     must equal them. live: the checkpoint that was exported, None for a stranger. stranger: a clean process with stock
-    transformers; None where that is not installed. health, gguf, revisions, signed: what was asked for or applies, so
-    that the checks of these are mandatory.
+    transformers; None where that is not installed. gguf, revisions: what was asked for. is_revision: an intermediate
+    checkpoint, which has less beside it. digests: of its files, each hashed once.
     """
 
     folder: Path
@@ -52,6 +53,8 @@ class Draft:
     stranger: Stranger | None
     gguf: tuple[str, ...] = ()
     revisions: tuple[str, ...] = ()
+    is_revision: bool = False
+    digests: Digests = field(default_factory=Digests)
 
     @cached_property
     def seen(self) -> Seen | None:

@@ -1,0 +1,1 @@
+"""The model card: `README.md`, metadata for the Hub, then French, then English."""

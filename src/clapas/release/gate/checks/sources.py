@@ -1,0 +1,74 @@
+"""Check 15: every shard that was read is of a source that is known, and tokens read add up to what the ledger says."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from clapas.release.evidence.evidence import DataFacts, ShardFacts, SourceFacts
+from clapas.release.gate.check import Check, Draft, Verdict, judged
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def check_sources(draft: Draft) -> Verdict:
+    """Each corpus of the lineage, its sources and their shards, and the sums over them."""
+    evidence = draft.evidence
+    problems = [f"{data.name}: {problem}" for data in evidence.data for problem in _data(data)]
+    problems += _dates(draft)
+    if (read := evidence.own_data.tokens_read) != evidence.tokens:
+        problems.append(f"{read:,} tokens were read of the data, {evidence.tokens:,} are the run's")
+    shards = sum(len(source.shards) for data in evidence.data for source in data.sources)
+    return judged(problems, f"{shards} shards, each of a source with licence, revision, hash and dates; "
+                            f"{evidence.tokens:,} tokens read, as the ledger says")  # fmt: skip
+
+
+def _data(data: DataFacts) -> Iterator[str]:
+    if not SHA256.fullmatch(data.manifest_hash):
+        yield f"its manifest has no hash: {data.manifest_hash!r}"
+    for path, times in Counter(shard.path for source in data.sources for shard in source.shards).items():
+        if times > 1:
+            yield f"{path} is of {times} sources"
+    for source in data.sources:
+        yield from (f"{source.name}: {problem}" for problem in _source(source))
+    if (total := sum(source.tokens_read for source in data.sources)) != data.tokens_read:
+        yield f"{total:,} tokens were read of its sources, {data.tokens_read:,} in all"
+
+
+def _source(source: SourceFacts) -> Iterator[str]:
+    if not source.licence.strip():
+        yield "has no licence"
+    if not (source.revision or source.sha256 or source.listing):
+        yield "has neither a revision nor a hash: nobody knows which text it was"
+    if source.tokens_read and not source.shards:
+        yield f"{source.tokens_read:,} tokens were read of no shard"
+    for shard in source.shards:
+        if not _is_hashed(shard):
+            yield f"{shard.path} has no hashes: bare shards, of which nobody knows what they hold"
+    for what in ("documents", "tokens"):
+        total, said = sum(getattr(shard, what) for shard in source.shards), getattr(source, what)
+        if total != said:
+            yield f"{total:,} {what} in its shards, {said:,} in all"
+    if source.tokens_read and not source.tokens:
+        yield "tokens were read, and it has none"
+
+
+def _is_hashed(shard: ShardFacts) -> bool:
+    return all(digest is not None and SHA256.fullmatch(digest) for digest in (shard.bin_sha256, shard.idx_sha256))
+
+
+def _dates(draft: Draft) -> Iterator[str]:
+    """When each source was acquired, which people say: within what was possible."""
+    today = draft.evidence.time[:7]
+    answers = draft.answers.training_content.sources
+    for name in dict.fromkeys(source.name for data in draft.evidence.data for source in data.sources):
+        if name not in answers:
+            yield f"{name}: nobody says when it was acquired: training_content.sources.{name}"
+            continue
+        first, last = answers[name].acquired
+        if not first <= last <= today:
+            yield f"{name}: acquired from {first} to {last}, told in {today}"
+
+
+CHECK = Check(15, "sources", "every shard read is of a known source; tokens add up to the ledger's", check_sources)

@@ -1,0 +1,147 @@
+"""A good release broken in every way that we could think of: each is found, and each check finds something alone.
+
+python tests/release/mutants.py RUN ANSWERS     breaks a release of RUN; prints a line a mutant, then what was missed
+
+Mutants of the draft stand in `tests/release/mutations/`, by topic. Those of the sealed folder (23) and of an upload
+(24) have runners of their own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clapas.release.answers import read_answers
+from clapas.release.gate.all_checks import BEFORE_SEALING, SEALED
+from clapas.release.gate.check import Draft, Result
+from clapas.release.gate.gate import run_checks
+from clapas.release.gate.live import LiveModel
+from clapas.release.gate.stranger import Stranger
+from clapas.release.release import Wishes, draft_release, seal_draft, write_documents
+from clapas.release.signature import LocalKey, generate_key
+from clapas.release.sums import Digests
+from tests.release.mutations import (
+    ai_act,
+    card,
+    config,
+    evaluations,
+    files,
+    gguf,
+    licences,
+    loading,
+    logits,
+    privacy,
+    revisions,
+    signature,
+    sources,
+    template,
+    tokenizer,
+    tokens,
+    weights,
+)
+from tests.release.mutations.mutant import Case, Mutant
+
+TOPICS = (
+    files, weights, config, tokens, tokenizer, template, loading, logits, gguf, licences, sources, ai_act, privacy,
+    evaluations, card, revisions,
+)  # fmt: skip
+MUTANTS: tuple[Mutant, ...] = tuple(mutant for topic in TOPICS for mutant in topic.MUTANTS)
+
+
+@dataclass(frozen=True)
+class Caught:
+    """What the gate said of a mutant: the checks that block it."""
+
+    mutant: Mutant
+    by: tuple[int, ...]
+
+    @property
+    def is_caught(self) -> bool:
+        """By the check that it was made for; by no other where it says so."""
+        return self.mutant.check in self.by and (not self.mutant.only or self.by == (self.mutant.check,))
+
+
+class Breaker:
+    """A good draft, of which it breaks copies. A context manager: it keeps a clean process with transformers."""
+
+    def __init__(self, run: Path, answers: Path, wishes: Wishes) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="mutants-")
+        self.folder = Path(self._place.name)
+        self.stranger, self._wishes = Stranger(), wishes
+        self.draft = draft_release(run, self.folder / "good", read_answers(answers), wishes, self.stranger)
+
+    def __enter__(self) -> Breaker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stranger.close()
+        self._place.cleanup()
+
+    def good(self) -> tuple[Result, ...]:
+        """What the gate says of the draft as it is: nothing against it, or no mutant means anything."""
+        return run_checks(self.draft, BEFORE_SEALING)
+
+    def caught(self, mutant: Mutant) -> Caught:
+        """Break a copy of the draft, and look at it."""
+        copy = Path(shutil.copytree(self.draft.folder, self.folder / "copy"))
+        try:
+            case = Case(copy, self.draft.evidence, self.draft.answers)
+            mutant.break_(case)
+            if case.render_again:
+                write_documents(copy, case.evidence, case.answers, Digests(), self._wishes.signer)
+            broken = replace(self.draft, folder=copy, evidence=case.evidence, answers=case.answers, digests=Digests())
+            return Caught(
+                mutant, tuple(result.number for result in run_checks(broken, BEFORE_SEALING) if result.blocks)
+            )
+        finally:
+            shutil.rmtree(copy)
+
+    def caught_sealed(self) -> Iterator[Caught]:
+        """The same of what is done to a folder after it was sealed, which check 23 finds; nothing else looks then."""
+        sealed = Path(shutil.copytree(self.draft.folder, self.folder / "sealed"))
+        seal_draft(replace(self.draft, folder=sealed), self.good(), self._wishes.signer)
+        for mutant in signature.SEALED_MUTANTS:
+            copy = Path(shutil.copytree(sealed, self.folder / "copy"))
+            mutant.break_(Case(copy, self.draft.evidence, self.draft.answers))
+            broken = replace(self.draft, folder=copy, digests=Digests())
+            yield Caught(mutant, tuple(result.number for result in run_checks(broken, (SEALED,)) if result.blocks))
+            shutil.rmtree(copy)
+
+
+def alone(found: Iterable[Caught]) -> dict[int, list[str]]:
+    """Check -> the mutants that it alone finds."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for caught in found:
+        if len(caught.by) == 1:
+            names[caught.by[0]].append(caught.mutant.name)
+    return dict(names)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Break a release of a run; 0 where all is found."""
+    run, answers = map(Path, arguments)
+    with tempfile.TemporaryDirectory() as keys:
+        generate_key(Path(keys) / "keys")
+        wishes = Wishes(LocalKey(Path(keys) / "keys" / "release.key"), gguf=("f32",))
+        with Breaker(run, answers, wishes) as breaker:
+            if blocked := [result for result in breaker.good() if result.blocks]:
+                print("the release is not good to begin with:", *blocked, sep="\n", file=sys.stderr)
+                return 1
+            found = [breaker.caught(mutant) for mutant in MUTANTS]
+            found += breaker.caught_sealed()
+    for caught in found:
+        mark = "      " if caught.is_caught else "MISSED"
+        print(f"{mark} {caught.mutant.check:>2} {caught.mutant.name}: by {caught.by or 'nobody'}")
+    missed = sum(not caught.is_caught for caught in found)
+    lonely = alone(found)
+    print(f"{len(found)} mutants, {missed} missed; checks that find one alone: {', '.join(map(str, sorted(lonely)))}")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
