@@ -9,7 +9,7 @@ from tests.evaluate.small import write_model
 from tests.release.drafts import ROOT, answer_values, write_answers
 
 from clapas.release.publish.contents import Contents, contents_of
-from clapas.release.verify import write_sums
+from clapas.release.sums import Digests, write_sums
 
 REVISIONS = ("stage1-step5000-tokens10B", "stage1-step9000-tokens18B")
 
@@ -23,10 +23,10 @@ def write_release(folder: Path, version: str = "1.0.0", seed: int = 1, revisions
     (folder / "images").mkdir()
     (folder / "images/loss.png").write_bytes(b"\x89PNG\0" + bytes(range(200)))
     (folder / f"notes-{version}.txt").write_text("Fichier de cette version seule.\n")
-    write_sums(folder)
+    write_sums(folder, Digests())
     for number, name in enumerate(REVISIONS if revisions else ()):
         _write_model(folder / "revisions" / name, seed + 10 + number, name)
-        write_sums(folder / "revisions" / name)
+        write_sums(folder / "revisions" / name, Digests())
     return contents_of(folder)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from clapas.recipe.errors import UserError
 from clapas.release.answers import Answers, read_answers
-from clapas.release.verify import SUMS, verify
+from clapas.release.sums import REVISIONS, Digests, read_sums, release_files
+from clapas.release.verify import verify
 
 MAIN = "main"
-REVISIONS = "revisions"
 ANSWERS = "release.yaml"
 
 
@@ -86,14 +86,8 @@ def _refuse_reserved(revision: Path) -> None:
 
 
 def _files(folder: Path) -> dict[str, File]:
-    return {name: File(path := folder / name, path.stat().st_size, digest) for name, digest in _sums(folder)}
-
-
-def _sums(folder: Path) -> Iterator[tuple[str, str]]:
-    """(name, SHA-256) of each file that the sums list, and of the sums themselves."""
-    from clapas.recipe.hashes import file_hash
-
-    for line in (folder / SUMS).read_text().splitlines():
-        digest, _, name = line.partition("  ")
-        yield name, digest
-    yield SUMS, file_hash(folder / SUMS)
+    """All files of a release or of a revision. What the sums list is known from them; they and the signature are not
+    in themselves."""
+    sums, names = read_sums(folder), release_files(folder)
+    digests = sums | Digests().of(folder, [name for name in names if name not in sums])
+    return {name: File(path := folder / name, path.stat().st_size, digests[name]) for name in names}

@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.release.gate.check import Result
-from clapas.release.gate.checks.upload import CHECK, Place, Stored, Tag, judge_upload
+from clapas.release.gate.checks.upload import CHECK, WRITTEN_BY_A_HUB, Place, Stored, Tag, judge_upload
 from clapas.release.publish.contents import MAIN, Contents, Part
 from clapas.release.publish.patience import waits
 from clapas.release.publish.record import Publication, record
 from clapas.release.publish.remote import Refs, Remote, Seen, differ
+from clapas.release.sums import SUMS
 
 STAGING = "clapas-staging-"
 DOWNLOADS = 4
@@ -111,8 +112,8 @@ def _holds(remote: Remote, refs: Refs, part: Part) -> bool:
 
 def _refuse_foreign(remote: Remote, refs: Refs) -> None:
     """Raise UserError where `main` holds something that no release of ours left: it would be removed."""
-    files = remote.files(refs.branches[MAIN]).keys() - {".gitattributes"}
-    if files and "SHA256SUMS" not in files:
+    files = remote.files(refs.branches[MAIN]).keys() - WRITTEN_BY_A_HUB
+    if files and SUMS not in files:
         raise UserError(
             "this repository holds something that is not a release: publishing would remove it",
             where=remote.url,
