@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.release.mutations.mutant import Case, Mutant
-
 from clapas.release.sums import REVISIONS
+from tests.release.mutations.mutant import Case, Mutant
 
 
 def _revision(case: Case) -> Path:
