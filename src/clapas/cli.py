@@ -260,9 +260,10 @@ def _export(options: argparse.Namespace) -> None:
 
         print(export_adapter(options.source, options.out, weights=options.weights))
         return
-    from clapas.release.export import export
+    from clapas.release.export import export, shard_bytes_of
 
-    print(export(options.source, options.out, dtype=options.dtype, weights=options.weights))
+    chosen = {"dtype": options.dtype, "weights": options.weights, "keep_padding": options.keep_padding}
+    print(export(options.source, options.out, shard_bytes=shard_bytes_of(options.shard_size), **chosen))
 
 
 def _eval(options: argparse.Namespace) -> int | None:
@@ -660,6 +661,9 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    verb.add_argument("--shard-size", default="5GB", metavar="SIZE", help="most bytes of a file of weights (5GB)")
+    does = "keep rows of the vocabulary that no token has, and declare them (default: they are removed)"
+    verb.add_argument("--keep-padding", action="store_true", help=does)
     verb.add_argument("--adapter", action="store_true", help="of a run with lora, the adapter alone (PEFT, fp32)")
     _weights(verb)
     from clapas.evaluate.command import eval_options
