@@ -7,21 +7,15 @@ while another process loads them with stock transformers; nobody hashes them twi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from clapas.recipe.errors import ClapasError, UserError
-from clapas.release.answers import read_answers
-from clapas.release.evidence.evidence import FILE as EVIDENCE
-from clapas.release.evidence.evidence import read_evidence
-from clapas.release.gate.all_checks import BEFORE_SEALING
-from clapas.release.gate.check import Draft, Result
-from clapas.release.gate.gate import results_table, run_checks
+from clapas.recipe.errors import UserError
+from clapas.release.gate.check import Result
 from clapas.release.gate.stranger import Stranger, has_transformers
-from clapas.release.signature import Keyless, PublicKey, check_signature, fingerprint, is_keyless, signed_files
+from clapas.release.signature import Keyless, PublicKey, fingerprint, is_keyless
 from clapas.release.sums import (
     PUBLIC_KEY,
     REVISIONS,
@@ -29,8 +23,6 @@ from clapas.release.sums import (
     SUMS,
     Digests,
     NotSoundError,
-    differences,
-    read_sums,
 )
 
 ANSWERS = "release.yaml"
