@@ -30,7 +30,6 @@ IMPORTED = (
     "clapas.train.train",
     "clapas.evaluate.evaluate",
     "clapas.evaluate.chat_command",
-    "clapas.release.release",
 )
 HASH_SEEDS = (1, 2)
 LAUNCHER = '''#!{python} -IS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,8 @@ from clapas.loader.readers import TRAIN, left_out, plan_that_ran, recorded_ident
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas.recipe.recipe import Recipe
-from clapas.release.evidence.evidence import DataFacts, ShardFacts, SourceFacts, StepTotals
+from clapas.release.evidence.domains import domains_of
+from clapas.release.evidence.evidence import DataFacts, Domains, ShardFacts, SourceFacts, StepTotals
 from clapas.release.evidence.public import public
 from clapas.release.evidence.tokens_read import tokens_read
 from clapas_data import manifest as built
@@ -19,8 +20,11 @@ from clapas_data.manifest import Manifest, open_manifest
 Relation = Literal["this", "branch", "base"]
 
 
-def data_facts(run: Path, recipe: Recipe, relation: Relation, after: int, step: int) -> DataFacts:
-    """What a run has read in the steps after `after`, up to `step`. relation: of that run to the one released.
+def data_facts(
+    run: Path, recipe: Recipe, relation: Relation, steps: tuple[int, int], crawled: Collection[str]
+) -> DataFacts:
+    """What a run has read in the steps after the first of `steps`, up to the second. relation: of that run to the one
+    released. crawled: the sources whose internet domains are counted.
 
     Raises UserError where the data are gone, or are not those that the run read.
     """
@@ -34,7 +38,8 @@ def data_facts(run: Path, recipe: Recipe, relation: Relation, after: int, step: 
             way_out="bring back the data folder as it was when the run trained",
         )
     manifest = plan.manifest
-    read = tokens_read(plan.leaving_out(left_out(run)), after, step)
+    read = tokens_read(plan.leaving_out(left_out(run)), *steps)
+    domains = domains_of(recipe.data.path, set(crawled) & set(plan.sources))
     tokenizer = manifest.tokenizer
     return DataFacts(
         of=recipe.name,
@@ -50,7 +55,7 @@ def data_facts(run: Path, recipe: Recipe, relation: Relation, after: int, step: 
         uses_bos=tokenizer is not None and tokenizer.uses_bos,
         removed_before=_removed(newest, until=manifest.revision),
         removed_since=_removed(newest, since=manifest.revision),
-        sources=tuple(_source(manifest, name, read) for name in plan.sources),
+        sources=tuple(_source(manifest, name, read[name], domains.get(name)) for name in plan.sources),
         steps=tuple(_step(step.name, step, step.options) for step in manifest.steps),
         tokens_read=sum(read.values()),
     )
@@ -62,7 +67,7 @@ def _removed(newest: Manifest, since: int = 0, until: float = float("inf")) -> i
     return sum(removal.documents for removal in removals if since < removal.revision <= until)
 
 
-def _source(manifest: Manifest, name: str, read: Mapping[str, int]) -> SourceFacts:
+def _source(manifest: Manifest, name: str, read: int, domains: Domains | None) -> SourceFacts:
     source = manifest.sources[name]
     more = source.model_extra or {}
     places = [place for place in manifest.of_split(TRAIN) if manifest.shards[place].source == name]
@@ -84,7 +89,8 @@ def _source(manifest: Manifest, name: str, read: Mapping[str, int]) -> SourceFac
         documents=sum(counts.documents for counts in left),
         tokens=sum(counts.tokens for counts in left),
         text_bytes=sum(counts.bytes for counts in left) if knows_bytes else None,
-        tokens_read=read[name],
+        tokens_read=read,
+        domains=domains,
         shards=tuple(_shard(manifest, place) for place in places),
         steps=tuple(
             _step(step.name, step.sources[name], step.changed_options.get(name, step.options))

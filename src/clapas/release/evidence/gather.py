@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,17 @@ LOSSES = 400
 """Most rows of the training loss that are kept: a plot shows no more."""
 
 
-def gather(run: Path, reader: CheckpointReader, now: datetime | None = None) -> Evidence:
+def gather(
+    run: Path, reader: CheckpointReader, now: datetime | None = None, *, crawled: Collection[str] = ()
+) -> Evidence:
     """The evidence of a run as it stands at a checkpoint of its own. now: its time, by default this moment.
 
+    crawled: the sources, as people answered, whose internet domains are counted.
     Raises UserError where the run's data are not those that it read, or a recorded measurement was altered.
     """
     recipe, events = read_run_recipe(run), read_ledger(run)
     totals, config = sum_ledger(events), model_config_of(reader)
-    lineage = _Lineage()
+    lineage = _Lineage(crawled)
     lineage.follow(run, recipe, reader.step, "this")
     return Evidence(
         clapas=__version__,
@@ -71,7 +74,8 @@ def gather(run: Path, reader: CheckpointReader, now: datetime | None = None) -> 
 class _Lineage:
     """The runs and models behind a run, each followed to its beginning, none twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, crawled: Collection[str]) -> None:
+        self._crawled = crawled
         self.data: list[DataFacts] = []
         self.bases: list[BaseFacts] = []
         self.stems: list[RunFacts] = []
@@ -93,8 +97,9 @@ class _Lineage:
             own = "base" if relation == "base" else "branch"
 
     def _read(self, ancestor: Ancestor, relation: Relation) -> None:
+        steps = (ancestor.after, ancestor.step)
         try:
-            facts = data_facts(ancestor.run, ancestor.recipe, relation, ancestor.after, ancestor.step)
+            facts = data_facts(ancestor.run, ancestor.recipe, relation, steps, self._crawled)
         except UserError:
             if relation == "this":
                 raise
@@ -106,7 +111,7 @@ class _Lineage:
         for begun in begun_with(recipe):
             run = begun.run
             self.bases.append(_base_facts(begun, recipe.name))
-            if run is not None and run.resolve() not in self._followed:
+            if run is not None and begun.role != "teacher" and run.resolve() not in self._followed:
                 self.follow(run, read_run_recipe(run), begun.step, "base")
 
 
