@@ -706,7 +706,7 @@ def _release_verbs(verbs: Any) -> None:
     does = "release a run: export, evidence, documents, gate, signature"
     release_options(_verb(verbs, "release", does, "", _release))
     verb = _verb(verbs, "keygen", "make a key to sign releases with", "clapas keygen --out keys", _keygen)
-    verb.add_argument("--out", type=Path, required=True, help="a new folder: release.key (keep it), release.pub")
+    verb.add_argument("--out", type=Path, required=True, help="a new folder: key.pem (keep it secret), key.pub.pem")
     verb = _verb(
         verbs, "verify", "check a release: every sum, and that it loads", "clapas verify release/demo", _verify
     )

@@ -127,7 +127,7 @@ def main(arguments: Sequence[str]) -> int:
     run, answers = map(Path, arguments)
     with tempfile.TemporaryDirectory() as keys:
         generate_key(Path(keys) / "keys")
-        wishes = Wishes(LocalKey(Path(keys) / "keys" / "release.key"), gguf=("f32",))
+        wishes = Wishes(LocalKey(Path(keys) / "keys" / "key.pem"), gguf=("f32",))
         with Breaker(run, answers, wishes) as breaker:
             if blocked := [result for result in breaker.good() if result.blocks]:
                 print("the release is not good to begin with:", *blocked, sep="\n", file=sys.stderr)
