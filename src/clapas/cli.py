@@ -261,8 +261,10 @@ def _export(options: argparse.Namespace) -> None:
         print(export_adapter(options.source, options.out, weights=options.weights))
         return
     from clapas.release.export import export, shard_bytes_of
+    from clapas.release.gguf.quantisations import read_names
 
     chosen = {"dtype": options.dtype, "weights": options.weights, "keep_padding": options.keep_padding}
+    chosen["gguf"] = () if options.gguf is None else read_names(options.gguf)
     print(export(options.source, options.out, shard_bytes=shard_bytes_of(options.shard_size), **chosen))
 
 
@@ -304,10 +306,15 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _release(options: argparse.Namespace) -> None:
-    from clapas.release.release import release
-    from clapas.release.verify import verification_table
+    from clapas.release.command import release_command
 
-    _print(release(options.run, options.out, licence=options.licence), options.json, verification_table)
+    release_command(options)
+
+
+def _keygen(options: argparse.Namespace) -> None:
+    from clapas.release.signature import generate_key
+
+    print(generate_key(options.out))
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -664,7 +671,9 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("--shard-size", default="5GB", metavar="SIZE", help="most bytes of a file of weights (5GB)")
     does = "keep rows of the vocabulary that no token has, and declare them (default: they are removed)"
     verb.add_argument("--keep-padding", action="store_true", help=does)
-    verb.add_argument("--adapter", action="store_true", help="of a run with lora, the adapter alone (PEFT, fp32)")
+    what = verb.add_mutually_exclusive_group()
+    what.add_argument("--adapter", action="store_true", help="of a run with lora, the adapter alone (PEFT, fp32)")
+    what.add_argument("--gguf", metavar="Q,Q", help="GGUF files too, in OUT/gguf: of f32, bf16, q8_0, q4_0")
     _weights(verb)
     from clapas.evaluate.command import eval_options
 
@@ -692,17 +701,12 @@ def _model_verbs(verbs: Any) -> None:
 
 
 def _release_verbs(verbs: Any) -> None:
-    verb = _verb(
-        verbs,
-        "release",
-        "export with card, licence and sums",
-        "clapas release runs/demo --out release/demo --licence Apache-2.0",
-        _release,
-    )
-    verb.add_argument("run", type=Path)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--licence", required=True, metavar="SPDX", help="the licence of the weights, such as Apache-2.0")
-    _json(verb)
+    from clapas.release.command import release_options
+
+    does = "release a run: export, evidence, documents, gate, signature"
+    release_options(_verb(verbs, "release", does, "", _release))
+    verb = _verb(verbs, "keygen", "make a key to sign releases with", "clapas keygen --out keys", _keygen)
+    verb.add_argument("--out", type=Path, required=True, help="a new folder: key.pem (keep it secret), key.pub.pem")
     verb = _verb(
         verbs, "verify", "check a release: every sum, and that it loads", "clapas verify release/demo", _verify
     )

@@ -16,15 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clapas.release.answers import read_answers
-from clapas.release.gate.all_checks import BEFORE_SEALING, SEALED
-from clapas.release.gate.check import Draft, Result
-from clapas.release.gate.gate import run_checks
-from clapas.release.gate.live import LiveModel
-from clapas.release.gate.stranger import Stranger
-from clapas.release.release import Wishes, draft_release, seal_draft, write_documents
-from clapas.release.signature import LocalKey, generate_key
-from clapas.release.sums import Digests
 from tests.release.mutations import (
     ai_act,
     card,
@@ -45,6 +36,15 @@ from tests.release.mutations import (
     weights,
 )
 from tests.release.mutations.mutant import Case, Mutant
+
+from clapas.release.answers import read_answers
+from clapas.release.gate.all_checks import BEFORE_SEALING, SEALED
+from clapas.release.gate.check import Result
+from clapas.release.gate.gate import run_checks
+from clapas.release.gate.stranger import Stranger
+from clapas.release.release import Wishes, draft_release, seal_draft, write_documents
+from clapas.release.signature import LocalKey, generate_key
+from clapas.release.sums import Digests
 
 TOPICS = (
     files, weights, config, tokens, tokenizer, template, loading, logits, gguf, licences, sources, ai_act, privacy,
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str]) -> int:
     run, answers = map(Path, arguments)
     with tempfile.TemporaryDirectory() as keys:
         generate_key(Path(keys) / "keys")
-        wishes = Wishes(LocalKey(Path(keys) / "keys" / "release.key"), gguf=("f32",))
+        wishes = Wishes(LocalKey(Path(keys) / "keys" / "key.pem"), gguf=("f32",))
         with Breaker(run, answers, wishes) as breaker:
             if blocked := [result for result in breaker.good() if result.blocks]:
                 print("the release is not good to begin with:", *blocked, sep="\n", file=sys.stderr)

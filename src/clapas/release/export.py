@@ -23,11 +23,14 @@ from clapas.model.hf_weights import write_weights
 from clapas.model.source import weights_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
+from clapas.release.gguf.about import about_export
+from clapas.release.gguf.write import write_ggufs
 from clapas.release.tokenizer_files import write_json, write_tokenizer
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.manifest import MANIFEST, read_manifest
 
-DTYPES: dict[str, tuple[Dtype, torch.dtype]] = {
+Precision = Literal["bf16", "fp32"]
+DTYPES: dict[Precision, tuple[Dtype, torch.dtype]] = {
     "bf16": ("bfloat16", torch.bfloat16),
     "fp32": ("float32", torch.float32),
 }
@@ -40,18 +43,20 @@ def export(
     run_or_checkpoint: Path,
     out: Path,
     *,
-    dtype: Literal["bf16", "fp32"] = "bf16",
+    dtype: Precision = "bf16",
     shard_bytes: int = SHARD_BYTES,
     keep_padding: bool = False,
     tokenizer: Path | None = None,
     weights: Weights | None = None,
+    gguf: tuple[str, ...] = (),
 ) -> Path:
     """Write a run's newest sound checkpoint, or a given one, as the Hugging Face folder `out`; returns it.
 
     dtype: fp32 are the masters themselves, bf16 the masters rounded to nearest even. shard_bytes: most bytes of a file
     of weights. keep_padding: also the rows of the vocabulary after the tokenizer's last id, which `config.json` then
     declares. tokenizer: its folder, by default the one beside the data of the run. weights: as they train (`raw`) or
-    their `average`; by default the average where one was kept.
+    their `average`; by default the average where one was kept. gguf:
+    quantisations to write beside it, in `gguf/`.
     Raises UserError where there is no checkpoint, `out` is not empty, or the tokenizer is missing or another one.
     """
     refuse_to_replace(out)
@@ -70,6 +75,8 @@ def export(
         write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name, unpadded=ids))
         write_json(folder / GENERATION_CONFIG, generation_config(**special, ends=turn_ends(opened.path)))
         write_tokenizer(opened.path, folder, config.max_position_embeddings)
+        if gguf:
+            write_ggufs(folder, gguf, about_export(out.name))
     return out
 
 

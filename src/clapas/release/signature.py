@@ -19,10 +19,10 @@ from typing import Any
 import orjson
 
 from clapas.recipe.errors import ClapasError, UserError
-from clapas.release.revisions import FOLDER as REVISIONS
 from clapas.release.sums import (
     OF_CLIENTS,
     PUBLIC_KEY,
+    REVISIONS,
     SIGNATURE,
     Digests,
     NotSoundError,
@@ -67,6 +67,11 @@ def seal(folder: Path, digests: Digests, by: LocalKey | Keyless, name: str) -> N
         (folder / PUBLIC_KEY).write_bytes(public_pem(load_private_key(by.path)))
     write_sums(folder, digests)
     sign(folder, digests.of(folder, signed_files(folder)), by, name)
+
+
+def signed_by(by: LocalKey | Keyless) -> str | None:
+    """The fingerprint of the key that signs; None where an identity does. Raises as `load_private_key`."""
+    return fingerprint(public_pem(load_private_key(by.path))) if isinstance(by, LocalKey) else None
 
 
 def signed_files(folder: Path) -> list[str]:

@@ -1,93 +1,113 @@
-"""`clapas verify DIR`: is this the model that was released, whole, and does it load with stock tools?"""
+"""`clapas verify DIR`: is this the model that was released, whole, by whom, and does it say of itself what is true?
+
+For a stranger, offline: sums, signature, and those of the gate's checks that need no run. Weights are hashed in a thread
+while another process loads them with stock transformers; nobody hashes them twice. Nothing in the folder is executed.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
+import contextlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from clapas.recipe.errors import ClapasError, UserError
-from clapas.recipe.hashes import file_hash
+from clapas.recipe.errors import UserError
+from clapas.release.gate.check import Result
+from clapas.release.gate.stranger import Stranger, has_transformers
+from clapas.release.signature import Keyless, PublicKey, fingerprint, is_keyless
+from clapas.release.sums import (
+    PUBLIC_KEY,
+    REVISIONS,
+    SIGNATURE,
+    SUMS,
+    Digests,
+    NotSoundError,
+)
 
-SUMS = "SHA256SUMS"
-LOAD = """
-import sys, torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-folder = sys.argv[1]
-model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, trust_remote_code=False)
-wrong = {name: sorted(keys) for name, keys in info.items() if keys}
-assert not wrong, f"keys: {wrong}"
-tokenizer = AutoTokenizer.from_pretrained(folder)
-assert len(tokenizer) <= model.config.vocab_size, "the tokenizer has more ids than the model"
-with torch.no_grad():
-    logits = model(**tokenizer("Le salarié a droit à", return_tensors="pt")).logits
-assert torch.isfinite(logits.float()).all(), "logits are not finite"
-print(sum(p.numel() for p in model.parameters()))
-"""
+ANSWERS = "release.yaml"
+OWN_KEY = "the key is the folder's own: it proves that nothing changed since, not who signed; compare the fingerprint"
 
 
-class NotSoundError(ClapasError):
-    """A release that is not what its sums say, or does not load."""
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Whether a folder is as it was signed. problems: what is not. by: the key's fingerprint, or the identity.
 
-
-def write_sums(folder: Path) -> None:
-    """Write SHA256SUMS over every file, in the form that `sha256sum -c` reads."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    (folder / SUMS).write_text("".join(lines))
-
-
-def verify(folder: Path) -> dict[str, object]:
-    """Check every sum, that no file is missing or extra, and that stock transformers loads the model offline.
-
-    Returns {"files", "loads", "parameters"}. Raises NotSoundError for the first thing wrong, UserError where `folder`
-    is not a release.
+    files: how many the signature covers. own_key: whether the key is from the folder itself.
     """
-    return verification(check_sums(folder), check_loads(folder))
+
+    name: str
+    files: int
+    by: str
+    own_key: bool
+    problems: tuple[str, ...]
 
 
-def verification(files: int, parameters: int | None) -> dict[str, object]:
-    """What was verified, as plain values."""
-    loads = "not run: transformers is not installed" if parameters is None else "yes"
-    return {"files": files, "loads": loads, "parameters": parameters}
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All that was found. sealed: of the release, then of each revision. checks: of the gate, empty where they were not
+    asked for. loads: `yes`, `no`, or why that was not tried."""
+
+    folder: Path
+    sealed: tuple[Sealed, ...]
+    checks: tuple[Result, ...]
+    loads: str
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence for each thing wrong."""
+        sealed = [f"{part.name}: {problem}" for part in self.sealed for problem in part.problems]
+        failed = [f"check {check.number}, {check.name}: {said}" for check in self.checks for said in _failed(check)]
+        return sealed + failed
+
+    def raise_for_problems(self) -> None:
+        """Raise NotSoundError, with the first few, where the release is not sound."""
+        if problems := self.problems:
+            more = f"\n           and {len(problems) - 5} more" if len(problems) > 5 else ""
+            found = "\n           ".join(problems[:5]) + more
+            raise NotSoundError("not sound", where=self.folder, found=found, way_out="do not use it; download it again")
+
+    def values(self) -> dict[str, Any]:
+        """As plain values, for `--json`."""
+        checks = [asdict(check) for check in self.checks]
+        parts = [asdict(part) for part in self.sealed]
+        return {"sound": not self.problems, "sealed": parts, "checks": checks, "loads": self.loads}
 
 
-def check_sums(folder: Path) -> int:
-    """Compare every file with SHA256SUMS. Returns how many there are."""
-    path = folder / SUMS
-    if not path.is_file():
-        raise UserError(f"not a release: it has no {SUMS}", where=folder, wanted="a folder that `clapas release` wrote")
-    wanted: dict[str, str] = {}
-    for line in path.read_text().splitlines():
-        digest, _, name = line.partition("  ")
-        wanted[name] = digest
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {SUMS}
-    for name, digest in wanted.items():
-        if name not in present:
-            raise NotSoundError("missing from the release", where=folder / name)
-        if (found := file_hash(folder / name)) != digest:
-            raise NotSoundError("altered", where=folder / name, found=f"SHA-256 {found}", wanted=digest)
-    if extra := sorted(present - wanted.keys()):
-        raise NotSoundError("not part of the release", where=folder / extra[0], way_out=f"remove it, or see {SUMS}")
-    return len(wanted)
+def _failed(check: Result) -> tuple[str, ...]:
+    return check.said if check.status == "fail" else ()
 
 
-def check_loads(folder: Path) -> int | None:
-    """Load model and tokenizer with stock transformers in a clean, offline process. Returns the parameters that it
-    counts, or None where transformers is not installed."""
-    if importlib.util.find_spec("transformers") is None:
-        return None
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-I", "-c", LOAD, str(folder.resolve())]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if result.returncode:
-        last = (result.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-        raise NotSoundError("stock transformers does not load it", where=folder, found=last)
-    return int(result.stdout.split()[-1])
+def verify(folder: Path, by: PublicKey | Keyless | None = None, *, quick: bool = False) -> Verification:
+    """Look at a release, or at one of its revisions that was downloaded alone.
+
+    by: whose signature it must have; the folder's own key where None. quick: sums and signature alone.
+    Raises UserError where `folder` is no release, or `by` is no key or none is known.
+    """
+    for name in (SUMS, SIGNATURE):
+        if not (folder / name).is_file():
+            wanted = "a folder that `clapas release` wrote"
+            raise UserError(f"not a release: it has no {name}", where=folder, wanted=wanted)
+    by = by or _own_key(folder)
+    if isinstance(by, PublicKey):
+        fingerprint(by.path)
+    parts = [folder, *sorted(path for path in (folder / REVISIONS).glob("*") if path.is_dir())]
+    digests = Digests()
+    with contextlib.ExitStack() as stack:
+        stranger = stack.enter_context(Stranger()) if not quick and has_transformers() else None
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        sealed: list[Future[Sealed]] = [pool.submit(_sealed, part, folder, by, digests) for part in parts]
+        checks = () if quick else _checks(folder, stranger, digests)
+        found = tuple(future.result() for future in sealed)
+    return Verification(folder, found, checks, "")
 
 
-def verification_table(result: dict[str, object]) -> str:
-    """The result as text."""
-    return f"sound: {result['files']} files as released; loads with stock transformers: {result['loads']}"
+def _own_key(folder: Path) -> PublicKey:
+    """The key that came with the folder. Raises UserError where it was signed without one."""
+    if is_keyless(folder / SIGNATURE):
+        raise UserError(
+            "signed by an identity: whose must it be?",
+            where=folder / SIGNATURE,
+            way_out="--identity and --identity-provider, as VERIFY.md says them and their owner confirms",
+        )
+    return PublicKey(folder / PUBLIC_KEY)

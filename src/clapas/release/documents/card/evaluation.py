@@ -1,4 +1,4 @@
-"""What was measured: held-out text, tasks with all that they were asked with, and how far the data overlap with them."""
+"""What was measured: held-out text, tasks with all that they were asked with, and what overlaps with them."""
 
 from __future__ import annotations
 
@@ -87,11 +87,12 @@ def _asked(results: list[TaskResult], to: Language) -> str:
             if chat
             else either(to, "sans gabarit de conversation", "without a chat template")
         )
+        answers = code(f"evaluations/{file}")
         lines.append(
             either(
                 to,
-                f"Mesuré avec {plain(harness)}, graine {seed}, {way} ; toutes les réponses : {code(f'evaluations/{file}')}.",
-                f"Measured with {plain(harness)}, seed {seed}, {way}; all answers: {code(f'evaluations/{file}')}.",
+                f"Mesuré avec {plain(harness)}, graine {seed}, {way} ; relevé complet : {answers}.",
+                f"Measured with {plain(harness)}, seed {seed}, {way}; whole record: {answers}.",
             )
         )
     return "\n\n".join(lines)

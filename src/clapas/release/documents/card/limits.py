@@ -25,14 +25,9 @@ def limits(facts: Facts, to: Language) -> str:
     found = probes(facts.evidence)
     title = either(to, "### Limites et risques", "### Limits and risks")
     lines = [f"- **{either(to, *names)}**{_colon(to)} {_told(name, found, to)}" for name, names in NAMES.items()]
-    told = [
-        title,
-        block(facts.answers.use.limits.said(to), 4),
-        _intervals(found, to),
-        "\n".join(lines),
-        _health(facts, to),
-    ]
-    return "\n\n".join(filter(None, told)) + "\n"
+    said = block(facts.answers.use.limits.said(to), 4)
+    told = filter(None, [title, said, _intervals(found, to), "\n".join(lines), _health(facts, to)])
+    return "\n\n".join(told) + "\n"
 
 
 def _told(name: str, found: dict[str, dict[str, Any]], to: Language) -> str:
@@ -86,7 +81,7 @@ def _memorisation(figures: dict[str, Any], to: Language) -> str:
 
 def _bias(figures: dict[str, Any], to: Language) -> str:
     axes = [
-        f"{either(to, axis, AXES.get(axis, axis))} {percent(own['preferred'], to, 0)}"
+        f"{axis if to == 'fr' else AXES.get(axis, axis)} {percent(own['preferred'], to, 0)}"
         for axis, own in figures["axes"].items()
     ]
     share = _share(figures["preferred"], figures["interval"], to)
@@ -139,8 +134,8 @@ def _health(facts: Facts, to: Language) -> str:
         return ""
     return either(
         to,
-        "Des données de santé sont parmi celles de l'entraînement (`documents/privacy-report.fr.md`). **Ce modèle n'est "
-        "pas un dispositif médical** : il ne doit servir ni au diagnostic ni au soin.",
+        "Des données de santé sont parmi celles de l'entraînement (`documents/privacy-report.fr.md`). **Ce modèle "
+        "n'est pas un dispositif médical** : il ne doit servir ni au diagnostic ni au soin.",
         "Health data are among those of the training (`documents/privacy-report.en.md`). **This model is not a medical "
         "device**: it must serve neither diagnosis nor care.",
     )

@@ -22,9 +22,12 @@ def metadata(facts: Facts) -> dict[str, Any]:
         from huggingface_hub import ModelCardData
 
     model = facts.answers.model
+    licence = hub_licence(model.licence)
     named = ModelCardData(
         language=list(model.languages),
-        **hub_licence(model.licence),
+        license=licence["license"],
+        license_name=licence.get("license_name"),
+        license_link=licence.get("license_link"),
         library_name="transformers",
         pipeline_tag=TASK,
         tags=_tags(facts),

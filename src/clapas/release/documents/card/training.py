@@ -10,7 +10,7 @@ from clapas.release.documents.words import Language, either
 from clapas.release.energy_use import JOULES, EnergyUse, energy_use
 from clapas.release.training_compute import work_of
 
-OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon", "adam": "Adam", "lion": "Lion", "sgd": "SGD"}
+OPTIMIZERS = {"adamw": "AdamW", "lion": "Lion", "muon": "Muon", "schedule_free": "Schedule-Free AdamW"}
 PLOT = "images/loss.png"
 
 
@@ -52,7 +52,7 @@ def _steps(facts: Facts, to: Language) -> str:
 def _optimizer(facts: Facts, to: Language) -> str:
     """Its name and figures, those that it has."""
     optimizer, schedule = facts.evidence.recipe["optimizer"], facts.evidence.recipe["schedule"]
-    told = [OPTIMIZERS.get(optimizer["name"], optimizer["name"])]
+    told = [str(OPTIMIZERS.get(optimizer["name"], optimizer["name"]))]
     told.append(either(to, "taux ", "rate ") + _plain(optimizer["lr"], to))
     if betas := optimizer.get("betas"):
         told.append("β " + words.listed([_plain(beta, to) for beta in betas], to))
