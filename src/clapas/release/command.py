@@ -13,8 +13,8 @@ from clapas.recipe.errors import UserError
 EXAMPLES = """examples:
   clapas release runs/demo --template > release.yaml
   clapas keygen --out keys
-  clapas release runs/demo --answers release.yaml --key keys/release.key --out release/demo
-  clapas release runs/demo --answers release.yaml --key keys/release.key --out release/demo --gguf q8_0 --revisions 500,1000"""
+  clapas release runs/demo --answers release.yaml --key keys/key.pem --out release/demo
+  clapas release runs/demo --answers release.yaml --key keys/key.pem --out release/more --gguf q8_0 --revisions 1000"""
 
 
 def release_options(verb: argparse.ArgumentParser) -> None:
