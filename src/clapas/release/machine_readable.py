@@ -40,7 +40,7 @@ def bom_problem(folder: Path) -> str | None:
         from cyclonedx.schema import SchemaVersion
         from cyclonedx.validation.json import JsonStrictValidator
     try:
-        error = JsonStrictValidator(SchemaVersion.V1_7).validate_str(json.dumps(found))
+        error = JsonStrictValidator(SchemaVersion.V1_7).validate_str(json.dumps(found), all_errors=False)
     except MissingOptionalDependencyException:
         what = "checking the bill of materials needs `cyclonedx-python-lib[json-validation]`, which is not installed"
         raise UserError(what, way_out="pip install 'clapas[release]'") from None

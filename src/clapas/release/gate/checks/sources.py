@@ -27,8 +27,8 @@ def check_sources(draft: Draft) -> Verdict:
     shards = sum(len(source.shards) for data in evidence.data for source in data.sources)
     return judged(
         [*problems, *found],
-        f"{shards} shards, each of a source with licence, revision, hash and dates; {evidence.tokens:,} tokens read, as "
-        f"the ledger says{missing}",
+        f"{shards} shards, each of a source with licence, revision, hash and dates; {evidence.tokens:,} tokens read, "
+        f"as the ledger says{missing}",
     )
 
 
