@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from drafts import small_answers, small_evidence
+from tests.release.drafts import small_answers, small_evidence
 
 from clapas.checkpoint.reader import open_checkpoint
 from clapas.release.answers import Answers
