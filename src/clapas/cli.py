@@ -306,10 +306,9 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _release(options: argparse.Namespace) -> None:
-    from clapas.release.release import release
-    from clapas.release.verify import verification_table
+    from clapas.release.command import release_command
 
-    _print(release(options.run, options.out, licence=options.licence), options.json, verification_table)
+    release_command(options)
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -705,19 +704,12 @@ def _model_verbs(verbs: Any) -> None:
 
 
 def _release_verbs(verbs: Any) -> None:
-    verb = _verb(
-        verbs,
-        "release",
-        "export with card, licence and sums",
-        "clapas release runs/demo --out release/demo --licence Apache-2.0",
-        _release,
-    )
-    verb.add_argument("run", type=Path)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--licence", required=True, metavar="SPDX", help="the licence of the weights, such as Apache-2.0")
-    _json(verb)
+    from clapas.release.command import release_options
+
+    does = "release a run: export, evidence, documents, gate, signature"
+    release_options(_verb(verbs, "release", does, "", _release))
     verb = _verb(verbs, "keygen", "make a key to sign releases with", "clapas keygen --out keys", _keygen)
-    verb.add_argument("--out", type=Path, required=True, help="a folder; a passphrase: $CLAPAS_KEY_PASSPHRASE")
+    verb.add_argument("--out", type=Path, required=True, help="a folder: key.pem (keep it secret), key.pub.pem")
     does = "check a release: sums, signature, that it loads, what it says"
     verb = _verb(verbs, "verify", does, "clapas verify release/demo --public-key key.pub.pem", _verify)
     verb.add_argument("folder", type=Path)
