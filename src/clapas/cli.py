@@ -709,9 +709,10 @@ def _release_verbs(verbs: Any) -> None:
     does = "release a run: export, evidence, documents, gate, signature"
     release_options(_verb(verbs, "release", does, "", _release))
     verb = _verb(verbs, "keygen", "make a key to sign releases with", "clapas keygen --out keys", _keygen)
-    verb.add_argument("--out", type=Path, required=True, help="a folder: key.pem (keep it secret), key.pub.pem")
+    does = "for key.pem (keep it secret) and key.pub.pem; a passphrase: $CLAPAS_KEY_PASSPHRASE"
+    verb.add_argument("--out", type=Path, required=True, help=does)
     does = "check a release: sums, signature, that it loads, what it says"
-    verb = _verb(verbs, "verify", does, "clapas verify release/demo --public-key key.pub.pem", _verify)
+    verb = _verb(verbs, "verify", does, "clapas verify release/demo --public-key keys/key.pub.pem", _verify)
     verb.add_argument("folder", type=Path)
     does = "whose signature it must have (default: the folder's own key's)"
     verb.add_argument("--public-key", type=Path, metavar="FILE", help=does)

@@ -17,7 +17,37 @@ from clapas.release.documents.words import Language, date, either, listed, numbe
 
 NAME = "documents/training-content-summary.{language}.md"
 LANGUAGES: tuple[Language, ...] = ("fr", "en")
-UNION = frozenset(["AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK"])
+UNION = frozenset(
+    [
+        "AT",
+        "BE",
+        "BG",
+        "CY",
+        "CZ",
+        "DE",
+        "DK",
+        "EE",
+        "ES",
+        "FI",
+        "FR",
+        "GR",
+        "HR",
+        "HU",
+        "IE",
+        "IT",
+        "LT",
+        "LU",
+        "LV",
+        "MT",
+        "NL",
+        "PL",
+        "PT",
+        "RO",
+        "SE",
+        "SI",
+        "SK",
+    ]
+)
 """Member States, ISO 3166."""
 BILLION, TEN_TRILLION = 1e9, 1e13
 """Where the template parts sizes of text, in tokens."""
