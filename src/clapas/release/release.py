@@ -32,7 +32,8 @@ from clapas.release.gate.check import Draft, Result
 from clapas.release.gate.gate import RefusedError, run_checks
 from clapas.release.gate.live import LiveModel
 from clapas.release.gate.stranger import Stranger
-from clapas.release.gguf.write import check_quantisations, write_ggufs
+from clapas.release.gguf.about import about_release
+from clapas.release.gguf.write import write_ggufs
 from clapas.release.licences.texts import check_weights_licence
 from clapas.release.revisions import dress_revisions, export_revisions, find_revisions
 from clapas.release.signature import Keyless, LocalKey, load_private_key, seal, signed_by
@@ -62,7 +63,6 @@ def release(run: Path, out: Path, answers_file: Path, wishes: Wishes) -> dict[st
     refuse_to_replace(out)
     answers = read_answers(answers_file)
     check_weights_licence(answers.model.licence, answers.place("model.licence"))
-    check_quantisations(wishes.gguf)
     if isinstance(wishes.signer, LocalKey):
         load_private_key(wishes.signer.path)
     with Stranger() as stranger, new_folder(out) as folder:  # it imports transformers meanwhile
@@ -103,7 +103,8 @@ def _export(
 ) -> None:
     """Weights and tokenizer, their GGUF, and what was measured, with every answer behind it."""
     export(reader.folder, folder, dtype=wishes.dtype)
-    write_ggufs(folder, wishes.gguf, evidence, answers)
+    if wishes.gguf:
+        write_ggufs(folder, wishes.gguf, about_release(evidence, answers))
     if evidence.measured:
         (folder / EVALUATIONS).mkdir()
     for measured in evidence.measured:
