@@ -311,16 +311,19 @@ def _release(options: argparse.Namespace) -> None:
     release_command(options)
 
 
+def _verify(options: argparse.Namespace) -> None:
+    from clapas.release.verify import verify, whose
+
+    by = whose(options.public_key, options.identity, options.identity_provider)
+    found = verify(options.folder, by, quick=options.quick)
+    print(found.to_json() if options.json else found)
+    found.raise_for_problems()
+
+
 def _keygen(options: argparse.Namespace) -> None:
     from clapas.release.signature import generate_key
 
-    print(generate_key(options.out))
-
-
-def _verify(options: argparse.Namespace) -> None:
-    from clapas.release.verify import verification_table, verify
-
-    _print(verify(options.folder), options.json, verification_table)
+    print(f"{options.out}: key.pem (keep it secret), key.pub.pem; SHA-256 {generate_key(options.out)}")
 
 
 def _launch(options: argparse.Namespace) -> int:
@@ -706,11 +709,16 @@ def _release_verbs(verbs: Any) -> None:
     does = "release a run: export, evidence, documents, gate, signature"
     release_options(_verb(verbs, "release", does, "", _release))
     verb = _verb(verbs, "keygen", "make a key to sign releases with", "clapas keygen --out keys", _keygen)
-    verb.add_argument("--out", type=Path, required=True, help="a new folder: key.pem (keep it secret), key.pub.pem")
-    verb = _verb(
-        verbs, "verify", "check a release: every sum, and that it loads", "clapas verify release/demo", _verify
-    )
+    does = "for key.pem (keep it secret) and key.pub.pem; a passphrase: $CLAPAS_KEY_PASSPHRASE"
+    verb.add_argument("--out", type=Path, required=True, help=does)
+    does = "check a release: sums, signature, that it loads, what it says"
+    verb = _verb(verbs, "verify", does, "clapas verify release/demo --public-key keys/key.pub.pem", _verify)
     verb.add_argument("folder", type=Path)
+    does = "whose signature it must have (default: the folder's own key's)"
+    verb.add_argument("--public-key", type=Path, metavar="FILE", help=does)
+    verb.add_argument("--identity", metavar="WHO", help="who must have signed without a key, through Sigstore")
+    verb.add_argument("--identity-provider", metavar="URL", help="where they must have logged in")
+    verb.add_argument("--quick", action="store_true", help="sums and signature alone")
     _json(verb)
     verb = _verb(verbs, "report", "write a run as one HTML page", "clapas report runs/demo", _report)
     verb.add_argument("run", type=Path)

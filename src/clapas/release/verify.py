@@ -1,7 +1,7 @@
-"""`clapas verify DIR`: is this the model that was released, whole, by whom, and does it say of itself what is true?
+"""`clapas verify DIR`: is this the model that was released, whole, by whom, and is what it says of itself true?
 
-For a stranger, offline: sums, signature, and those of the gate's checks that need no run. Weights are hashed in a thread
-while another process loads them with stock transformers; nobody hashes them twice. Nothing in the folder is executed.
+For a stranger, offline: sums, signature, and those of the gate's checks that need no run. Weights are hashed, once, in
+a thread while another process loads them with stock transformers. Nothing in the folder is executed.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ import contextlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from clapas.recipe.errors import UserError
-from clapas.release.gate.check import Result
+import orjson
+
+from clapas.recipe.errors import ClapasError, UserError
+from clapas.release.answers import read_answers
+from clapas.release.evidence.evidence import FILE as EVIDENCE
+from clapas.release.evidence.evidence import read_evidence
+from clapas.release.gate.check import Draft, Result
+from clapas.release.gate.gate import results_table, run_checks
 from clapas.release.gate.stranger import Stranger, has_transformers
-from clapas.release.signature import Keyless, PublicKey, fingerprint, is_keyless
+from clapas.release.signature import Keyless, PublicKey, check_signature, fingerprint, is_keyless, signed_files
 from clapas.release.sums import (
     PUBLIC_KEY,
     REVISIONS,
@@ -23,74 +28,98 @@ from clapas.release.sums import (
     SUMS,
     Digests,
     NotSoundError,
+    differences,
+    read_sums,
 )
 
-ANSWERS = "release.yaml"
-OWN_KEY = "the key is the folder's own: it proves that nothing changed since, not who signed; compare the fingerprint"
+ANSWERS, RESULTS = "release.yaml", "release.json"
+OWN_KEY = "the key came with the folder: nothing changed since it signed, but whose it is, its fingerprint must tell"
+SHOWN = 5
+"""Problems that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """Whether a folder is as it was signed. problems: what is not. by: the key's fingerprint, or the identity.
-
-    files: how many the signature covers. own_key: whether the key is from the folder itself.
-    """
+    """Whether a folder is as it was signed. files: how many the signature covers. problems: what is not as signed."""
 
     name: str
     files: int
-    by: str
-    own_key: bool
     problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """All that was found. sealed: of the release, then of each revision. checks: of the gate, empty where they were not
-    asked for. loads: `yes`, `no`, or why that was not tried."""
+    """All that was found.
+
+    signed_by: the fingerprint of a key, or an identity. own_key: whether the key was the folder's own. sealed: of the
+    release, then of each revision. checks: of the gate, as far as a stranger can run them; empty where that was not
+    asked for. at_release: number of a check -> what release.json says of it.
+    """
 
     folder: Path
+    signed_by: str
+    own_key: bool
     sealed: tuple[Sealed, ...]
     checks: tuple[Result, ...]
-    loads: str
+    at_release: dict[int, str]
 
     @property
     def problems(self) -> list[str]:
         """A sentence for each thing wrong."""
         sealed = [f"{part.name}: {problem}" for part in self.sealed for problem in part.problems]
-        failed = [f"check {check.number}, {check.name}: {said}" for check in self.checks for said in _failed(check)]
-        return sealed + failed
+        failed = [check for check in self.checks if check.status == "fail"]
+        return sealed + [f"check {check.number}, {check.name}: {said}" for check in failed for said in check.said]
 
     def raise_for_problems(self) -> None:
-        """Raise NotSoundError, with the first few, where the release is not sound."""
-        if problems := self.problems:
-            more = f"\n           and {len(problems) - 5} more" if len(problems) > 5 else ""
-            found = "\n           ".join(problems[:5]) + more
-            raise NotSoundError("not sound", where=self.folder, found=found, way_out="do not use it; download it again")
+        """Raise NotSoundError, which names the first few, where the release is not sound."""
+        if not (problems := self.problems):
+            return
+        named = problems[:SHOWN] + [f"and {len(problems) - SHOWN} more"] * (len(problems) > SHOWN)
+        found = named[0] if len(named) == 1 else "".join(f"\n           {problem}" for problem in named)
+        way_out = "do not use it; download it again, and tell its provider if it stays so"
+        raise NotSoundError("not sound", where=self.folder, found=found, way_out=way_out)
 
-    def values(self) -> dict[str, Any]:
-        """As plain values, for `--json`."""
-        checks = [asdict(check) for check in self.checks]
-        parts = [asdict(part) for part in self.sealed]
-        return {"sound": not self.problems, "sealed": parts, "checks": checks, "loads": self.loads}
+    def to_json(self) -> str:
+        """For `--json`."""
+        parts = {name: [asdict(part) for part in getattr(self, name)] for name in ("sealed", "checks")}
+        values = {"sound": not self.problems, "signed_by": self.signed_by, "own_key": self.own_key, **parts}
+        return orjson.dumps(values, option=orjson.OPT_INDENT_2).decode()
 
-
-def _failed(check: Result) -> tuple[str, ...]:
-    return check.said if check.status == "fail" else ()
+    def __str__(self) -> str:
+        width = max(len(part.name) for part in self.sealed)
+        lines = [f"signed by {self.signed_by}" + f"\n          ({OWN_KEY})" * self.own_key]
+        for part in self.sealed:
+            said = "; ".join(part.problems) or f"{part.files} files, as summed and signed"
+            lines.append(f"   {'FAIL   ' if part.problems else 'pass   '} {part.name:<{width}}  {said}")
+        if self.checks:
+            lines.append(results_table(self.checks))
+        waiting = [check.number for check in self.checks if check.status == "not-run"]
+        passed = [number for number in waiting if self.at_release.get(number) == "pass"]
+        if passed:
+            listed = ", ".join(map(str, passed))
+            lines.append(f"not run here, passed where it was released (release.json): {listed}")
+        lines.append(
+            "NOT sound" if self.problems else f"sound{'' if self.checks else ', as far as was looked (--quick)'}"
+        )
+        return "\n".join(lines)
 
 
 def verify(folder: Path, by: PublicKey | Keyless | None = None, *, quick: bool = False) -> Verification:
     """Look at a release, or at one of its revisions that was downloaded alone.
 
-    by: whose signature it must have; the folder's own key where None. quick: sums and signature alone.
-    Raises UserError where `folder` is no release, or `by` is no key or none is known.
+    by: whose signature it must have; None: the folder's own key's. quick: sums and signature alone.
+    Raises UserError where `folder` is no release, `by` is no key, or an identity is needed.
     """
     for name in (SUMS, SIGNATURE):
         if not (folder / name).is_file():
             wanted = "a folder that `clapas release` wrote"
             raise UserError(f"not a release: it has no {name}", where=folder, wanted=wanted)
+    folder = folder.resolve()
+    own_key = by is None or (isinstance(by, PublicKey) and by.path.resolve() == folder / PUBLIC_KEY)
     by = by or _own_key(folder)
-    if isinstance(by, PublicKey):
-        fingerprint(by.path)
+    signed_by = (
+        f"the key SHA-256 {fingerprint(by.path)}" if isinstance(by, PublicKey) else f"{by.identity} ({by.provider})"
+    )
     parts = [folder, *sorted(path for path in (folder / REVISIONS).glob("*") if path.is_dir())]
     digests = Digests()
     with contextlib.ExitStack() as stack:
@@ -99,15 +128,99 @@ def verify(folder: Path, by: PublicKey | Keyless | None = None, *, quick: bool =
         sealed: list[Future[Sealed]] = [pool.submit(_sealed, part, folder, by, digests) for part in parts]
         checks = () if quick else _checks(folder, stranger, digests)
         found = tuple(future.result() for future in sealed)
-    return Verification(folder, found, checks, "")
+    return Verification(folder, signed_by, own_key, found, checks, _at_release(folder))
+
+
+def whose(public_key: Path | None, identity: str | None, provider: str | None) -> PublicKey | Keyless | None:
+    """Whose signature the command line asks for. Raises UserError for half an identity, or two answers."""
+    if (identity is None) != (provider is None) or (public_key is not None and identity is not None):
+        wanted = "--public-key, or --identity and --identity-provider"
+        raise UserError("whose signature it must have is not clear", where="clapas verify", wanted=wanted)
+    if identity is not None and provider is not None:
+        return Keyless(identity, provider)
+    return None if public_key is None else PublicKey(public_key)
 
 
 def _own_key(folder: Path) -> PublicKey:
-    """The key that came with the folder. Raises UserError where it was signed without one."""
+    """The key that came with the folder. Raises UserError where an identity signed, NotSoundError where it is gone."""
     if is_keyless(folder / SIGNATURE):
         raise UserError(
             "signed by an identity: whose must it be?",
             where=folder / SIGNATURE,
             way_out="--identity and --identity-provider, as VERIFY.md says them and their owner confirms",
         )
+    if not (folder / PUBLIC_KEY).is_file():
+        raise NotSoundError("the release has lost its public key", where=folder / PUBLIC_KEY, way_out="--public-key")
     return PublicKey(folder / PUBLIC_KEY)
+
+
+def _sealed(part: Path, release: Path, by: PublicKey | Keyless, digests: Digests) -> Sealed:
+    """Sums and signature of a folder."""
+    name = release.name if part == release else part.relative_to(release).as_posix()
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    try:
+        found = digests.of(part, signed_files(part))
+        summed = {file: digest for file, digest in found.items() if file != SUMS}
+        problems += differences(read_sums(part), summed)
+        if not problems:  # else the signature says the same again, in worse words
+            check_signature(part, found, by)
+    except NotSoundError as error:
+        problems.append(_said(error))
+    except OSError as error:
+        problems.append(f"{error.filename}: {error.strerror}")
+    return Sealed(name, len(found), tuple(problems))
+
+
+def _checks(folder: Path, stranger: Stranger | None, digests: Digests) -> tuple[Result, ...]:
+    """The gate's, without the run. A revision that was downloaded alone has no evidence: that it loads is all."""
+    if not (folder / EVIDENCE).is_file() and EVIDENCE not in _sums(folder):
+        return (_loading(folder, stranger),)
+    try:
+        evidence, answers = read_evidence(folder), read_answers(folder / ANSWERS)
+    except (ClapasError, OSError) as error:
+        said = _said(error) if isinstance(error, ClapasError) else f"{error.filename}: {error.strerror}"
+        return (Result(21, "card", "the card says what the evidence says", True, "fail", (said,)),)
+    from clapas.release.gate.all_checks import BEFORE_SEALING
+
+    gguf = tuple(sorted(path.stem.rsplit("-", 1)[-1] for path in (folder / "gguf").glob("*.gguf")))
+    revisions = tuple(sorted(path.name for path in (folder / REVISIONS).glob("*")))
+    return run_checks(
+        Draft(folder, evidence, answers, None, stranger, gguf, revisions, digests=digests), BEFORE_SEALING
+    )
+
+
+def _loading(folder: Path, stranger: Stranger | None) -> Result:
+    what = "loads in a clean, offline process with stock transformers"
+    if stranger is None:
+        return Result(10, "loading", what, True, "not-run", ("transformers is not installed",))
+    seen = stranger.look(folder, None)
+    problems = [problem for problem in (seen.error, seen.tokenizer_error) if problem]
+    problems += [f"{kind}: {keys}" for kind, keys in (seen.keys or {}).items()]
+    if not problems and not seen.finite:
+        problems.append("its logits are not finite")
+    said = tuple(problems) or (f"{seen.parameters} parameters",)
+    return Result(10, "loading", what, True, "fail" if problems else "pass", said)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """As SHA256SUMS says; nothing where it cannot be read, which `_sealed` tells."""
+    try:
+        return read_sums(folder)
+    except NotSoundError:
+        return {}
+
+
+def _at_release(folder: Path) -> dict[int, str]:
+    """What release.json says; whether that can be trusted, the signature says."""
+    try:
+        checks = orjson.loads((folder / RESULTS).read_bytes())["checks"]
+        return {int(check["number"]): str(check["status"]) for check in checks}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _said(error: ClapasError) -> str:
+    """A message on one line."""
+    where = f"{Path(error.where).name}: " if error.where else ""
+    return f"{where}{error.what}" + (f" ({error.way_out})" if error.way_out else "")

@@ -26,9 +26,9 @@ def trust(facts: Facts, to: Language) -> str:
     )
     whence = either(
         to,
-        f"Toutes les valeurs de cette fiche viennent du registre de l'entraînement, relevé le "
-        f"{date(evidence.time, to)} ([evidence.json](evidence.json)), et des réponses de l'éditeur ([release.yaml](release.yaml)). "
-        "[release.json](release.json) donne les contrôles passés avant la publication.",
+        "Toutes les valeurs de cette fiche viennent du registre de l'entraînement, relevé le "
+        f"{date(evidence.time, to)} ([evidence.json](evidence.json)), et des réponses de l'éditeur "
+        "([release.yaml](release.yaml)). [release.json](release.json) donne les contrôles passés avant la publication.",
         f"All figures of this card come from the training's ledger, read on {date(evidence.time, to)} "
         "([evidence.json](evidence.json)), and from the provider's answers ([release.yaml](release.yaml)). "
         "[release.json](release.json) has the checks passed before publication.",
