@@ -311,12 +311,6 @@ def _release(options: argparse.Namespace) -> None:
     release_command(options)
 
 
-def _keygen(options: argparse.Namespace) -> None:
-    from clapas.release.signature import generate_key
-
-    print(generate_key(options.out))
-
-
 def _verify(options: argparse.Namespace) -> None:
     from clapas.release.verify import verify, whose
 
@@ -715,12 +709,8 @@ def _release_verbs(verbs: Any) -> None:
     does = "release a run: export, evidence, documents, gate, signature"
     release_options(_verb(verbs, "release", does, "", _release))
     verb = _verb(verbs, "keygen", "make a key to sign releases with", "clapas keygen --out keys", _keygen)
-    verb.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="for key.pem (keep it secret) and key.pub.pem; a passphrase: $CLAPAS_KEY_PASSPHRASE",
-    )
+    does = "for key.pem (keep it secret) and key.pub.pem; a passphrase: $CLAPAS_KEY_PASSPHRASE"
+    verb.add_argument("--out", type=Path, required=True, help=does)
     does = "check a release: sums, signature, that it loads, what it says"
     verb = _verb(verbs, "verify", does, "clapas verify release/demo --public-key keys/key.pub.pem", _verify)
     verb.add_argument("folder", type=Path)

@@ -109,7 +109,7 @@ def _listed(source: SourceFacts, answer: SourceAnswer | None, found: dict[str, s
         yield f"{source.name}: nobody said what kind of source it is"
         return
     text = " ".join(found.get(name, "") for name in LISTED_UNDER[answer.kind]).replace("\\", "")
-    wanted = (source.name, source.url and source.url.rstrip("/"), source.revision)
+    wanted = (f"**{source.name}**", source.url and source.url.rstrip("/"), source.revision)
     if missing := [what for what in wanted if what and what not in text]:
         yield f"source {source.name} ({answer.kind}) is not listed with {', '.join(missing)}"
 
