@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from clapas.recipe.errors import UserError
@@ -71,6 +73,12 @@ def test_what_the_table_names_is_spdx() -> None:
     """A misspelt name in the table would judge nothing. OpenMDW is newer than the library's list."""
     unknown = spdx_list().unknown_license_keys(" AND ".join(sorted(KNOWN)))
     assert sorted(unknown) == ["LicenseRef-public-domain", "OpenMDW-1.0"]
+
+
+def test_the_guide_has_the_table() -> None:
+    """docs/licences.md names every licence that is judged, and those of weights."""
+    guide = (Path(__file__).parents[3] / "docs/licences.md").read_text()
+    assert [licence for licence in sorted(KNOWN | set(WEIGHTS)) if licence not in guide] == []
 
 
 def test_the_launch_corpus_agrees() -> None:
