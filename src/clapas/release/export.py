@@ -55,8 +55,7 @@ def export(
     dtype: fp32 are the masters themselves, bf16 the masters rounded to nearest even. shard_bytes: most bytes of a file
     of weights. keep_padding: also the rows of the vocabulary after the tokenizer's last id, which `config.json` then
     declares. tokenizer: its folder, by default the one beside the data of the run. weights: as they train (`raw`) or
-    their `average`; by default the average where one was kept. gguf:
-    quantisations to write beside it, in `gguf/`.
+    their `average`; by default the average where one was kept. gguf: quantisations of GGUF files, for `gguf/`.
     Raises UserError where there is no checkpoint, `out` is not empty, or the tokenizer is missing or another one.
     """
     refuse_to_replace(out)

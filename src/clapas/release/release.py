@@ -22,7 +22,7 @@ from clapas.recipe.files import new_folder
 from clapas.recipe.recipe import Recipe
 from clapas.release.answers import Answers
 from clapas.release.documents.all import render_all
-from clapas.release.documents.facts import facts_of
+from clapas.release.documents.facts import Facts, facts_of
 from clapas.release.evidence.evidence import FILE as EVIDENCE
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.evidence.gather import gather
@@ -84,10 +84,10 @@ def draft_release(run: Path, folder: Path, answers: Answers, wishes: Wishes, str
     _export(run, reader, folder, evidence, answers, wishes)
     names = export_revisions(folder, recipe, checkpoints, wishes.dtype)
     digests = Digests()
-    write_documents(folder, evidence, answers, digests, wishes.signer)
+    facts = write_documents(folder, evidence, answers, digests, wishes.signer)
     dress_revisions(folder, names, evidence, answers.model.name, answers.model.licence)
     live = LiveModel(run, reader.folder)
-    return Draft(folder, evidence, answers, live, stranger, wishes.gguf, tuple(names), digests=digests)
+    return Draft(folder, evidence, answers, live, stranger, wishes.gguf, tuple(names), digests=digests, facts=facts)
 
 
 def _finished(run: Path, recipe: Recipe) -> CheckpointReader:
@@ -114,16 +114,19 @@ def _export(
 
 def write_documents(
     folder: Path, evidence: Evidence, answers: Answers, digests: Digests, signer: LocalKey | Keyless
-) -> None:
-    """The evidence, the answers, and all that follows from them and from the files that are there."""
+) -> Facts:
+    """The evidence, the answers, and all that follows from them and from the files that are there, whose facts it
+    returns."""
     if isinstance(signer, LocalKey):
         (folder / PUBLIC_KEY).write_bytes(public_pem(load_private_key(signer.path)))
     (folder / EVIDENCE).write_bytes(evidence.to_json())
     (folder / ANSWERS).write_text(answers.to_yaml(), encoding="utf-8")
-    for name, content in render_all(facts_of(folder, evidence, answers, digests, signed_by(signer))).items():
+    facts = facts_of(folder, evidence, answers, digests, signed_by(signer))
+    for name, content in render_all(facts).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    return facts
 
 
 def seal_draft(draft: Draft, results: Sequence[Result], signer: LocalKey | Keyless) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The data card: what the texts are, who says so, what was done to them and what is left of them, French and English."""
+"""The data card: what the texts are, who says so, what was done to them and what is left; French and English."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from clapas.model.hf_reader import HuggingFaceWeights
 from clapas.model.source import WeightSource
@@ -106,19 +107,19 @@ def dequantised(stored: np.ndarray, kind: Kind) -> np.ndarray:
 def allowed(rows: np.ndarray, kind: Kind) -> np.ndarray | float:
     """How far a number may be from what it was before it was stored as `kind`, at most; shaped as rows, or one for all.
 
-    In blocks: half a step, and for the scale's own rounding. Q4_0 has 8 steps towards the sign of a block's largest
-    number and 7 away from it, so that beyond 7.5 a number may lose up to a whole one.
+    In bf16 as far as rounding to nearest takes it. In blocks half a step, and what the scale's own rounding to fp16
+    makes of the number. Q4_0 has 8 steps towards the sign of a block's largest number and 7 away from it, so that
+    beyond 7.5 a number may lose up to a whole one.
     """
     if kind == "F32":
         return 0.0
     if kind == "BF16":
-        return np.abs(rows) * 2.0**-8
+        return np.abs(rows - torch.from_numpy(rows).bfloat16().float().numpy())
     blocks = rows.reshape(-1, BLOCK)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1, keepdims=True), axis=1)
     step = np.abs(largest) / LEVELS[kind]
-    bound = np.full_like(blocks, 0.5)
+    bound = step * 0.5
     if kind == "Q4_0":
-        with np.errstate(invalid="ignore", divide="ignore"):
-            bound = np.maximum(bound, np.where(step == 0, 0, blocks * -np.sign(largest) / step - 7))
-    rounding = LEVELS[kind] * (step * HALF_ROUNDING + HALF_SMALLEST)
-    return (bound * step * (1 + 1e-5) + rounding).reshape(rows.shape)
+        bound = np.maximum(bound, -np.sign(largest) * blocks - 7 * step)
+    rounding = np.abs(blocks) * HALF_ROUNDING + LEVELS[kind] * HALF_SMALLEST
+    return (bound * (1 + 1e-5) + rounding).reshape(rows.shape)

@@ -14,6 +14,7 @@ import orjson
 from clapas.evaluate.stop_ids import turn_ends
 from clapas.recipe.errors import UserError
 from clapas.release.gguf.about import Value
+from clapas.release.tokenizer_files import TEMPLATE, TOKENIZER
 from clapas_data.encode import open_tokenizer, token_ids
 from clapas_data.tokenizer.presets import SPLITS, split_of
 
@@ -27,11 +28,11 @@ def vocabulary_fields(folder: Path, rows: int) -> dict[str, Value]:
     Raises UserError where GGUF cannot say what the tokenizer does.
     """
     opened = open_tokenizer(folder)
-    content = orjson.loads((folder / "tokenizer.json").read_bytes())
+    content = orjson.loads((folder / TOKENIZER).read_bytes())
     record, split = opened.record, split_of(content)
     if problems := _problems(content):
         found = "; ".join(problems)
-        raise UserError("this tokenizer cannot be said in GGUF", where=folder / "tokenizer.json", found=found)
+        raise UserError("this tokenizer cannot be said in GGUF", where=folder / TOKENIZER, found=found)
     assert split is not None
     ends = [number for number in turn_ends(folder) if number != record.eos]
     if len(ends) > 2:
@@ -109,8 +110,6 @@ def _problems(content: dict[str, Any]) -> list[str]:
 
 
 def _template(folder: Path) -> str | None:
-    """The chat template of a tokenizer's folder; None for a base model."""
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    template = orjson.loads((folder / "tokenizer_config.json").read_bytes()).get("chat_template")
-    return template if isinstance(template, str) else None
+    """The chat template beside a tokenizer, which an export writes where there is one; None for a base model."""
+    file = folder / TEMPLATE
+    return file.read_bytes().decode() if file.is_file() else None
