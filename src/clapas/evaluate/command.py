@@ -211,7 +211,7 @@ def _contamination(
     from clapas.evaluate.contamination import contamination_table, measure_contamination
 
     measured = measure_contamination(loaded, options.data, ranks=ranks)
-    figures = {name: measured[name] for name in ("tasks", "method", "manifest")}
+    figures = {name: measured[name] for name in ("tasks", "method", "manifests")}
     return "contamination", measured, figures, contamination_table(measured)
 
 

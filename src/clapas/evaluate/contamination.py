@@ -30,7 +30,7 @@ from clapas.recipe.hashes import file_hash
 from clapas.recipe.recipe import read_recipe
 from clapas_data.encode import open_tokenizer
 from clapas_data.evaluation_sets import FEWEST
-from clapas_data.manifest import Manifest, open_manifest
+from clapas_data.manifest import Manifest, open_manifest, read_revisions
 from clapas_data.text.phrases import Phrases, words_of
 
 VERSION = 1
@@ -82,7 +82,7 @@ def measure_contamination(
     """
     ranks = ranks or alone()
     measured, items = recorded_items(loaded.source)
-    manifest = _manifest(loaded, data)
+    manifest, revisions = _manifest(loaded, data)
     sought = _sought(items)
     found = _look(sought, len(items), manifest, _tokenizer(loaded, manifest), ranks)
     rows = _rows(items, sought, found, manifest)
@@ -92,7 +92,7 @@ def measure_contamination(
         "method": {"words": WORDS, "fewest_words": FEWEST, "texts": "strings of an item's row", "case": "lower"},
         "measured": measured,
         "data": str(manifest.folder),
-        "manifest": manifest.hash,
+        "manifests": revisions,
         "text": {
             "split": TRAIN,
             "documents": sum(manifest.shards[place].documents for place in places),
@@ -105,7 +105,7 @@ def measure_contamination(
 
 
 def recorded_items(source: Path) -> tuple[list[dict[str, str]], list[Item]]:
-    """Of a checkpoint, the measurements by tasks that are recorded, and their items; of a task measured again, the last.
+    """The measurements by tasks recorded of a checkpoint, and their items; of a task measured again, the last.
 
     Raises UserError where there are none, a file is not what the ledger says, or items were kept without their text.
     """
@@ -143,15 +143,18 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _manifest(loaded: LoadedModel, data: Path | None) -> Manifest:
-    """The shards: those that the run read, in the revision that it read, or those that are named."""
+def _manifest(loaded: LoadedModel, data: Path | None) -> tuple[Manifest, list[str]]:
+    """The shards, and the hashes of the revisions that are looked through: of its own data that which the run read; of
+    a folder that is named the first, which holds what any later one does."""
     if data is not None:
-        return open_manifest(data)
+        revisions = sorted(read_revisions(open_manifest(data)), key=lambda manifest: manifest.revision)
+        return revisions[0], [manifest.hash for manifest in revisions]
     if loaded.data is None:
         way_out = "name the folder of the shards: --data FOLDER"
         raise UserError("the data that this model trained on are not at hand", where=loaded.source, way_out=way_out)
     run = run_of(loaded.source)
-    return data_that_ran(run, read_recipe(run / "recipe.yaml"), open_manifest(loaded.data))
+    manifest = data_that_ran(run, read_recipe(run / "recipe.yaml"), open_manifest(loaded.data))
+    return manifest, [manifest.hash]
 
 
 def _tokenizer(loaded: LoadedModel, manifest: Manifest) -> Tokenizer:

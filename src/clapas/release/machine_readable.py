@@ -44,7 +44,7 @@ def bom_problem(folder: Path) -> str | None:
     except MissingOptionalDependencyException:
         what = "checking the bill of materials needs `cyclonedx-python-lib[json-validation]`, which is not installed"
         raise UserError(what, way_out="pip install 'clapas[release]'") from None
-    return None if error is None else f"{bom.FILE} is no CycloneDX 1.7: {str(error.data)[:300]}"
+    return None if error is None else f"{bom.FILE} is no CycloneDX 1.7: {' '.join(str(error).split())[:300]}"
 
 
 PROBLEMS: tuple[Callable[[Path], str | None], ...] = (croissant_problem, bom_problem)
