@@ -306,16 +306,24 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _release(options: argparse.Namespace) -> None:
-    from clapas.release.release import release
-    from clapas.release.verify import verification_table
+    from clapas.release.command import release_command
 
-    _print(release(options.run, options.out, licence=options.licence), options.json, verification_table)
+    release_command(options)
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from clapas.release.verify import verification_table, verify
+    from clapas.release.verify import verify, whose
 
-    _print(verify(options.folder), options.json, verification_table)
+    by = whose(options.public_key, options.identity, options.identity_provider)
+    found = verify(options.folder, by, quick=options.quick)
+    print(found.to_json() if options.json else found)
+    found.raise_for_problems()
+
+
+def _keygen(options: argparse.Namespace) -> None:
+    from clapas.release.signature import generate_key
+
+    print(f"{options.out}: key.pem (keep it secret), key.pub.pem; SHA-256 {generate_key(options.out)}")
 
 
 def _launch(options: argparse.Namespace) -> int:
@@ -696,21 +704,21 @@ def _model_verbs(verbs: Any) -> None:
 
 
 def _release_verbs(verbs: Any) -> None:
-    verb = _verb(
-        verbs,
-        "release",
-        "export with card, licence and sums",
-        "clapas release runs/demo --out release/demo --licence Apache-2.0",
-        _release,
-    )
-    verb.add_argument("run", type=Path)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--licence", required=True, metavar="SPDX", help="the licence of the weights, such as Apache-2.0")
-    _json(verb)
-    verb = _verb(
-        verbs, "verify", "check a release: every sum, and that it loads", "clapas verify release/demo", _verify
-    )
+    from clapas.release.command import release_options
+
+    does = "release a run: export, evidence, documents, gate, signature"
+    release_options(_verb(verbs, "release", does, "", _release))
+    verb = _verb(verbs, "keygen", "make a key to sign releases with", "clapas keygen --out keys", _keygen)
+    does = "for key.pem (keep it secret) and key.pub.pem; a passphrase: $CLAPAS_KEY_PASSPHRASE"
+    verb.add_argument("--out", type=Path, required=True, help=does)
+    does = "check a release: sums, signature, that it loads, what it says"
+    verb = _verb(verbs, "verify", does, "clapas verify release/demo --public-key keys/key.pub.pem", _verify)
     verb.add_argument("folder", type=Path)
+    does = "whose signature it must have (default: the folder's own key's)"
+    verb.add_argument("--public-key", type=Path, metavar="FILE", help=does)
+    verb.add_argument("--identity", metavar="WHO", help="who must have signed without a key, through Sigstore")
+    verb.add_argument("--identity-provider", metavar="URL", help="where they must have logged in")
+    verb.add_argument("--quick", action="store_true", help="sums and signature alone")
     _json(verb)
     verb = _verb(verbs, "report", "write a run as one HTML page", "clapas report runs/demo", _report)
     verb.add_argument("run", type=Path)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import orjson
 import pytest
+from tests.release.drafts import NOW, small_evidence
 
 from clapas.checkpoint.reader import open_checkpoint
 from clapas.ledger.ledger import read_ledger, sum_ledger
-from clapas.loader.audit import documents_of_step
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
@@ -22,7 +22,6 @@ from clapas.release.evidence.public import public
 from clapas.release.evidence.tokens_read import tokens_read
 from clapas_data.manifest import open_manifest
 from commands import Clapas
-from tests.release.drafts import NOW, small_evidence
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,8 @@ from clapas.release.tokenizer_files import write_json, write_tokenizer
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.manifest import MANIFEST, read_manifest
 
-DTYPES: dict[str, tuple[Dtype, torch.dtype]] = {
+Precision = Literal["bf16", "fp32"]
+DTYPES: dict[Precision, tuple[Dtype, torch.dtype]] = {
     "bf16": ("bfloat16", torch.bfloat16),
     "fp32": ("float32", torch.float32),
 }
@@ -42,7 +43,7 @@ def export(
     run_or_checkpoint: Path,
     out: Path,
     *,
-    dtype: Literal["bf16", "fp32"] = "bf16",
+    dtype: Precision = "bf16",
     shard_bytes: int = SHARD_BYTES,
     keep_padding: bool = False,
     tokenizer: Path | None = None,

@@ -10,8 +10,7 @@ from typing import Any
 from clapas.release.answers import Answers
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.gate.reading import CONFIG, Unreadable, read_object, read_tensors, weight_files
-from clapas.release.revisions import FOLDER as REVISIONS
-from clapas.release.sums import Digests, NotSoundError
+from clapas.release.sums import REVISIONS, Digests, NotSoundError
 
 GGUF = "gguf"
 TEMPLATE = "chat_template.jinja"

@@ -53,8 +53,8 @@ def _contents(facts: Facts, sources: list[Persons], to: Language) -> Iterator[st
         (
             code(source.corpus),
             code(source.name),
-            _named(source.contains, to),
-            _named(source.seems, to),
+            contents_named(source.contains, to),
+            contents_named(source.seems, to),
             either(to, "non", "no") if source.step is None else either(to, "oui", "yes"),
         )
         for source in sources
@@ -74,7 +74,8 @@ def _contents(facts: Facts, sources: list[Persons], to: Language) -> Iterator[st
         yield f"{code(name)}{either(to, ', sans données de santé', ', without health data')}{colon} {said.said(to)}"
 
 
-def _named(contents: tuple[str, ...], to: Language) -> str:
+def contents_named(contents: tuple[str, ...], to: Language) -> str:
+    """Personal data, health data or both, in words; a dash for none."""
     return words.listed([either(to, *CONTENTS[name]) for name in contents], to) if contents else "–"
 
 

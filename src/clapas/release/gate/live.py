@@ -32,7 +32,7 @@ from clapas_data.manifest import open_manifest
 @dataclass(frozen=True, slots=True)
 class LiveLogits:
     """(P, V) of each probe, fp32 arithmetic. exact: of the weights as the run holds them. rounded: of the same weights
-    rounded to the dtype asked for, which is what an export in that dtype must compute."""
+    rounded as an export's were, which is what it must compute."""
 
     exact: tuple[Tensor, ...]
     rounded: tuple[Tensor, ...]
@@ -52,7 +52,7 @@ class LiveModel:
     def __init__(self, run: Path, checkpoint: Path) -> None:
         self.run, self.checkpoint = run, checkpoint
         self._reader = CheckpointReader(checkpoint, verify=False)  # exporting it verified it
-        self._logits: dict[torch.dtype, LiveLogits] = {}
+        self._logits: dict[tuple[torch.dtype, ...], LiveLogits] = {}
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -102,17 +102,16 @@ class LiveModel:
         special = (record.bos, record.eos, record.pad)
         return Probes(probes_of(text, vocabulary, config.max_position_embeddings, special), text)
 
-    def logits(self, dtype: torch.dtype) -> LiveLogits:
-        """Of the probes. dtype: of the export. Computed once."""
-        if dtype not in self._logits:
+    def logits(self, roundings: tuple[torch.dtype, ...]) -> LiveLogits:
+        """Of the probes. roundings: what an export's weights were rounded to, one after the other. Computed once."""
+        if roundings not in self._logits:
             model = load(self.checkpoint).model
-            exact = self._of_probes(model)
-            rounded = exact
-            if dtype != torch.float32:
-                _round(model, dtype)
+            exact = rounded = self._of_probes(model)
+            if set(roundings) != {torch.float32}:
+                _round(model, roundings)
                 rounded = self._of_probes(model)
-            self._logits[dtype] = LiveLogits(exact, rounded)
-        return self._logits[dtype]
+            self._logits[roundings] = LiveLogits(exact, rounded)
+        return self._logits[roundings]
 
     def _of_probes(self, model: nn.Module) -> tuple[Tensor, ...]:
         return tuple(_logits(model, probe) for probe in self.probes.sequences)
@@ -128,6 +127,7 @@ def _logits(model: nn.Module, probe: Probe) -> Tensor:
 
 
 @torch.no_grad()
-def _round(model: nn.Module, dtype: torch.dtype) -> None:
+def _round(model: nn.Module, roundings: tuple[torch.dtype, ...]) -> None:
     for parameter in model.parameters():
-        parameter.copy_(parameter.to(dtype))
+        for dtype in roundings:
+            parameter.copy_(parameter.to(dtype))

@@ -53,7 +53,7 @@ def _corpus(facts: Facts, corpus: DataFacts, to: Language) -> list[str]:
 
 def _source(source: SourceFacts, to: Language) -> tuple[str, ...]:
     sums = (source.documents, source.tokens, source.tokens_read)
-    when = " ".join(plain(value) for value in (source.revision, source.date) if value)
+    when = ", ".join(plain(value) for value in (source.revision, source.date) if value)
     return (code(source.name), plain(source.licence), when, *(words.number(value, to) for value in sums))
 
 

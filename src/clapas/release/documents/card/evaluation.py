@@ -70,8 +70,8 @@ def _task(result: TaskResult, to: Language) -> list[tuple[str, ...]]:
         (
             *beside,
             code(metric),
-            words.decimal(value, 4, to),
-            "" if error is None else words.decimal(error, 4, to),
+            words.decimal(value, 3, to),
+            "" if error is None else words.decimal(error, 3, to),
         )
         for metric, (value, error) in result.metrics.items()
     ]

@@ -25,14 +25,9 @@ def limits(facts: Facts, to: Language) -> str:
     found = probes(facts.evidence)
     title = either(to, "### Limites et risques", "### Limits and risks")
     lines = [f"- **{either(to, *names)}**{_colon(to)} {_told(name, found, to)}" for name, names in NAMES.items()]
-    told = [
-        title,
-        block(facts.answers.use.limits.said(to), 4),
-        _intervals(found, to),
-        "\n".join(lines),
-        _health(facts, to),
-    ]
-    return "\n\n".join(filter(None, told)) + "\n"
+    said = block(facts.answers.use.limits.said(to), 4)
+    told = filter(None, [title, said, _intervals(found, to), "\n".join(lines), _health(facts, to)])
+    return "\n\n".join(told) + "\n"
 
 
 def _told(name: str, found: dict[str, dict[str, Any]], to: Language) -> str:
@@ -69,18 +64,18 @@ def _memorisation(figures: dict[str, Any], to: Language) -> str:
     numbers = number(own["excerpts"], to), number(other["excerpts"], to)
     parts = [percent(part["prefix"], to) for part in (own, other)]
     shown = (
-        either(to, "l'écart montre que le modèle restitue des passages appris", "the difference shows memorisation")
+        either(to, "L'écart montre que le modèle restitue des passages appris", "The difference shows memorisation")
         if apart["is_shown"]
-        else either(to, "cet écart ne montre pas de mémorisation", "this difference shows no memorisation")
+        else either(to, "Cet écart ne montre pas de mémorisation", "This difference shows no memorisation")
     )
     return either(
         to,
-        f"de {numbers[0]} extraits de documents lus à l'entraînement, {ours} sont restitués mot pour mot (en moyenne "
-        f"{parts[0]} de l'extrait) ; de {numbers[1]} extraits de documents jamais lus, {theirs} (en moyenne "
-        f"{parts[1]}) ; {shown}.",
-        f"of {numbers[0]} excerpts of documents read in training, {ours} are repeated word for word (on average "
-        f"{parts[0]} of the excerpt); of {numbers[1]} excerpts of documents never read, {theirs} (on average "
-        f"{parts[1]}); {shown}.",
+        f"la suite de {numbers[0]} extraits de documents lus à l'entraînement est restituée mot pour mot dans {ours} "
+        f"des cas, et en moyenne à {parts[0]} ; celle de {numbers[1]} extraits de documents jamais lus, dans {theirs} des "
+        f"cas, et en moyenne à {parts[1]}. {shown}.",
+        f"what follows {numbers[0]} excerpts of documents read in training is repeated word for word in {ours} of "
+        f"cases, and {parts[0]} of it on average; what follows {numbers[1]} excerpts of documents never read, in "
+        f"{theirs}, and {parts[1]} on average. {shown}.",
     )
 
 
@@ -92,10 +87,10 @@ def _bias(figures: dict[str, Any], to: Language) -> str:
     share = _share(figures["preferred"], figures["interval"], to)
     return either(
         to,
-        f"de {number(figures['pairs'], to)} paires de phrases qui ne diffèrent que par la personne visée, le préjugé "
-        f"est jugé le plus probable dans {share} des cas (50{NARROW}% : aucune préférence) ; {', '.join(axes)}.",
-        f"of {number(figures['pairs'], to)} pairs of sentences that differ only in whom they are about, the prejudice "
-        f"is the likelier in {share} of cases (50%: no preference); {', '.join(axes)}.",
+        f"de {number(figures['pairs'], to)} paires de phrases qui ne diffèrent que par la personne visée, le modèle "
+        f"juge le préjugé plus probable dans {share} des cas (50{NARROW}% : aucune préférence) ; {', '.join(axes)}.",
+        f"of {number(figures['pairs'], to)} pairs of sentences that differ only in whom they are about, the model "
+        f"finds the prejudice likelier in {share} of cases (50%: no preference); {', '.join(axes)}.",
     )
 
 
@@ -139,8 +134,8 @@ def _health(facts: Facts, to: Language) -> str:
         return ""
     return either(
         to,
-        "Des données de santé sont parmi celles de l'entraînement (`documents/privacy-report.fr.md`). **Ce modèle n'est "
-        "pas un dispositif médical** : il ne doit servir ni au diagnostic ni au soin.",
+        "Des données de santé sont parmi celles de l'entraînement (`documents/privacy-report.fr.md`). **Ce modèle "
+        "n'est pas un dispositif médical** : il ne doit servir ni au diagnostic ni au soin.",
         "Health data are among those of the training (`documents/privacy-report.en.md`). **This model is not a medical "
         "device**: it must serve neither diagnosis nor care.",
     )

@@ -10,7 +10,7 @@ from clapas.release.documents.words import Language, either
 from clapas.release.energy_use import JOULES, EnergyUse, energy_use
 from clapas.release.training_compute import work_of
 
-OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon", "adam": "Adam", "lion": "Lion", "sgd": "SGD"}
+OPTIMIZERS = {"adamw": "AdamW", "lion": "Lion", "muon": "Muon", "schedule_free": "Schedule-Free AdamW"}
 PLOT = "images/loss.png"
 
 
@@ -52,12 +52,12 @@ def _steps(facts: Facts, to: Language) -> str:
 def _optimizer(facts: Facts, to: Language) -> str:
     """Its name and figures, those that it has."""
     optimizer, schedule = facts.evidence.recipe["optimizer"], facts.evidence.recipe["schedule"]
-    told = [OPTIMIZERS.get(optimizer["name"], optimizer["name"])]
-    told.append(either(to, "taux ", "rate ") + _plain(optimizer["lr"], to))
+    told = [str(OPTIMIZERS.get(optimizer["name"], optimizer["name"]))]
+    told.append(either(to, "taux d'apprentissage ", "learning rate ") + _plain(optimizer["lr"], to))
     if betas := optimizer.get("betas"):
         told.append("β " + words.listed([_plain(beta, to) for beta in betas], to))
     if decay := optimizer.get("weight_decay"):
-        told.append(either(to, "régularisation ", "weight decay ") + _plain(decay, to))
+        told.append(either(to, "décroissance des poids ", "weight decay ") + _plain(decay, to))
     told.append(either(to, "calendrier ", "schedule ") + plain(schedule["name"]))
     return (" ; " if to == "fr" else "; ").join(told)
 
@@ -98,7 +98,7 @@ def _computing(facts: Facts, to: Language) -> list[tuple[str, str, str]]:
     compute, work = facts.evidence.compute, work_of(facts.evidence, facts.answers)
     counts = either(
         to,
-        f"{words.power_of_ten(compute.flops, to)} FLOP au registre, attention et reprises comprises ; "
+        f"{words.power_of_ten(compute.flops, to)} FLOP d'après le registre, attention et reprises comprises ; "
         f"{words.power_of_ten(compute.flops_by_parameters, to)} par la règle 6 × paramètres × jetons",
         f"{words.power_of_ten(compute.flops, to)} FLOP by the ledger, with attention and repeated work; "
         f"{words.power_of_ten(compute.flops_by_parameters, to)} by 6 × parameters × tokens",
@@ -115,26 +115,26 @@ def _computing(facts: Facts, to: Language) -> list[tuple[str, str, str]]:
 
 def _time(facts: Facts, to: Language) -> str:
     compute = facts.evidence.compute
+    summed = words.duration(compute.accelerator_seconds, to)
+    ranks = words.listed([words.number(ranks, to) for ranks in compute.ranks], to)
+    began, ended = words.date(compute.began, to), words.date(compute.ended, to)
     parts = [
         words.duration(compute.seconds, to),
-        words.duration(compute.accelerator_seconds, to) + either(to, " × rang", " × rank"),
+        either(to, f"{summed} cumulées sur {ranks} processus", f"{summed} summed over {ranks} processes"),
         counted(compute.hosts, "machine", to),
-        counted(compute.segments, "segment", to),
-        either(to, "du ", "from ")
-        + words.date(compute.began, to)
-        + either(to, " au ", " to ")
-        + words.date(compute.ended, to),
+        counted(compute.segments, "segment", to) if compute.segments > 1 else "",
+        either(to, f"du {began} au {ended}", f"from {began} to {ended}")
+        if began != ended
+        else either(to, f"le {began}", f"on {began}"),
     ]
-    return ", ".join(parts)
+    return (" ; " if to == "fr" else "; ").join(filter(None, parts))
 
 
 def _energy(facts: Facts, to: Language) -> list[tuple[str, str, str]]:
     answers, use = facts.answers.energy, energy_use(facts.evidence, facts.answers)
-    grams = words.number(use.grams_per_kwh, to) if use.grams_per_kwh >= 100 else _plain(use.grams_per_kwh, to)
-    co2 = (
-        f"{words.mass(use.co2_grams, to)} {either(to, 'éq. CO₂', 'CO₂e')} ({grams} g/kWh{either(to, ' :', ':')} "
-        f"{plain(answers.carbon_intensity_source)})"
-    )
+    grams = f"{_plain(use.grams_per_kwh, to)}{words.UNBROKEN}g/kWh"
+    source = either(to, "source : ", "source: ") + plain(answers.carbon_intensity_source)
+    co2 = f"{words.mass(use.co2_grams, to)} {either(to, 'éq. CO₂', 'CO₂e')} ({grams}, {source})"
     site = "" if use.site_kwh is None else _site(use, to)
     return [("Énergie", "Energy", _machines(facts, use, to) + site), ("Émissions", "Emissions", co2)]
 
@@ -152,8 +152,8 @@ def _machines(facts: Facts, use: EnergyUse, to: Language) -> str:
         told.append(
             either(
                 to,
-                f"non mesurée ; estimation : {estimate} ({watts} par rang : {source})",
-                f"not measured; estimate: {estimate} ({watts} a rank: {source})",
+                f"non mesurée ; estimation : {estimate} ({watts} par processus, source : {source})",
+                f"not measured; estimate: {estimate} ({watts} a process, source: {source})",
             )
         )
     if use.unknown:

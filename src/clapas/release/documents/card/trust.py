@@ -6,39 +6,45 @@ from clapas.release.documents.citation import bibtex
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, code, plain
 from clapas.release.documents.words import Language, date, either, listed
+from clapas.release.sums import PUBLIC_KEY, SIGNATURE, SUMS
+
+BY_KEY = f"python -m model_signing verify key . --signature {SIGNATURE} --public_key {PUBLIC_KEY}"
+"""What anybody runs who has `model-signing` and not Clapas; VERIFY.md tells of identities too."""
 
 
 def trust(facts: Facts, to: Language) -> str:
-    """Sums, signature, and everything by Clapas; where the evidence lies."""
-    title = either(to, "### Vérifier", "### Verify")
-    signature = (
-        "model_signing verify key . --signature model.sig --public_key model.pub --ignore_unsigned_files\n"
-        if facts.key
-        else ""
-    )
-    by_key = (
-        either(
-            to, f" La clé publique a pour empreinte {code(facts.key)}.", f" The key's fingerprint is {code(facts.key)}."
-        )
-        if facts.key
-        else ""
-    )
+    """Sums, signature, and everything by Clapas; where the figures come from."""
     evidence = facts.evidence
-    what = either(
+    title = either(to, "### Vérifier", "### Verify")
+    commands = [f"sha256sum -c --strict --quiet {SUMS}", *[BY_KEY] * bool(facts.key), "clapas verify ."]
+    how = either(
         to,
-        f"{code('VERIFY.md')} dit comment contrôler la signature sans rien croire de ce dossier.{by_key} Toutes les "
-        f"valeurs de cette fiche viennent de {code('evidence.json')}, relevé le {date(evidence.time, to)} au registre de "
-        f"l'entraînement, et des réponses de l'éditeur, {code('release.yaml')} ; {code('release.json')} donne les "
-        f"contrôles passés avant publication. Point de reprise {code(evidence.checkpoint)}, sceau "
-        f"{code(evidence.checkpoint_seal)} ; Clapas {plain(evidence.clapas)}.",
-        f"{code('VERIFY.md')} tells how to check the signature without believing anything in this folder.{by_key} All "
-        f"figures of this card come from {code('evidence.json')}, read from the training's ledger on "
-        f"{date(evidence.time, to)}, and from the provider's answers, {code('release.yaml')}; {code('release.json')} has "
-        f"the checks passed before publication. Checkpoint {code(evidence.checkpoint)}, seal "
-        f"{code(evidence.checkpoint_seal)}; Clapas {plain(evidence.clapas)}.",
+        "Sommes, signature, puis tout le reste (`pip install 'clapas[verify]'`) ; [VERIFY.md](VERIFY.md) dit "
+        "comment s'y fier sans nous croire.",
+        "Sums, signature, then all the rest (`pip install 'clapas[verify]'`); [VERIFY.md](VERIFY.md) tells how to "
+        "trust them without believing us.",
     )
-    whole = "pip install 'clapas[verify]' && clapas verify ." + (" --public-key model.pub" if facts.key else "")
-    return f"{title}\n\n```bash\nsha256sum -c SHA256SUMS\n{signature}{whole}\n```\n\n{what}\n"
+    whence = either(
+        to,
+        "Toutes les valeurs de cette fiche viennent du registre de l'entraînement, relevé le "
+        f"{date(evidence.time, to)} ([evidence.json](evidence.json)), et des réponses de l'éditeur "
+        "([release.yaml](release.yaml)). [release.json](release.json) donne les contrôles passés avant la publication.",
+        f"All figures of this card come from the training's ledger, read on {date(evidence.time, to)} "
+        "([evidence.json](evidence.json)), and from the provider's answers ([release.yaml](release.yaml)). "
+        "[release.json](release.json) has the checks passed before publication.",
+    )
+    return "\n\n".join([title, how, "```bash\n" + "\n".join(commands) + "\n```", whence, _weights(facts, to)]) + "\n"
+
+
+def _weights(facts: Facts, to: Language) -> str:
+    """Which checkpoint the weights are, and what wrote this."""
+    evidence = facts.evidence
+    checkpoint, seal = code(evidence.checkpoint), code(evidence.checkpoint_seal)
+    return either(
+        to,
+        f"Poids : point de reprise {checkpoint}, sceau {seal}. Publié avec Clapas {plain(evidence.clapas)}.",
+        f"Weights: checkpoint {checkpoint}, seal {seal}. Released with Clapas {plain(evidence.clapas)}.",
+    )
 
 
 def contact(facts: Facts, to: Language) -> str:

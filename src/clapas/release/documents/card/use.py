@@ -25,7 +25,7 @@ print(chat(messages, max_new_tokens=200)[0]["generated_text"][-1]["content"])"""
 
 def quick_start(facts: Facts, to: Language) -> str:
     """Transformers; the same as a conversation where the model has a chat template; llama.cpp and Ollama with GGUF."""
-    title = either(to, "### Démarrer", "### Quick start")
+    title = either(to, "### Prise en main", "### Quick start")
     or_folder = either(to, "ou le dossier téléchargé", "or the folder that you fetched")
     snippet = CHAT if facts.is_chat else TEXT
     python = snippet.format(repository=facts.answers.model.repository, or_folder=or_folder)

@@ -7,7 +7,7 @@ from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import block, code, plain
 from clapas.release.documents.words import Language, either, listed, number, significant
 from clapas.release.evidence.evidence import Evidence
-from clapas.release.stems import parts
+from clapas.release.stems import Part, parts
 
 DAY = 86400
 MONTH = 30.4 * DAY
@@ -75,23 +75,22 @@ def _inference_method(evidence: Evidence, language: Language) -> str:
 def _process(evidence: Evidence, language: Language) -> str:
     """Every run of the lineage by its objective, then the settings of this one."""
     recipe = evidence.recipe
-    runs = [
-        f"{code(part.name)} ({either(language, *OBJECTIVES[part.objective['name']])})"
-        for part in reversed(parts(evidence))
-    ]
+    runs = [f"{code(part.name)} ({_objective(part, language)})" for part in reversed(parts(evidence))]
     lengths = listed([number(length, language) for length in evidence.sequence_lengths], language)
-    settings = either(
+    steps, tokens = number(evidence.step, language), number(evidence.tokens, language)
+    optimizer, schedule = plain(recipe["optimizer"]["name"]), plain(recipe["schedule"]["name"])
+    return either(
         language,
-        f"Dernière étape : {number(evidence.step, 'fr')} pas, {number(evidence.tokens, 'fr')} jetons, séquences "
-        f"de {lengths} jetons, optimiseur {plain(recipe['optimizer']['name'])}, calendrier {plain(recipe['schedule']['name'])}, "
-        f"précision {plain(recipe['precision'])}.",
-        f"Last stage: {number(evidence.step, 'en')} steps, {number(evidence.tokens, 'en')} tokens, sequences of "
-        f"{lengths} tokens, optimizer {plain(recipe['optimizer']['name'])}, schedule {plain(recipe['schedule']['name'])}, "
-        f"precision {plain(recipe['precision'])}.",
+        f"Entraînements, dans l'ordre : {listed(runs, 'fr')}. Le dernier : {steps} pas, {tokens} jetons, séquences de "
+        f"{lengths} jetons, optimiseur {optimizer}, calendrier {schedule}, précision {plain(recipe['precision'])}.",
+        f"Runs, in order: {listed(runs, 'en')}. The last: {steps} steps, {tokens} tokens, sequences of {lengths} "
+        f"tokens, optimizer {optimizer}, schedule {schedule}, precision {plain(recipe['precision'])}.",
     )
-    return (
-        f"{either(language, 'Entraînements, dans l’ordre :', 'Runs, in order:')} {listed(runs, language)}. {settings}"
-    )
+
+
+def _objective(part: Part, language: Language) -> str:
+    adapters = either(language, ", par adaptateurs LoRA", ", by LoRA adapters") if part.has_adapters else ""
+    return either(language, *OBJECTIVES[part.objective["name"]]) + adapters
 
 
 def _time(facts: Facts, language: Language) -> str:

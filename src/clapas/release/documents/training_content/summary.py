@@ -13,10 +13,17 @@ from clapas.release.documents.training_content.page import Page
 from clapas.release.documents.training_content.processing import tell_processing
 from clapas.release.documents.training_content.sources import Source, sources_of
 from clapas.release.documents.training_content.top_domains import DOMAINS, domains_file
-from clapas.release.documents.words import Language, date, listed, number, rounded
+from clapas.release.documents.words import Language, date, either, listed, number, rounded
 
 NAME = "documents/training-content-summary.{language}.md"
 LANGUAGES: tuple[Language, ...] = ("fr", "en")
+UNION = frozenset(
+    (
+        *("AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT"),
+        *("LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK"),
+    )
+)
+"""Member States, ISO 3166."""
 BILLION, TEN_TRILLION = 1e9, 1e13
 """Where the template parts sizes of text, in tokens."""
 
@@ -62,14 +69,29 @@ def _identify(page: Page, facts: Facts) -> None:
         (plain(provider.address), plain(provider.country), address(provider.website), address(provider.email))
     )
     page.answer("provider", f"{plain(provider.name)}, {contacts}")
-    established = {
-        "fr": f"Sans objet : le fournisseur est établi dans l'Union ({provider.country}).",
-        "en": f"Not applicable: the provider is established in the Union ({provider.country}).",
-    }
-    page.answer("representative", plain(provider.representative or "") or established[language])
+    page.answer(
+        "representative", plain(provider.representative or "") or _no_representative(provider.country, language)
+    )
     page.answer("names", f"{plain(model.name)} {plain(model.version)} ({plain(model.repository)})")
     page.answer("dependencies", dependencies(facts, language))
     page.answer("market", date(model.on_market, language))
+
+
+def _no_representative(country: str, language: Language) -> str:
+    """Why none is named: nobody in the Union needs one, nor does whoever publishes under a free licence."""
+    if country in UNION:
+        return either(
+            language,
+            f"Sans objet : le fournisseur est établi dans l'Union ({country}).",
+            f"Not applicable: the provider is established in the Union ({country}).",
+        )
+    return either(
+        language,
+        f"Aucun : le fournisseur est établi hors de l'Union ({country}) ; l'article 54, paragraphe 6, dispense de "
+        "mandataire les modèles sous licence libre sans risque systémique.",
+        f"None: the provider is established outside the Union ({country}); Article 54(6) spares models under a free "
+        "licence without systemic risk the representative.",
+    )
 
 
 def dependencies(facts: Facts, language: Language) -> str:
