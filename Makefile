@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo sft-demo demo-clean test test-slow test-all check format not-run golden reference clean
+.PHONY: help setup demo sft-demo release-demo demo-clean test test-slow test-all check format not-run golden reference clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,11 @@ demo: $(READY) ## raw French text -> tokenizer -> shards -> trained model -> Fre
 sft-demo: $(READY) ## the demo's model learns to answer questions (after `make demo`)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/sft_demo.sh
 
+release-demo: $(READY) ## the demo's model as a signed, documented release (after `make demo`)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/release_demo.sh
+
 demo-clean: ## remove what the demo made (downloads stay in the cache)
-	rm -rf data/demo runs/demo data/sft-demo runs/sft-demo
+	rm -rf data/demo runs/demo data/sft-demo runs/sft-demo release
 
 test: $(READY) ## the default tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest

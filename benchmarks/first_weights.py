@@ -78,7 +78,7 @@ def write_base(folder: Path, config: ModelConfig) -> None:
     """A model of random numbers in shards of 50 MB, in fp32."""
     folder.mkdir()
     shapes = parameter_shapes(config)
-    write_weights(folder, shapes, lambda name: torch.randn(shapes[name]), torch.float32, 50 * 10**6)
+    write_weights(folder, shapes, lambda name, offset, out: out.normal_(), torch.float32, 50 * 10**6)
     (folder / "config.json").write_bytes(orjson.dumps(to_hf_config(config, eos=0, bos=None, pad=None, dtype="float32")))
 
 

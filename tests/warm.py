@@ -27,6 +27,7 @@ from pathlib import Path
 IMPORTED = (
     "torch._dynamo",
     "deepspeed",
+    "clapas.release.release",
     "clapas.train.train",
     "clapas.evaluate.evaluate",
     "clapas.evaluate.chat_command",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clapas_data.manifest import open_manifest
+from clapas_data.personal.seems import unsaid
 
 
 def inspect(folder: Path) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def inspect(folder: Path) -> dict[str, Any]:
             tokens = sum(counts.tokens for counts in left)
             known = all(manifest.shards[place].text_bytes is not None for place in places)
             size = sum(counts.bytes for counts in left) if known else None
+            contains = (manifest.sources[source].model_extra or {}).get("contains", ())
             rows.append(
                 {
                     "split": split,
@@ -32,6 +34,8 @@ def inspect(folder: Path) -> dict[str, Any]:
                     "revision": manifest.sources[source].revision,
                     "domain": manifest.sources[source].domain,
                     "language": manifest.sources[source].language,
+                    "contains": list(contains),
+                    "seems_to_contain": list(unsaid(manifest.steps, source, contains)),
                 }
             )
     return {
@@ -54,6 +58,7 @@ def inspect_table(content: dict[str, Any]) -> str:
     keys = ("split", "source", "documents", "tokens", "bytes", "bytes_per_token", "licence")
     heads = ("split", "source", "documents", "tokens", "bytes", "bytes/token", "licence")
     lines += ["", *table(heads, [[_cell(row[key]) for key in keys] for row in content["sources"]])]
+    lines += _of_persons(content["sources"])
     if content["steps"]:
         keys = ("name", "documents_in", "documents_out", "bytes_in", "bytes_out", "seconds")
         heads = ("step", "documents in", "out", "bytes in", "out", "seconds")
@@ -77,6 +82,19 @@ def inspect_table(content: dict[str, Any]) -> str:
         ]
         lines += ["", "removed since, and not counted above:", *table(heads, rows)]
     return "\n".join(lines)
+
+
+def _of_persons(sources: list[dict[str, Any]]) -> list[str]:
+    """Which sources contain personal or health data, as their corpus file says, and which seem to."""
+    lines = dict.fromkeys(f"{row['source']}: contains {' and '.join(row['contains'])} data" for row in sources
+                          if row["contains"])  # fmt: skip
+    lines |= dict.fromkeys(
+        f"{row['source']}: seems to contain {' and '.join(row['seems_to_contain'])} data, which its corpus file does "
+        "not say (docs/personal-data.md)"
+        for row in sources
+        if row["seems_to_contain"]
+    )
+    return ["", *lines] if lines else []
 
 
 def _cell(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from clapas_data.documents import DOCUMENTS, ROW_GROUP
 from clapas_data.encode import open_tokenizer
 from clapas_data.files import new_file
 from clapas_data.manifest import MANIFEST, FileRecord, Manifest, ShardEntry, SourceRecord, StepRecord
+from clapas_data.personal.seems import unsaid
 from clapas_data.pipeline import Rejected, fewest
 from clapas_data.rejected import REJECTED
 from clapas_data.shards import token_dtype
@@ -63,8 +65,27 @@ class Seal(OneTask):
             },
             shards=tuple(entries),
         )
+        warn_of_persons(manifest)
         manifest.write(out)
         shutil.rmtree(self.folder.own, ignore_errors=True)
+
+
+def warn_of_persons(manifest: Manifest) -> None:
+    """Say on stderr, a line a source, what a release will ask of sources with personal or health data."""
+    for name, source in manifest.sources.items():
+        said = (source.model_extra or {}).get("contains", ())
+        if "health" in said:
+            print(
+                f"warning: source {name}: contains health data: a release of a model trained on it asks for the legal "
+                "basis, the figures of memorisation, and that it is no medical device",
+                file=sys.stderr,
+            )
+        if hints := unsaid(manifest.steps, name, said):
+            print(
+                f"warning: source {name}: seems to contain {' and '.join(hints)} data, by what the step `personal` "
+                f"found; if it does, say so: sources.{name}.contains",
+                file=sys.stderr,
+            )
 
 
 def _join_tables(path: Path, work: Work, tables: Iterable[Path]) -> None:
@@ -117,6 +138,8 @@ def source_record(corpus: Corpus, name: str, files: dict[str, Any]) -> SourceRec
         facts["flags"] = list(source.flags)
     if source.caveats:
         facts["caveats"] = list(source.caveats)
+    if source.contains:
+        facts["contains"] = list(source.contains)
     return SourceRecord(
         licence=source.licence,
         revision=source.pinned,

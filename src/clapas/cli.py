@@ -260,9 +260,12 @@ def _export(options: argparse.Namespace) -> None:
 
         print(export_adapter(options.source, options.out, weights=options.weights))
         return
-    from clapas.release.export import export
+    from clapas.release.export import export, shard_bytes_of
+    from clapas.release.gguf.quantisations import read_names
 
-    print(export(options.source, options.out, dtype=options.dtype, weights=options.weights))
+    chosen = {"dtype": options.dtype, "weights": options.weights, "keep_padding": options.keep_padding}
+    chosen["gguf"] = () if options.gguf is None else read_names(options.gguf)
+    print(export(options.source, options.out, shard_bytes=shard_bytes_of(options.shard_size), **chosen))
 
 
 def _eval(options: argparse.Namespace) -> int | None:
@@ -303,16 +306,24 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _release(options: argparse.Namespace) -> None:
-    from clapas.release.release import release
-    from clapas.release.verify import verification_table
+    from clapas.release.command import release_command
 
-    _print(release(options.run, options.out, licence=options.licence), options.json, verification_table)
+    release_command(options)
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from clapas.release.verify import verification_table, verify
+    from clapas.release.verify import verify, whose
 
-    _print(verify(options.folder), options.json, verification_table)
+    by = whose(options.public_key, options.identity, options.identity_provider)
+    found = verify(options.folder, by, quick=options.quick)
+    print(found.to_json() if options.json else found)
+    found.raise_for_problems()
+
+
+def _keygen(options: argparse.Namespace) -> None:
+    from clapas.release.signature import generate_key
+
+    print(f"{options.out}: key.pem (keep it secret), key.pub.pem; SHA-256 {generate_key(options.out)}")
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -675,7 +686,12 @@ def _model_verbs(verbs: Any) -> None:
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
-    verb.add_argument("--adapter", action="store_true", help="of a run with lora, the adapter alone (PEFT, fp32)")
+    verb.add_argument("--shard-size", default="5GB", metavar="SIZE", help="most bytes of a file of weights (5GB)")
+    does = "keep rows of the vocabulary that no token has, and declare them (default: they are removed)"
+    verb.add_argument("--keep-padding", action="store_true", help=does)
+    what = verb.add_mutually_exclusive_group()
+    what.add_argument("--adapter", action="store_true", help="of a run with lora, the adapter alone (PEFT, fp32)")
+    what.add_argument("--gguf", metavar="Q,Q", help="GGUF files too, in OUT/gguf: of f32, bf16, q8_0, q4_0")
     _weights(verb)
     from clapas.evaluate.command import eval_options
 
@@ -703,21 +719,21 @@ def _model_verbs(verbs: Any) -> None:
 
 
 def _release_verbs(verbs: Any) -> None:
-    verb = _verb(
-        verbs,
-        "release",
-        "export with card, licence and sums",
-        "clapas release runs/demo --out release/demo --licence Apache-2.0",
-        _release,
-    )
-    verb.add_argument("run", type=Path)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--licence", required=True, metavar="SPDX", help="the licence of the weights, such as Apache-2.0")
-    _json(verb)
-    verb = _verb(
-        verbs, "verify", "check a release: every sum, and that it loads", "clapas verify release/demo", _verify
-    )
+    from clapas.release.command import release_options
+
+    does = "release a run: export, evidence, documents, gate, signature"
+    release_options(_verb(verbs, "release", does, "", _release))
+    verb = _verb(verbs, "keygen", "make a key to sign releases with", "clapas keygen --out keys", _keygen)
+    does = "for key.pem (keep it secret) and key.pub.pem; a passphrase: $CLAPAS_KEY_PASSPHRASE"
+    verb.add_argument("--out", type=Path, required=True, help=does)
+    does = "check a release: sums, signature, that it loads, what it says"
+    verb = _verb(verbs, "verify", does, "clapas verify release/demo --public-key keys/key.pub.pem", _verify)
     verb.add_argument("folder", type=Path)
+    does = "whose signature it must have (default: the folder's own key's)"
+    verb.add_argument("--public-key", type=Path, metavar="FILE", help=does)
+    verb.add_argument("--identity", metavar="WHO", help="who must have signed without a key, through Sigstore")
+    verb.add_argument("--identity-provider", metavar="URL", help="where they must have logged in")
+    verb.add_argument("--quick", action="store_true", help="sums and signature alone")
     _json(verb)
     example = "clapas publish release/demo --repo OWNER/NAME"
     verb = _verb(verbs, "publish", "bring a release to a Hub, or into a mirror", example, _publish)

@@ -14,6 +14,7 @@ from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import generation_config, to_hf_config
 from clapas.model.hf_weights import write_weights
 from clapas.model.init import initialise
+from model.shapes import fill_from
 
 EOS, BOS, PAD = 256, 257, 258
 CONFIG = ModelConfig(
@@ -49,7 +50,7 @@ def write_model(folder: Path, config: ModelConfig = CONFIG, seed: int = 1) -> Ca
     state = dict(model.named_parameters())
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     (folder / "model.safetensors").unlink(missing_ok=True)
-    write_weights(folder, shapes, lambda name: state[name].detach(), torch.float32, 10**9)
+    write_weights(folder, shapes, fill_from(state.__getitem__), torch.float32, 10**9)
     ids: dict[str, Any] = {"eos": EOS, "bos": BOS, "pad": PAD}
     (folder / "config.json").write_bytes(orjson.dumps(to_hf_config(config, **ids, dtype="float32")))
     (folder / "generation_config.json").write_bytes(orjson.dumps(generation_config(**ids)))

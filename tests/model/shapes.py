@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -94,3 +95,12 @@ def tokens_of(config: ModelConfig, batch: int = 2, length: int | None = None) ->
     """Random tokens, by default as long as the model takes."""
     shape = batch, length or config.max_position_embeddings
     return torch.randint(config.vocab_size, shape, generator=torch.Generator().manual_seed(3))
+
+
+def fill_from(tensor_of: Callable[[str], torch.Tensor]) -> Callable[[str, int, torch.Tensor], None]:
+    """What `write_weights` asks for, of whole tensors by name."""
+
+    def fill(name: str, offset: int, out: torch.Tensor) -> None:
+        out.copy_(tensor_of(name).detach().reshape(-1)[offset : offset + out.numel()])
+
+    return fill

@@ -14,7 +14,7 @@ from clapas.model.build import empty_model
 from clapas.model.hf_reader import load_weights
 from clapas.model.hf_weights import INDEX, SINGLE, write_weights
 from clapas.recipe.errors import UserError
-from model.shapes import config_of, model_of
+from model.shapes import config_of, fill_from, model_of
 
 Tensors = dict[str, torch.Tensor]
 
@@ -23,7 +23,7 @@ def write(folder: Path, shape: str = "shared key-value heads", shard_bytes: int 
     """A model's folder; returns its tensors."""
     tensors = {name: parameter.detach() for name, parameter in model_of(config_of(shape)).named_parameters()}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    write_weights(folder, shapes, tensors.__getitem__, torch.float32, shard_bytes)
+    write_weights(folder, shapes, fill_from(tensors.__getitem__), torch.float32, shard_bytes)
     return tensors
 
 
@@ -48,6 +48,7 @@ def test_shards_hold_every_tensor_once(tmp_path: Path, shape: str, shard_bytes: 
         index = orjson.loads((tmp_path / INDEX).read_bytes())
         assert all(name in held[file] for name, file in index["weight_map"].items())
         assert index["metadata"]["total_size"] == sum(t.nbytes for t in tensors.values())
+        assert index["metadata"]["total_parameters"] == sum(t.numel() for t in tensors.values())
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in load(tmp_path, shape).items())
 
 
@@ -60,7 +61,7 @@ def test_one_tensor_at_a_time_is_asked_for(tmp_path: Path) -> None:
         on_disk.append(sum(path.stat().st_size for path in tmp_path.glob("*.safetensors")))
         return tensors[name]
 
-    write_weights(tmp_path, dict.fromkeys(tensors, (100,)), tensor_of, torch.float32, 800)
+    write_weights(tmp_path, dict.fromkeys(tensors, (100,)), fill_from(tensor_of), torch.float32, 800)
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
     assert all(size >= 400 * number for number, size in enumerate(on_disk))
 

@@ -17,7 +17,7 @@ from clapas.model.hf_reader import load_weights
 from clapas.model.hf_weights import write_weights
 from clapas.model.rope_scaling import NtkScaling
 from clapas.model.rotary import rotary_frequencies
-from model.shapes import SHAPES, config_of, model_of, tokens_of
+from model.shapes import SHAPES, config_of, fill_from, model_of, tokens_of
 
 TOLERANCE = 1e-5
 """Of logits around 1, relative and absolute: fp32 sums in another order."""
@@ -27,7 +27,7 @@ def save(model: CausalLM, folder: Path, shard_bytes: int = 10**9) -> None:
     """Write a model as `clapas export` does."""
     state = dict(model.named_parameters())
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    write_weights(folder, shapes, lambda name: state[name].detach(), torch.float32, shard_bytes)
+    write_weights(folder, shapes, fill_from(state.__getitem__), torch.float32, shard_bytes)
     # no pad: transformers gives its embedding no gradient
     fields = to_hf_config(model.config, eos=1, bos=2, pad=None, dtype="float32")
     (folder / "config.json").write_bytes(orjson.dumps(fields))
@@ -90,7 +90,7 @@ def test_ntk_is_a_base_that_transformers_computes(tmp_path: Path) -> None:
     save(model, tmp_path)
     fields = orjson.loads((tmp_path / "config.json").read_bytes())
     assert fields["rope_theta"] == pytest.approx(config.rope_theta * 8 ** (config.head_dim / (config.head_dim - 2)))
-    assert "rope_scaling" not in fields
+    assert fields["rope_scaling"] is None
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     tokens_BS, positions_BS = tokens_of(model.config, length=64), torch.arange(131_008, 131_072)[None]
     want = theirs(tokens_BS, position_ids=positions_BS).logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 
 from clapas.checkpoint.reader import open_checkpoint
 from clapas.release.answers import Answers
+from clapas.release.documents.facts import Facts
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.evidence.gather import gather
 
@@ -38,3 +40,19 @@ def write_answers(path: Path, values: dict[str, Any] | None = None) -> Path:
 def small_evidence(run: Path) -> Evidence:
     """A run's evidence at its last checkpoint, as of a fixed moment."""
     return gather(run, open_checkpoint(run), NOW)
+
+
+def small_facts(evidence: Evidence, answers: Answers | None = None, **changes: Any) -> Facts:
+    """What documents are made from, of an export that nobody wrote. changes: of its fields."""
+    config = {"vocab_size": evidence.model["vocab_size"], "dtype": "bfloat16"}
+    facts = Facts(
+        evidence=evidence,
+        answers=answers or small_answers(),
+        files={"model.safetensors": 2 * evidence.parameters},
+        digests={"model.safetensors": "0" * 64},
+        config=config,
+        is_chat=False,
+        parameters=evidence.parameters,
+        key="ab" * 32,
+    )
+    return replace(facts, **changes)

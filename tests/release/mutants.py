@@ -16,15 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clapas.release.answers import read_answers
-from clapas.release.gate.all_checks import BEFORE_SEALING, SEALED
-from clapas.release.gate.check import Draft, Result
-from clapas.release.gate.gate import run_checks
-from clapas.release.gate.live import LiveModel
-from clapas.release.gate.stranger import Stranger
-from clapas.release.release import Wishes, draft_release, seal_draft, write_documents
-from clapas.release.signature import LocalKey, generate_key
-from clapas.release.sums import Digests
 from tests.release.mutations import (
     ai_act,
     card,
@@ -46,11 +37,24 @@ from tests.release.mutations import (
 )
 from tests.release.mutations.mutant import Case, Mutant
 
+from clapas.checkpoint.committed import committed_checkpoints, step_of
+from clapas.release.answers import read_answers
+from clapas.release.gate.all_checks import BEFORE_SEALING, SEALED
+from clapas.release.gate.check import Result
+from clapas.release.gate.gate import run_checks
+from clapas.release.gate.stranger import Stranger
+from clapas.release.release import Wishes, draft_release, seal_draft, write_documents
+from clapas.release.signature import LocalKey, generate_key
+from clapas.release.sums import Digests
+
 TOPICS = (
-    files, weights, config, tokens, tokenizer, template, loading, logits, gguf, licences, sources, ai_act, privacy,
+    files, weights, config, tokens, tokenizer, template, loading, logits, licences, sources, ai_act, privacy,
     evaluations, card, revisions,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for topic in TOPICS for mutant in topic.MUTANTS)
+GGUF = ("f32", "q8_0")
+SHARD_BYTES = 300_000
+"""Small, so that the weights are in several files with an index."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,12 @@ class Caught:
 
 
 class Breaker:
-    """A good draft, of which it breaks copies. A context manager: it keeps a clean process with transformers."""
+    """A good draft in a new folder, of which it breaks copies beside it."""
 
-    def __init__(self, run: Path, answers: Path, wishes: Wishes) -> None:
-        self._place = tempfile.TemporaryDirectory(prefix="mutants-")
-        self.folder = Path(self._place.name)
-        self.stranger, self._wishes = Stranger(), wishes
-        self.draft = draft_release(run, self.folder / "good", read_answers(answers), wishes, self.stranger)
-
-    def __enter__(self) -> Breaker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stranger.close()
-        self._place.cleanup()
+    def __init__(self, run: Path, answers: Path, wishes: Wishes, folder: Path, stranger: Stranger) -> None:
+        folder.mkdir()
+        self.folder, self._wishes = folder, wishes
+        self.draft = draft_release(run, folder / "good", read_answers(answers), wishes, stranger)
 
     def good(self) -> tuple[Result, ...]:
         """What the gate says of the draft as it is: nothing against it, or no mutant means anything."""
@@ -122,18 +118,31 @@ def alone(found: Iterable[Caught]) -> dict[int, list[str]]:
     return dict(names)
 
 
+def broken_in_all_ways(run: Path, answers: Path, revision: int, place: Path) -> Iterator[Caught]:
+    """Every mutant of a release of a run. revision: the step of an intermediate checkpoint. place: for what is made.
+
+    GGUF files say again what the weights say, so they are broken beside weights that are not. Raises ValueError where
+    the release is not good to begin with: then no mutant means anything.
+    """
+    generate_key(place / "keys")
+    signer = LocalKey(place / "keys" / "key.pem")
+    with Stranger() as stranger:
+        plain = Wishes(signer, shard_bytes=SHARD_BYTES, revisions=(revision,))
+        for name, wishes, mutants in (("plain", plain, MUTANTS), ("gguf", Wishes(signer, gguf=GGUF), gguf.MUTANTS)):
+            breaker = Breaker(run, answers, wishes, place / name, stranger)
+            if blocked := [result for result in breaker.good() if result.blocks]:
+                raise ValueError(f"the release is not good to begin with: {blocked}")
+            yield from map(breaker.caught, mutants)
+            if name == "plain":
+                yield from breaker.caught_sealed()
+
+
 def main(arguments: Sequence[str]) -> int:
     """Break a release of a run; 0 where all is found."""
     run, answers = map(Path, arguments)
-    with tempfile.TemporaryDirectory() as keys:
-        generate_key(Path(keys) / "keys")
-        wishes = Wishes(LocalKey(Path(keys) / "keys" / "release.key"), gguf=("f32",))
-        with Breaker(run, answers, wishes) as breaker:
-            if blocked := [result for result in breaker.good() if result.blocks]:
-                print("the release is not good to begin with:", *blocked, sep="\n", file=sys.stderr)
-                return 1
-            found = [breaker.caught(mutant) for mutant in MUTANTS]
-            found += breaker.caught_sealed()
+    first = committed_checkpoints(run / "checkpoints")[0]
+    with tempfile.TemporaryDirectory() as place:
+        found = list(broken_in_all_ways(run, answers, step_of(first), Path(place)))
     for caught in found:
         mark = "      " if caught.is_caught else "MISSED"
         print(f"{mark} {caught.mutant.check:>2} {caught.mutant.name}: by {caught.by or 'nobody'}")

@@ -11,13 +11,15 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from tests.evaluate.small import CONFIG, write_model, write_tokenizer
 
 from clapas.checkpoint.reader import CheckpointReader, DamagedCheckpointError, find_checkpoint
 from clapas.evaluate.completion import Options, complete_texts, encode_prompt
 from clapas.evaluate.load import load
 from clapas.evaluate.sampling import Sampling
 from clapas.recipe.errors import UserError
-from clapas.release.export import export
+from clapas.release.export import export, shard_bytes_of
+from clapas.release.import_model import import_model
 from commands import Clapas
 
 TEXT = "Le salarié a droit à un congé de « naissance » d’une durée de 3 jours ouvrés, à l'œuvre."
@@ -114,14 +116,14 @@ def test_what_stands_there_is_never_replaced(trained_run: Path, tmp_path: Path) 
 
 def test_a_failure_leaves_nothing(trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tensor that cannot be read half way through leaves no folder, whole or partial."""
-    read = CheckpointReader.tensor
+    read = CheckpointReader.read_into
 
-    def tensor(self: CheckpointReader, name: str, state: str = "master") -> torch.Tensor:
+    def read_into(self: CheckpointReader, name: str, *of_it: Any) -> None:
         if name.endswith("layers.1.mlp.up_proj.weight"):
             raise OSError(28, "No space left on device")
-        return read(self, name, state)
+        read(self, name, *of_it)
 
-    monkeypatch.setattr(CheckpointReader, "tensor", tensor)
+    monkeypatch.setattr(CheckpointReader, "read_into", read_into)
     with pytest.raises(OSError, match="No space"):
         export(trained_run, tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
@@ -143,3 +145,75 @@ def test_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no checkpoint here"):
         export(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_rows_that_no_token_has_are_removed(tmp_path: Path, tied: bool) -> None:
+    """A vocabulary of 320 rows under a tokenizer of 259 ids: 259 rows are exported, and transformers loads them."""
+    model = padded(tmp_path, tied)
+    folder = export(tmp_path / "imported", tmp_path / "out", dtype="fp32")
+    written = read_tensors(folder)
+    for name in ("model.embed_tokens.weight", *(() if tied else ("lm_head.weight",))):
+        assert torch.equal(written[name], model.get_parameter(name)[:259])
+    assert ("lm_head.weight" in written) != tied
+    theirs, info = cast(Any, transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True))
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))
+    tokens_BS = torch.arange(1, 33)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(tokens_BS).logits, model(tokens_BS)[..., :259], rtol=1e-5, atol=1e-5)
+    assert theirs.config.vocab_size == 259
+
+
+def test_kept_padding_is_declared_and_read_back(tmp_path: Path) -> None:
+    """All rows are there, config.json says how many have a token, and our own loader takes the folder."""
+    padded(tmp_path, tied=True)
+    folder = export(tmp_path / "imported", tmp_path / "out", dtype="fp32", keep_padding=True)
+    fields = orjson.loads((folder / "config.json").read_bytes())
+    assert (fields["vocab_size"], fields["unpadded_vocab_size"]) == (320, 259)
+    assert load(folder, device="cpu").model.config.vocab_size == 320
+    assert transformers.AutoConfig.from_pretrained(folder).vocab_size == 320
+
+
+def padded(tmp_path: Path, tied: bool) -> Any:
+    """A model whose vocabulary is longer than its tokenizer, imported; returns it."""
+    config = CONFIG.model_copy(update={"vocab_size": 320, "tie_word_embeddings": tied})
+    model = write_model(tmp_path / "base", config)
+    import_model(tmp_path / "base", tmp_path / "imported")
+    return model
+
+
+def test_any_tokenizer_becomes_one_that_every_reader_takes(tmp_path: Path) -> None:
+    """Another class, code to run, a list of templates, no map of special tokens: the files that every version reads."""
+    write_model(tmp_path / "base")
+    templates = [{"name": "tools", "template": "…"}, {"name": "default", "template": "{{ messages[0].content }}\n"}]
+    code = {"auto_map": {"AutoTokenizer": ["mine.Mine", None]}, "tokenizer_class": "TokenizersBackend"}
+    write_tokenizer(tmp_path / "base", chat_template=templates, **code)
+    import_model(tmp_path / "base", tmp_path / "imported")
+    folder = export(tmp_path / "imported", tmp_path / "out")
+    settings = orjson.loads((folder / "tokenizer_config.json").read_bytes())
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert "auto_map" not in settings
+    assert settings["chat_template"] == (folder / "chat_template.jinja").read_text() == templates[1]["template"]
+    special = orjson.loads((folder / "special_tokens_map.json").read_bytes())
+    assert special == {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    theirs = cast(Any, transformers.AutoTokenizer.from_pretrained(folder))
+    assert theirs.apply_chat_template([{"role": "user", "content": "Ça va ?"}], tokenize=False) == "Ça va ?"
+
+
+def test_a_file_of_weights_is_as_large_as_asked(trained_run: Path, tmp_path: Path, clapas: Clapas) -> None:
+    """`--shard-size` in the units of the field; what is no size is refused before anything is written."""
+    result = clapas("export", trained_run, "--out", "model", "--shard-size", "100KB", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    sizes = [file.stat().st_size for file in (tmp_path / "model").glob("*.safetensors")]
+    assert len(sizes) > 1
+    index = orjson.loads((tmp_path / "model/model.safetensors.index.json").read_bytes())
+    assert len(set(index["weight_map"].values())) == len(sizes)
+    result = clapas("export", trained_run, "--out", "other", "--shard-size", "big", cwd=tmp_path)
+    assert (result.returncode, (tmp_path / "other").exists()) == (2, False)
+    assert "not a size" in result.stderr
+
+
+@pytest.mark.parametrize(("text", "size"), [("5GB", 5 * 10**9), ("1.5 MiB", 1572864), ("700", 700), ("2kb", 2000)])
+def test_sizes(text: str, size: int) -> None:
+    """As other tools write them."""
+    assert shard_bytes_of(text) == size

@@ -1,112 +1,121 @@
-"""A release is whole, says what the evidence says, loads with stock tools, and a stranger can check it."""
+"""A release is whole, passes its gate, and is signed; what the gate keeps in leaves nothing behind."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import yaml
+from tests.release.drafts import answer_values, write_answers
 
-from clapas.ledger.ledger import read_ledger, sum_ledger
-from clapas.recipe.errors import UserError
-from clapas.release.card import decimal, number
-from clapas.release.release import release
-from clapas.release.verify import NotSoundError, check_sums, verify
+from clapas.release.signature import generate_key
+from clapas.release.template import template
 from commands import Clapas
+
+STEP = 10
+"""Of an intermediate checkpoint of the tests' run."""
 
 
 @pytest.fixture(scope="module")
-def released(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trained run, released. Read it, do not change it."""
-    out = tmp_path_factory.mktemp("release") / "model"
-    result = release(trained_run, out, "Apache-2.0")
-    assert result["loads"] == "yes"
-    return out
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A private key; its public half lies beside it."""
+    folder = tmp_path_factory.mktemp("keys")
+    generate_key(folder)
+    return folder / "key.pem"
 
 
-def test_a_stranger_checks_it_with_coreutils_alone(released: Path) -> None:
-    """`sha256sum -c` knows every file."""
-    command = ["sha256sum", "-c", "--strict", "SHA256SUMS"]
-    result = subprocess.run(command, cwd=released, capture_output=True, check=False)
-    assert result.returncode == 0, result.stderr
-    listed = {line.split("  ")[1] for line in (released / "SHA256SUMS").read_text().splitlines()}
-    assert listed == {path.name for path in released.iterdir()} - {"SHA256SUMS"}
+@pytest.fixture(scope="module")
+def released(released_run: Path, key: Path, clapas: Clapas, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tests' run, released by the command. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("release")
+    answers = write_answers(folder / "release.yaml")
+    options = ("--answers", answers, "--key", key, "--gguf", "q8_0", "--revisions", STEP, "--out", "model", "--json")
+    result = clapas("release", released_run, *options, cwd=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (folder / "said.json").write_text(result.stdout)
+    return folder / "model"
 
 
-def test_the_card_says_what_the_ledger_says(released: Path, trained_run: Path) -> None:
-    """Its metadata is valid YAML; tokens, steps and bits per byte are the evidence's; what was not measured says so."""
-    text = (released / "README.md").read_text()
-    metadata: dict[str, Any] = yaml.safe_load(text.split("---")[1])
-    assert metadata["language"] == ["fr"]
-    assert metadata["license"] == "apache-2.0"
-    totals = sum_ledger(read_ledger(trained_run))
-    assert f"{number(totals.tokens)} unités lexicales" in text
-    assert f"{number(totals.steps)} pas" in text
-    assert decimal(totals.evaluations[-1]["bits_per_byte"], 3) in text
-    assert "énergie : non mesurée" in text
-    assert "etalab-2.0 AND Apache-2.0" in text
+def test_every_check_passes_and_is_written_down(released: Path) -> None:
+    """All of them but the upload's, which comes later; the command prints what release.json holds."""
+    said = orjson.loads((released / "release.json").read_bytes())
+    assert [check["number"] for check in said["checks"]] == list(range(1, 25))
+    assert {check["number"]: check["status"] for check in said["checks"] if check["status"] != "pass"} == {
+        24: "not-run"
+    }
+    assert orjson.loads((released.parent / "said.json").read_bytes()) == said
 
 
-def test_the_command_verifies_it(released: Path, clapas: Clapas, tmp_path: Path) -> None:
-    """Exit 0, and says that stock transformers loads it."""
-    result = clapas("verify", released, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "loads with stock transformers: yes" in result.stdout
+def test_coreutils_alone_know_every_file(released: Path) -> None:
+    """`sha256sum -c` in the release and in its revision; together with the signature they list all that is there."""
+    revision = next((released / "revisions").iterdir())
+    assert revision.name == "stage1-step10-tokens10.2k"
+    for folder in (released, revision):
+        command = ["sha256sum", "-c", "--strict", "SHA256SUMS"]
+        result = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        assert result.returncode == 0, result.stderr
+        listed = {line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines()}
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        there = {name for name in there if not name.startswith("revisions/")}
+        assert there == listed | {"SHA256SUMS", "model.sig"}
 
 
-@pytest.mark.parametrize("victim", ["model.safetensors", "config.json", "LICENSE", "README.md", "tokenizer.json"])
-def test_any_altered_file_is_found(released: Path, tmp_path: Path, victim: str) -> None:
-    """One flipped bit."""
-    copy = Path(shutil.copytree(released, tmp_path / "copy"))
-    content = bytearray((copy / victim).read_bytes())
-    content[len(content) // 2] ^= 1
-    (copy / victim).write_bytes(bytes(content))
-    with pytest.raises(NotSoundError, match="altered"):
-        check_sums(copy)
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        (lambda values: values["model"].update(licence="CC-BY-SA-4.0"), 14),
+        (lambda values: values["training_content"]["sources"].clear(), None),
+    ],
+    ids=["a licence that does not fit", "a source that nobody answered for"],
+)
+def test_what_is_kept_in_leaves_nothing(
+    released_run: Path, key: Path, clapas: Clapas, tmp_path: Path, change: Any, check: int | None
+) -> None:
+    """The gate's word on stdout, the reason on stderr, and no folder, not even a part of one."""
+    values = answer_values()
+    change(values)
+    answers = write_answers(tmp_path / "release.yaml", values)
+    result = clapas("release", released_run, "--answers", answers, "--key", key, "--out", "model", cwd=tmp_path)
+    assert result.returncode == (2 if check is None else 1), result.stderr
+    assert "Traceback" not in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["release.yaml"]
+    if check is not None:
+        assert f"\n    {check} " in result.stderr
 
 
-def test_a_missing_and_an_extra_file_are_found(released: Path, tmp_path: Path) -> None:
-    """Each named."""
-    copy = Path(shutil.copytree(released, tmp_path / "copy"))
-    (copy / "extra.bin").touch()
-    with pytest.raises(NotSoundError, match=r"extra\.bin: not part"):
-        check_sums(copy)
-    (copy / "extra.bin").unlink()
-    (copy / "LICENSE").unlink()
-    with pytest.raises(NotSoundError, match="LICENSE: missing"):
-        check_sums(copy)
-
-
-def test_a_model_that_does_not_load_is_found(released: Path, tmp_path: Path) -> None:
-    """Sums that fit are not enough: here the config promises a layer more than there are weights."""
-    from clapas.release.verify import write_sums
-
-    copy = Path(shutil.copytree(released, tmp_path / "copy"))
-    config = (copy / "config.json").read_text()
-    assert '"num_hidden_layers": 2' in config
-    (copy / "config.json").write_text(config.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
-    write_sums(copy)
-    with pytest.raises(NotSoundError, match="does not load"):
-        verify(copy)
-
-
-@pytest.mark.parametrize("licence", ["CC-BY-NC-4.0", "nonsense", "../MIT"])
-def test_a_licence_without_text_is_refused(trained_run: Path, tmp_path: Path, licence: str) -> None:
-    """Names those that ship; writes nothing."""
-    with pytest.raises(UserError, match=r"Apache-2\.0, MIT"):
-        release(trained_run, tmp_path / "out", licence)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_unfinished_run_is_refused(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
-    """A checkpoint of step 2 of 4 is not a release."""
-    common = ("train", "test", f"data.path={test_data}", "run_dir=run", "schedule.warmup_steps=1", "train.steps=4")
-    assert clapas(*common, "checkpoint.every=2", "evaluation.every=9", cwd=tmp_path).returncode == 0
-    shutil.rmtree(tmp_path / "run/checkpoints/step-00000004")
-    result = clapas("release", "run", "--out", "out", "--licence", "MIT", cwd=tmp_path)
+def test_blanks_are_refused_by_line(trained_run: Path, tmp_path: Path, clapas: Clapas) -> None:
+    """The blank file of questions asks of the run's own source, and is refused as it is, line by line."""
+    text = template(trained_run)
+    (tmp_path / "release.yaml").write_text(text, encoding="utf-8")
+    assert "fiches-travail:" in text
+    options = ("--answers", "release.yaml", "--key", "none.pem", "--out", "model")
+    result = clapas("release", trained_run, *options, cwd=tmp_path)
     assert result.returncode == 2
-    assert "this run is not finished" in result.stderr
-    assert not (tmp_path / "out").exists()
+    line = 1 + text.splitlines().index(next(line for line in text.splitlines() if line.startswith("  repository:")))
+    assert f"release.yaml:{line}: model.repository" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_placeholder_is_no_answer(tmp_path: Path, trained_run: Path, clapas: Clapas) -> None:
+    """A word that stands for an answer is refused with its line too."""
+    values = answer_values()
+    values["use"]["limits"]["fr"] = "À compléter"
+    text = yaml.safe_dump(values, allow_unicode=True)
+    (tmp_path / "release.yaml").write_text(text, encoding="utf-8")
+    options = ("--answers", "release.yaml", "--key", "none.pem", "--out", "model")
+    result = clapas("release", trained_run, *options, cwd=tmp_path)
+    assert result.returncode == 2
+    line = 1 + next(number for number, line in enumerate(text.splitlines()) if "À compléter" in line)
+    assert f"release.yaml:{line}: use.limits.fr" in result.stderr
+
+
+def test_a_run_that_goes_on_is_not_released(released_run: Path, key: Path, clapas: Clapas, tmp_path: Path) -> None:
+    """Not finished; nor with a checkpoint that was never kept."""
+    answers = write_answers(tmp_path / "release.yaml")
+    options = ("--answers", answers, "--key", key, "--out", "model", "--revisions", "3")
+    result = clapas("release", released_run, *options, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "the run has no checkpoint of these steps" in result.stderr

@@ -7,18 +7,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.release.drafts import small_evidence, small_facts
 
-from clapas.ledger.ledger import read_ledger, sum_ledger
 from clapas.loader.audit import audit, documents_of_step
 from clapas.loader.plan import DataPlan
-from clapas.loader.readers import data_that_ran
 from clapas.loader.removal import remove_documents
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
-from clapas.release.card import model_card
+from clapas.release.documents.card.card import card as french_card
 from clapas.train.other_run import refuse_other_run
-from clapas.train.run_folder import read_run_recipe
-from clapas_data.manifest import open_manifest
 from commands import Clapas
 
 
@@ -78,7 +75,6 @@ def test_a_removal_ends_the_run_and_a_branch_never_reads_the_documents(
 
 
 def card(run: Path) -> str:
-    """The model card of a run."""
-    newest, recipe = open_manifest(Path("data")), read_run_recipe(run)
-    manifest = data_that_ran(run, recipe, newest)
-    return model_card(recipe, manifest, sum_ledger(read_ledger(run)), "MIT", 1, newest)
+    """The model card of a run, in French, its no-break spaces as plain ones."""
+    facts = small_facts(small_evidence(run))
+    return french_card(facts, "fr").translate({0xA0: " ", 0x202F: " "})

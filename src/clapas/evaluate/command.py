@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   clapas eval runs/demo --by source
   clapas eval runs/demo --tasks french,local --nproc 2 --record
   clapas eval runs/demo --probe all --record
+  clapas eval runs/demo --contamination --record
   clapas eval model --tasks path/to/task.yaml --chat --num-fewshot 2"""
 OF_TASKS = ("num_fewshot", "limit", "download", "system")
 OF_TEXT = ("by", "compare_xz")
@@ -33,6 +34,8 @@ def eval_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--list-tasks", action="store_true", help="show the French tasks and ours; no model is needed")
     does = f"instead: probes, separated by commas: {', '.join((*PROBES, ALL))}"
     verb.add_argument("--probe", metavar="NAMES", help=does)
+    does = "instead: which items of the tasks recorded stand in the training text"
+    verb.add_argument("--contamination", action="store_true", help=does)
     verb.add_argument("--num-fewshot", type=int, metavar="N", help="with --tasks: examples before each question")
     verb.add_argument("--limit", type=int, metavar="N", help="with --tasks: only the first N items of each")
     verb.add_argument("--download", action="store_true", help="with --tasks: fetch data that are not at hand")
@@ -54,8 +57,9 @@ def check_options(options: argparse.Namespace) -> None:
             raise UserError(f"--{option} names nothing", where=f"--{option}", found=given, wanted="names, by commas")
     if options.model is None:
         raise UserError("no model", wanted="a run, a checkpoint or a Hugging Face folder", way_out="clapas eval --help")
-    if options.tasks and options.probe:
-        raise UserError("--tasks and --probe are two measurements", way_out="one after the other")
+    asked = [f"--{name}" for name in ("tasks", "probe", "contamination") if getattr(options, name)]
+    if len(asked) > 1:
+        raise UserError(f"{' and '.join(asked)} are {len(asked)} measurements", way_out="one after the other")
     for names, needed, is_there in (
         (OF_TASKS, "--tasks", options.tasks is not None),
         (("chat",), "--tasks or --probe", options.tasks is not None or options.probe is not None),
@@ -65,9 +69,9 @@ def check_options(options: argparse.Namespace) -> None:
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{option} needs {needed}", where=option, way_out=f"leave {option} out")
     for name in OF_TEXT:
-        if getattr(options, name) not in (None, False) and (options.tasks or options.probe):
+        if getattr(options, name) not in (None, False) and asked:
             option = f"--{name.replace('_', '-')}"
-            raise UserError(f"{option} is of bits per byte", where=option, way_out="leave --tasks and --probe out")
+            raise UserError(f"{option} is of bits per byte", where=option, way_out=f"leave {asked[0]} out")
     if options.system and not options.chat:
         raise UserError("--system needs --chat", where="--system", way_out="add --chat")
     for name, least in (("nproc", 1), ("limit", 1), ("num_fewshot", 0), ("seed", 0)):
@@ -150,7 +154,8 @@ def measure(options: argparse.Namespace, *, of_several: bool) -> tuple[dict[str,
 
 
 def _kind(options: argparse.Namespace) -> str:
-    return "tasks" if options.tasks else "probes" if options.probe else "text"
+    chosen = {"tasks": options.tasks, "probes": options.probe, "contamination": options.contamination}
+    return next((kind for kind, is_asked in chosen.items() if is_asked), "text")
 
 
 def _names(words: str) -> list[str]:
@@ -200,4 +205,14 @@ def _probes(options: argparse.Namespace, loaded: Any, ranks: Any) -> tuple[str, 
     return "probes", measured, figures, probes_table(measured)
 
 
-_MEASUREMENTS = {"text": _text, "tasks": _tasks, "probes": _probes}
+def _contamination(
+    options: argparse.Namespace, loaded: Any, ranks: Any
+) -> tuple[str, dict[str, Any], dict[str, Any], str]:
+    from clapas.evaluate.contamination import contamination_table, measure_contamination
+
+    measured = measure_contamination(loaded, options.data, ranks=ranks)
+    figures = {name: measured[name] for name in ("tasks", "method", "manifests")}
+    return "contamination", measured, figures, contamination_table(measured)
+
+
+_MEASUREMENTS = {"text": _text, "tasks": _tasks, "probes": _probes, "contamination": _contamination}

@@ -47,12 +47,13 @@ DIMENSIONS = (
 _FIXED: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu", "swish"),
     "attention_bias": (False,),
+    "mlp_bias": (False,),
     "attention_dropout": (0.0, 0),
 }
 _UNSLID = {"use_sliding_window": (False,)}
 FIXED: dict[Architecture, dict[str, tuple[Any, ...]]] = {
-    "llama": {**_FIXED, "mlp_bias": (False,), "pretraining_tp": (1,)},
-    "qwen2": {**{key: values for key, values in _FIXED.items() if key != "attention_bias"}, **_UNSLID},
+    "llama": {**_FIXED, "pretraining_tp": (1,)},
+    "qwen2": {**_FIXED, "attention_bias": (True,), **_UNSLID},  # of queries, keys and values
     "qwen3": {**_FIXED, **_UNSLID},
     "qwen3_moe": {**_FIXED, **_UNSLID, "decoder_sparse_step": (1,), "mlp_only_layers": ([], None)},
 }
@@ -106,12 +107,20 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "sliding_window": (int,),
 }
 """What is in the fields that are computed with before all are checked together; null stands for missing."""
-WITHOUT_EFFECT = frozenset(_NAMES.split())
+UNPADDED = "unpadded_vocab_size"
+"""Our own field, where rows of the vocabulary are kept that no token has: how many have one. Readers keep it silently.
+"""
+WITHOUT_EFFECT = frozenset([*_NAMES.split(), UNPADDED])
 """Fields that leave the logits as they are, or that are looked at on their own (the rotary ones, model_type)."""
 
 
-def to_hf_config(config: ModelConfig, *, eos: int, bos: int | None, pad: int | None, dtype: Dtype) -> dict[str, Any]:
-    """`config.json` of an exported model. eos, bos, pad: the tokenizer's ids; dtype: of the weights as written."""
+def to_hf_config(
+    config: ModelConfig, *, eos: int, bos: int | None, pad: int | None, dtype: Dtype, unpadded: int | None = None
+) -> dict[str, Any]:
+    """`config.json` of an exported model. eos, bos, pad: the tokenizer's ids; dtype: of the weights as written.
+
+    unpadded: how many rows of the vocabulary have a token, where some have none.
+    """
     return {
         "architectures": [CLASSES[config.architecture]],
         "model_type": config.architecture,
@@ -119,6 +128,8 @@ def to_hf_config(config: ModelConfig, *, eos: int, bos: int | None, pad: int | N
         **{key: getattr(config, key) for key in _dimensions(config.architecture)},
         **({"num_local_experts": config.num_experts} if config.experts else {}),
         **rope_fields(config),
+        **_every_layer_alike(config),
+        **({} if unpadded in (None, config.vocab_size) else {UNPADDED: unpadded}),
         "bos_token_id": bos,
         "eos_token_id": eos,
         "pad_token_id": pad,
@@ -126,6 +137,15 @@ def to_hf_config(config: ModelConfig, *, eos: int, bos: int | None, pad: int | N
         "torch_dtype": dtype,
         "use_cache": True,
     }
+
+
+def _every_layer_alike(config: ModelConfig) -> dict[str, Any]:
+    """What a Qwen's reader would make up: no layer sees a window of the text, and no layer has another router."""
+    if config.architecture == "llama":
+        return {}
+    layers = config.num_hidden_layers
+    fields = {"sliding_window": None, "max_window_layers": layers, "layer_types": ["full_attention"] * layers}
+    return {**fields, **({"output_router_logits": False} if config.experts else {})}
 
 
 def generation_config(

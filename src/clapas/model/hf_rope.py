@@ -21,7 +21,7 @@ def rope_fields(config: ModelConfig) -> dict[str, Any]:
     if isinstance(scaling, NtkScaling):
         theta, scaling = {"rope_theta": scaling.theta(config.rope_theta, config.head_dim)}, None
     if scaling is None:
-        return {**theta, "rope_parameters": {"rope_type": "default", **theta}}
+        return {**theta, "rope_scaling": None, "rope_parameters": {"rope_type": "default", **theta}}
     scaling = scaling.model_dump(exclude_none=True)
     return {**theta, "rope_scaling": scaling, "rope_parameters": {**scaling, **theta}}
 

@@ -6,7 +6,6 @@ embedding's name. The experts of a layer, which are one tensor here, are stored 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,26 +22,27 @@ EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 EXPERTS = ".mlp.experts."
 
 
+Fill = Callable[[str, int, Tensor], object]
+"""(a parameter's name, offset, out): fills `out`, flat and of any dtype, with its elements from `offset` on."""
+
+
 def write_weights(
-    folder: Path,
-    shapes: Mapping[str, tuple[int, ...]],
-    tensor_of: Callable[[str], Tensor],
-    dtype: torch.dtype,
-    shard_bytes: int,
+    folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill, dtype: torch.dtype, shard_bytes: int
 ) -> None:
     """Write every tensor, in the order of `shapes`, into files of at most `shard_bytes` (one tensor may exceed it).
 
-    shapes: of the model's parameters, by name. tensor_of: gives one by name, of any dtype; they are asked for one at a
-    time and in order, and written before the next.
+    shapes: of the model's parameters, by name. They are asked for one at a time and in order, straight into `dtype`,
+    and written before the next: memory holds one tensor as it is stored.
     """
     parts = {stored: (name, part) for name, shape in shapes.items() for stored, part in stored_parts(name, shape)}
     shapes_of = {stored: tuple(shapes[name][0 if part is None else 1 :]) for stored, (name, part) in parts.items()}
     sizes = {stored: math.prod(shape) * dtype.itemsize for stored, shape in shapes_of.items()}
-    asked_last = functools.lru_cache(maxsize=1)(tensor_of)  # the experts of one tensor follow each other
 
     def tensor_stored(stored: str) -> Tensor:
         name, part = parts[stored]
-        return _part(asked_last(name), part, dtype)
+        tensor = torch.empty(shapes_of[stored], dtype=dtype)
+        fill(name, (part or 0) * tensor.numel(), tensor.view(-1))
+        return tensor
 
     shards = _into_shards(sizes, shard_bytes)
     files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
@@ -53,7 +53,8 @@ def write_weights(
         stream_tensors(folder / file, entries, tensor_stored)
     if len(shards) > 1:
         where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
-        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": where}
+        total = {"total_parameters": sum(map(math.prod, shapes_of.values())), "total_size": sum(sizes.values())}
+        index = {"metadata": total, "weight_map": where}
         (folder / INDEX).write_bytes(orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")
 
 
@@ -66,10 +67,6 @@ def stored_parts(name: str, shape: tuple[int, ...]) -> list[tuple[str, int | Non
     if not sign:
         return [(name, None)]
     return [(f"{before}{EXPERTS}{expert}.{projection}.weight", expert) for expert in range(shape[0])]
-
-
-def _part(tensor: Tensor, part: int | None, dtype: torch.dtype) -> Tensor:
-    return (tensor if part is None else tensor[part]).to(dtype).contiguous()
 
 
 def _into_shards(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:

@@ -15,7 +15,8 @@ from clapas.model.source import CheckpointWeights
 from clapas.model.source_config import find_source
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
-from clapas.release.export import copy_tokenizer, refuse_to_replace
+from clapas.release.export import refuse_to_replace
+from clapas.release.tokenizer_files import write_tokenizer
 
 TURNED = ("rope_theta", "rope_scaling")
 """Keys of a model that a run may change of its base, and by which other logits are computed."""
@@ -46,7 +47,7 @@ def export_adapter(run_or_checkpoint: Path, out: Path, *, weights: Weights | Non
     tokenizer = tokenizer_folder_of(reader)
     with new_folder(out) as folder, verified_meanwhile(reader):
         write_adapter(folder, lora, shapes, tensors.tensor, base=str(base))
-        copy_tokenizer(tokenizer, folder, config.max_position_embeddings)
+        write_tokenizer(tokenizer, folder, config.max_position_embeddings)
     return out
 
 

@@ -140,16 +140,17 @@ class SourceAnswer(Section):
     large: over 3 % of all public data of its modality, by the provider's best estimate.
     licence_basis: where its licence is said, or how it was obtained. licence_decision: where docs/licences.md leaves it
     to people whether the weights' licence agrees with the source's: who decided that it does, and on what ground. It
-    is printed.
+    is printed. no_health_data: where the source seems to contain health data and has none: how people know. It is too.
     """
 
-    kind: Literal["public", "licensed", "crawled", "user", "synthetic", "other"]
+    kind: Literal["public", "licensed", "private", "crawled", "user", "synthetic", "other"]
     description: Bilingual
     acquired: tuple[Month, Month]
     large: bool
     licence_basis: Text
     attribution: Text
     licence_decision: Bilingual | None = None
+    no_health_data: Bilingual | None = None
 
 
 class TrainingContent(Section):

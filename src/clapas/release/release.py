@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,24 @@ from clapas.evaluate.record import EVALUATIONS
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import new_folder
 from clapas.recipe.recipe import Recipe
-from clapas.release.answers import Answers, read_answers
+from clapas.release.answers import Answers
 from clapas.release.documents.all import render_all
-from clapas.release.documents.facts import facts_of
+from clapas.release.documents.facts import Facts, facts_of
 from clapas.release.evidence.evidence import FILE as EVIDENCE
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.evidence.gather import gather
-from clapas.release.export import Precision, export, refuse_to_replace
+from clapas.release.export import SHARD_BYTES, Precision, export, refuse_to_replace
 from clapas.release.gate.all_checks import BEFORE_SEALING, SEALED, UPLOADED
 from clapas.release.gate.check import Draft, Result
-from clapas.release.gate.gate import RefusedError, run_checks
+from clapas.release.gate.gate import RefusedError, results_json, run_checks
 from clapas.release.gate.live import LiveModel
 from clapas.release.gate.stranger import Stranger
-from clapas.release.gguf.write import check_quantisations, write_ggufs
+from clapas.release.gguf.about import about_release
+from clapas.release.gguf.write import write_ggufs
 from clapas.release.licences.texts import check_weights_licence
 from clapas.release.revisions import dress_revisions, export_revisions, find_revisions
-from clapas.release.signature import Keyless, LocalKey, load_private_key, seal, signed_by
-from clapas.release.sums import REVISIONS, Digests
+from clapas.release.signature import Keyless, LocalKey, load_private_key, public_pem, seal, signed_by
+from clapas.release.sums import PUBLIC_KEY, REVISIONS, Digests
 from clapas.train.run_folder import read_run_recipe
 
 ANSWERS, RESULTS = "release.yaml", "release.json"
@@ -44,25 +45,25 @@ ANSWERS, RESULTS = "release.yaml", "release.json"
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a release is to hold. dtype: of the weights. gguf: quantisations beside them. revisions: steps of
+    """What a release is to hold. dtype: of the weights. shard_bytes: most bytes of a
+    file of them. gguf: quantisations beside them. revisions: steps of
     intermediate checkpoints. signer: who signs."""
 
     signer: LocalKey | Keyless
     dtype: Precision = "bf16"
+    shard_bytes: int = SHARD_BYTES
     gguf: tuple[str, ...] = ()
     revisions: tuple[int, ...] = ()
 
 
-def release(run: Path, out: Path, answers_file: Path, wishes: Wishes) -> dict[str, Any]:
+def release(run: Path, out: Path, answers: Answers, wishes: Wishes) -> dict[str, Any]:
     """Write a finished run as the folder `out`; returns what its release.json says.
 
-    Raises UserError where an answer is open, the run is not finished, a licence is none that weights may have, the key
-    is no key, or `out` holds anything; RefusedError, with every check's result, where the gate keeps it in.
+    Raises UserError where the run is not finished, a licence is none that weights may have, the key is no key, or `out`
+    holds anything; RefusedError, with every check's result, where the gate keeps it in.
     """
     refuse_to_replace(out)
-    answers = read_answers(answers_file)
     check_weights_licence(answers.model.licence, answers.place("model.licence"))
-    check_quantisations(wishes.gguf)
     if isinstance(wishes.signer, LocalKey):
         load_private_key(wishes.signer.path)
     with Stranger() as stranger, new_folder(out) as folder:  # it imports transformers meanwhile
@@ -83,10 +84,10 @@ def draft_release(run: Path, folder: Path, answers: Answers, wishes: Wishes, str
     _export(run, reader, folder, evidence, answers, wishes)
     names = export_revisions(folder, recipe, checkpoints, wishes.dtype)
     digests = Digests()
-    write_documents(folder, evidence, answers, digests, wishes.signer)
+    facts = write_documents(folder, evidence, answers, digests, wishes.signer)
     dress_revisions(folder, names, evidence, answers.model.name, answers.model.licence)
     live = LiveModel(run, reader.folder)
-    return Draft(folder, evidence, answers, live, stranger, wishes.gguf, tuple(names), digests=digests)
+    return Draft(folder, evidence, answers, live, stranger, wishes.gguf, tuple(names), digests=digests, facts=facts)
 
 
 def _finished(run: Path, recipe: Recipe) -> CheckpointReader:
@@ -102,8 +103,8 @@ def _export(
     run: Path, reader: CheckpointReader, folder: Path, evidence: Evidence, answers: Answers, wishes: Wishes
 ) -> None:
     """Weights and tokenizer, their GGUF, and what was measured, with every answer behind it."""
-    export(reader.folder, folder, dtype=wishes.dtype)
-    write_ggufs(folder, wishes.gguf, evidence, answers)
+    export(reader.folder, folder, dtype=wishes.dtype, shard_bytes=wishes.shard_bytes)
+    write_ggufs(folder, wishes.gguf, about_release(evidence, answers))
     if evidence.measured:
         (folder / EVALUATIONS).mkdir()
     for measured in evidence.measured:
@@ -113,14 +114,19 @@ def _export(
 
 def write_documents(
     folder: Path, evidence: Evidence, answers: Answers, digests: Digests, signer: LocalKey | Keyless
-) -> None:
-    """The evidence, the answers, and all that follows from them and from the files that are there."""
+) -> Facts:
+    """The evidence, the answers, and all that follows from them and from the files that are there, whose facts it
+    returns."""
+    if isinstance(signer, LocalKey):
+        (folder / PUBLIC_KEY).write_bytes(public_pem(load_private_key(signer.path)))
     (folder / EVIDENCE).write_bytes(evidence.to_json())
     (folder / ANSWERS).write_text(answers.to_yaml(), encoding="utf-8")
-    for name, content in render_all(facts_of(folder, evidence, answers, digests, signed_by(signer))).items():
+    facts = facts_of(folder, evidence, answers, digests, signed_by(signer))
+    for name, content in render_all(facts).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    return facts
 
 
 def seal_draft(draft: Draft, results: Sequence[Result], signer: LocalKey | Keyless) -> dict[str, Any]:
@@ -151,7 +157,7 @@ def _write_results(draft: Draft, results: Sequence[Result]) -> dict[str, Any]:
         "identity": draft.evidence.identity,
         "checkpoint": draft.evidence.checkpoint,
         "checkpoint_seal": draft.evidence.checkpoint_seal,
-        "checks": [asdict(result) for result in results],
+        "checks": results_json(results),
     }
     (draft.folder / RESULTS).write_bytes(_pretty(said))
     return said

@@ -68,12 +68,13 @@ def dress_revisions(folder: Path, names: Mapping[str, int], evidence: Evidence, 
 
 
 def _card(name: str, step: int, evidence: Evidence, model: str, licence: str) -> str:
-    head = front_matter({"license": licence.lower(), "library_name": "transformers", "tags": ["clapas"]})
-    return (
-        f"{head}\n# {model}, {name}\n\n"
+    metadata = {"license": licence.lower(), "library_name": "transformers", "tags": ["clapas"]}
+    body = (
+        f"# {model}, {name}\n\n"
         f"Point de reprise intermédiaire de l'entraînement, au pas {number(step, 'fr')} sur "
         f"{number(evidence.steps, 'fr')}. Pour l'étude seulement : le modèle, sa fiche, ses données et ses évaluations "
         "sont sur la branche `main`.\n\n"
         f"Intermediate checkpoint of the training, at step {number(step, 'en')} of {number(evidence.steps, 'en')}. For "
         "study only: the model, its card, its data and its evaluations are on the branch `main`.\n"
     )
+    return front_matter(metadata, body)

@@ -1,93 +1,226 @@
-"""`clapas verify DIR`: is this the model that was released, whole, and does it load with stock tools?"""
+"""`clapas verify DIR`: is this the model that was released, whole, by whom, and is what it says of itself true?
+
+For a stranger, offline: sums, signature, and those of the gate's checks that need no run. Weights are hashed, once, in
+a thread while another process loads them with stock transformers. Nothing in the folder is executed.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
+import contextlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import orjson
+
 from clapas.recipe.errors import ClapasError, UserError
-from clapas.recipe.hashes import file_hash
+from clapas.release.answers import read_answers
+from clapas.release.evidence.evidence import FILE as EVIDENCE
+from clapas.release.evidence.evidence import read_evidence
+from clapas.release.gate.check import Draft, Result
+from clapas.release.gate.gate import results_table, run_checks
+from clapas.release.gate.stranger import Stranger, has_transformers
+from clapas.release.signature import Keyless, PublicKey, check_signature, fingerprint, is_keyless, signed_files
+from clapas.release.sums import (
+    PUBLIC_KEY,
+    REVISIONS,
+    SIGNATURE,
+    SUMS,
+    Digests,
+    NotSoundError,
+    differences,
+    read_sums,
+)
 
-SUMS = "SHA256SUMS"
-LOAD = """
-import sys, torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-folder = sys.argv[1]
-model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, trust_remote_code=False)
-wrong = {name: sorted(keys) for name, keys in info.items() if keys}
-assert not wrong, f"keys: {wrong}"
-tokenizer = AutoTokenizer.from_pretrained(folder)
-assert len(tokenizer) <= model.config.vocab_size, "the tokenizer has more ids than the model"
-with torch.no_grad():
-    logits = model(**tokenizer("Le salarié a droit à", return_tensors="pt")).logits
-assert torch.isfinite(logits.float()).all(), "logits are not finite"
-print(sum(p.numel() for p in model.parameters()))
-"""
-
-
-class NotSoundError(ClapasError):
-    """A release that is not what its sums say, or does not load."""
-
-
-def write_sums(folder: Path) -> None:
-    """Write SHA256SUMS over every file, in the form that `sha256sum -c` reads."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    (folder / SUMS).write_text("".join(lines))
+ANSWERS, RESULTS = "release.yaml", "release.json"
+OWN_KEY = "the key came with the folder: nothing changed since it signed, but whose it is, its fingerprint must tell"
+SHOWN = 5
+"""Problems that a message names."""
 
 
-def verify(folder: Path) -> dict[str, object]:
-    """Check every sum, that no file is missing or extra, and that stock transformers loads the model offline.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Whether a folder is as it was signed. files: how many the signature covers. problems: what is not as signed."""
 
-    Returns {"files", "loads", "parameters"}. Raises NotSoundError for the first thing wrong, UserError where `folder`
-    is not a release.
+    name: str
+    files: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All that was found.
+
+    signed_by: the fingerprint of a key, or an identity. own_key: whether the key was the folder's own. sealed: of the
+    release, then of each revision. checks: of the gate, as far as a stranger can run them; empty where that was not
+    asked for. at_release: number of a check -> what release.json says of it.
     """
-    return verification(check_sums(folder), check_loads(folder))
+
+    folder: Path
+    signed_by: str
+    own_key: bool
+    sealed: tuple[Sealed, ...]
+    checks: tuple[Result, ...]
+    at_release: dict[int, str]
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence for each thing wrong."""
+        sealed = [f"{part.name}: {problem}" for part in self.sealed for problem in part.problems]
+        failed = [check for check in self.checks if check.status == "fail"]
+        return sealed + [f"check {check.number}, {check.name}: {said}" for check in failed for said in check.said]
+
+    def raise_for_problems(self) -> None:
+        """Raise NotSoundError, which names the first few, where the release is not sound."""
+        if not (problems := self.problems):
+            return
+        named = problems[:SHOWN] + [f"and {len(problems) - SHOWN} more"] * (len(problems) > SHOWN)
+        found = named[0] if len(named) == 1 else "".join(f"\n           {problem}" for problem in named)
+        way_out = "do not use it; download it again, and tell its provider if it stays so"
+        raise NotSoundError("not sound", where=self.folder, found=found, way_out=way_out)
+
+    def to_json(self) -> str:
+        """For `--json`."""
+        parts = {name: [asdict(part) for part in getattr(self, name)] for name in ("sealed", "checks")}
+        values = {"sound": not self.problems, "signed_by": self.signed_by, "own_key": self.own_key, **parts}
+        return orjson.dumps(values, option=orjson.OPT_INDENT_2).decode()
+
+    def __str__(self) -> str:
+        width = max(len(part.name) for part in self.sealed)
+        lines = [f"signed by {self.signed_by}" + f"\n          ({OWN_KEY})" * self.own_key]
+        for part in self.sealed:
+            said = "; ".join(part.problems) or f"{part.files} files, as summed and signed"
+            lines.append(f"   {'FAIL   ' if part.problems else 'pass   '} {part.name:<{width}}  {said}")
+        if self.checks:
+            lines.append(results_table(self.checks))
+        waiting = [check.number for check in self.checks if check.status == "not-run"]
+        passed = [number for number in waiting if self.at_release.get(number) == "pass"]
+        if passed:
+            listed = ", ".join(map(str, passed))
+            lines.append(f"not run here, passed where it was released (release.json): {listed}")
+        lines.append(
+            "NOT sound" if self.problems else f"sound{'' if self.checks else ', as far as was looked (--quick)'}"
+        )
+        return "\n".join(lines)
 
 
-def verification(files: int, parameters: int | None) -> dict[str, object]:
-    """What was verified, as plain values."""
-    loads = "not run: transformers is not installed" if parameters is None else "yes"
-    return {"files": files, "loads": loads, "parameters": parameters}
+def verify(folder: Path, by: PublicKey | Keyless | None = None, *, quick: bool = False) -> Verification:
+    """Look at a release, or at one of its revisions that was downloaded alone.
+
+    by: whose signature it must have; None: the folder's own key's. quick: sums and signature alone.
+    Raises UserError where `folder` is no release, `by` is no key, or an identity is needed.
+    """
+    for name in (SUMS, SIGNATURE):
+        if not (folder / name).is_file():
+            wanted = "a folder that `clapas release` wrote"
+            raise UserError(f"not a release: it has no {name}", where=folder, wanted=wanted)
+    folder = folder.resolve()
+    own_key = by is None or (isinstance(by, PublicKey) and by.path.resolve() == folder / PUBLIC_KEY)
+    by = by or _own_key(folder)
+    signed_by = (
+        f"the key SHA-256 {fingerprint(by.path)}" if isinstance(by, PublicKey) else f"{by.identity} ({by.provider})"
+    )
+    parts = [folder, *sorted(path for path in (folder / REVISIONS).glob("*") if path.is_dir())]
+    digests = Digests()
+    with contextlib.ExitStack() as stack:
+        stranger = stack.enter_context(Stranger()) if not quick and has_transformers() else None
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        sealed: list[Future[Sealed]] = [pool.submit(_sealed, part, folder, by, digests) for part in parts]
+        checks = () if quick else _checks(folder, stranger, digests)
+        found = tuple(future.result() for future in sealed)
+    return Verification(folder, signed_by, own_key, found, checks, _at_release(folder))
 
 
-def check_sums(folder: Path) -> int:
-    """Compare every file with SHA256SUMS. Returns how many there are."""
-    path = folder / SUMS
-    if not path.is_file():
-        raise UserError(f"not a release: it has no {SUMS}", where=folder, wanted="a folder that `clapas release` wrote")
-    wanted: dict[str, str] = {}
-    for line in path.read_text().splitlines():
-        digest, _, name = line.partition("  ")
-        wanted[name] = digest
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {SUMS}
-    for name, digest in wanted.items():
-        if name not in present:
-            raise NotSoundError("missing from the release", where=folder / name)
-        if (found := file_hash(folder / name)) != digest:
-            raise NotSoundError("altered", where=folder / name, found=f"SHA-256 {found}", wanted=digest)
-    if extra := sorted(present - wanted.keys()):
-        raise NotSoundError("not part of the release", where=folder / extra[0], way_out=f"remove it, or see {SUMS}")
-    return len(wanted)
+def whose(public_key: Path | None, identity: str | None, provider: str | None) -> PublicKey | Keyless | None:
+    """Whose signature the command line asks for. Raises UserError for half an identity, or two answers."""
+    if (identity is None) != (provider is None) or (public_key is not None and identity is not None):
+        wanted = "--public-key, or --identity and --identity-provider"
+        raise UserError("whose signature it must have is not clear", where="clapas verify", wanted=wanted)
+    if identity is not None and provider is not None:
+        return Keyless(identity, provider)
+    return None if public_key is None else PublicKey(public_key)
 
 
-def check_loads(folder: Path) -> int | None:
-    """Load model and tokenizer with stock transformers in a clean, offline process. Returns the parameters that it
-    counts, or None where transformers is not installed."""
-    if importlib.util.find_spec("transformers") is None:
-        return None
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-I", "-c", LOAD, str(folder.resolve())]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if result.returncode:
-        last = (result.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-        raise NotSoundError("stock transformers does not load it", where=folder, found=last)
-    return int(result.stdout.split()[-1])
+def _own_key(folder: Path) -> PublicKey:
+    """The key that came with the folder. Raises UserError where an identity signed, NotSoundError where it is gone."""
+    if is_keyless(folder / SIGNATURE):
+        raise UserError(
+            "signed by an identity: whose must it be?",
+            where=folder / SIGNATURE,
+            way_out="--identity and --identity-provider, as VERIFY.md says them and their owner confirms",
+        )
+    if not (folder / PUBLIC_KEY).is_file():
+        raise NotSoundError("the release has lost its public key", where=folder / PUBLIC_KEY, way_out="--public-key")
+    return PublicKey(folder / PUBLIC_KEY)
 
 
-def verification_table(result: dict[str, object]) -> str:
-    """The result as text."""
-    return f"sound: {result['files']} files as released; loads with stock transformers: {result['loads']}"
+def _sealed(part: Path, release: Path, by: PublicKey | Keyless, digests: Digests) -> Sealed:
+    """Sums and signature of a folder."""
+    name = release.name if part == release else part.relative_to(release).as_posix()
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    try:
+        found = digests.of(part, signed_files(part))
+        summed = {file: digest for file, digest in found.items() if file != SUMS}
+        problems += differences(read_sums(part), summed)
+        if not problems:  # else the signature says the same again, in worse words
+            check_signature(part, found, by)
+    except NotSoundError as error:
+        problems.append(_said(error))
+    except OSError as error:
+        problems.append(f"{error.filename}: {error.strerror}")
+    return Sealed(name, len(found), tuple(problems))
+
+
+def _checks(folder: Path, stranger: Stranger | None, digests: Digests) -> tuple[Result, ...]:
+    """The gate's, without the run. A revision that was downloaded alone has no evidence: that it loads is all."""
+    if not (folder / EVIDENCE).is_file() and EVIDENCE not in _sums(folder):
+        return (_loading(folder, stranger),)
+    try:
+        evidence, answers = read_evidence(folder), read_answers(folder / ANSWERS)
+    except (ClapasError, OSError) as error:
+        said = _said(error) if isinstance(error, ClapasError) else f"{error.filename}: {error.strerror}"
+        return (Result(21, "card", "the card says what the evidence says", True, "fail", (said,)),)
+    from clapas.release.gate.all_checks import BEFORE_SEALING
+
+    gguf = tuple(sorted(path.stem.rsplit("-", 1)[-1] for path in (folder / "gguf").glob("*.gguf")))
+    revisions = tuple(sorted(path.name for path in (folder / REVISIONS).glob("*")))
+    return run_checks(
+        Draft(folder, evidence, answers, None, stranger, gguf, revisions, digests=digests), BEFORE_SEALING
+    )
+
+
+def _loading(folder: Path, stranger: Stranger | None) -> Result:
+    what = "loads in a clean, offline process with stock transformers"
+    if stranger is None:
+        return Result(10, "loading", what, True, "not-run", ("transformers is not installed",))
+    seen = stranger.look(folder, None)
+    problems = [problem for problem in (seen.error, seen.tokenizer_error) if problem]
+    problems += [f"{kind}: {keys}" for kind, keys in (seen.keys or {}).items()]
+    if not problems and not seen.finite:
+        problems.append("its logits are not finite")
+    said = tuple(problems) or (f"{seen.parameters} parameters",)
+    return Result(10, "loading", what, True, "fail" if problems else "pass", said)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """As SHA256SUMS says; nothing where it cannot be read, which `_sealed` tells."""
+    try:
+        return read_sums(folder)
+    except NotSoundError:
+        return {}
+
+
+def _at_release(folder: Path) -> dict[int, str]:
+    """What release.json says; whether that can be trusted, the signature says."""
+    try:
+        checks = orjson.loads((folder / RESULTS).read_bytes())["checks"]
+        return {int(check["number"]): str(check["status"]) for check in checks}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _said(error: ClapasError) -> str:
+    """A message on one line."""
+    where = f"{Path(error.where).name}: " if error.where else ""
+    return f"{where}{error.what}" + (f" ({error.way_out})" if error.way_out else "")

@@ -75,6 +75,6 @@ def test_metadata_of_any_text_reads_back() -> None:
 
 def test_names_read_as_themselves() -> None:
     """Underscores, stars and backticks of a name are no Markdown."""
-    assert markdown.plain("a_b*c <d>") == r"a\_b\*c \<d\>"
+    assert markdown.plain("a_b*c <d> _e") == r"a_b\*c \<d\> \_e"
     assert markdown.code("a`b") == "`` a`b ``"
-    assert markdown.address("x@y.fr") == "[x@y.fr](<mailto:x@y.fr>)"
+    assert markdown.address("x@y.fr") == "[x@y.fr](mailto:x@y.fr)"

@@ -73,7 +73,6 @@ def test_a_revision_needs_no_documents(draft: Draft) -> None:
         ("release.json", b"{", "does not parse"),
         ("release.yaml", b"a: [", "does not parse"),
         ("evaluations/001-x.items.jsonl", b"{}\n{\n", "does not parse"),
-        ("config.json", b'{"auto_map": {}}', "asks for code of its own: auto_map"),
         ("README.md", f"jeton {HF_TOKEN}".encode(), "holds a secret: a Hugging Face token"),
         ("release.json", f'{{"x": "a\\n{GITHUB_TOKEN}"}}'.encode(), "holds a secret: a GitHub token"),
         ("evidence.json", b'{"path": "a\\n/home/anne/runs/demo"}', "names a path of a machine: /home/anne/runs/demo"),

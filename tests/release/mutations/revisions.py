@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from clapas.release.sums import REVISIONS
 from tests.release.mutations.mutant import Case, Mutant
+
+from clapas.release.sums import REVISIONS
 
 
 def _revision(case: Case) -> Path:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from clapas.evaluate.harness.model import HarnessModel
     from clapas.evaluate.harness.tasks import OpenTasks
 
-ITEM_KEYS = ("doc_id", "target", "arguments", "resps", "filtered_resps", "filter", "doc_hash", "prompt_hash")
-"""What is kept of each item, beside its metrics."""
+ITEM_KEYS = ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "doc_hash", "prompt_hash")
+"""What is kept of each item, beside its metrics. doc: its row, by which contamination is looked for."""
 
 
 def run_tasks(

@@ -19,16 +19,16 @@ def writers() -> tuple[Documents, ...]:
         data_card,
         eval_results,
         images,
-        model_form,
         notice,
         privacy,
-        training_content,
         verify_md,
     )
     from clapas.release.documents.card import card
+    from clapas.release.documents.model_form import form
+    from clapas.release.documents.training_content import summary
 
     modules = (card, images, eval_results, citation, changelog, notice, verify_md)
-    modules += (training_content, model_form, data_card, croissant, bom, privacy)
+    modules += (summary, form, data_card, croissant, bom, privacy)
     return tuple(module.documents for module in modules)
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from clapas.release.answers import Answers
 from clapas.release.evidence.evidence import Evidence
+from clapas.release.gate.reading import CONFIG, Unreadable, read_object, read_tensors, weight_files
+from clapas.release.sums import REVISIONS, Digests, NotSoundError
+
+GGUF = "gguf"
+TEMPLATE = "chat_template.jinja"
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,7 @@ class Facts:
     hexadecimal, as in SHA256SUMS. config: the exported `config.json`. is_chat: whether its tokenizer has a chat
     template.
 
-    parameters: of the model as exported. gguf: quantisations beside it. revisions: names of intermediate ones.
+    parameters: of the model as exported. gguf: names of the files in `gguf/`. revisions: of intermediate checkpoints.
     key: the fingerprint of the folder's public key (`signature.fingerprint`); None where an identity signs
     (`answers.signer`).
     """
@@ -36,3 +42,32 @@ class Facts:
     def date(self) -> str:
         """The date of every document, in ISO 8601."""
         return self.evidence.time[:10]
+
+
+def facts_of(folder: Path, evidence: Evidence, answers: Answers, digests: Digests, key: str | None) -> Facts:
+    """The facts of a release's folder, as it was exported. digests: of its files. key: see `Facts`.
+
+    Raises NotSoundError where its config or its weights cannot be read.
+    """
+    config, tensors, files = read_object(folder, CONFIG), read_tensors(folder), weight_files(folder)
+    for found in (config, tensors):
+        if isinstance(found, Unreadable):
+            raise NotSoundError(found.why, where=folder)
+    assert isinstance(config, dict)
+    assert isinstance(tensors, dict)
+    return Facts(
+        evidence=evidence,
+        answers=answers,
+        files={name: (folder / name).stat().st_size for name in files},
+        digests=digests.of(folder, files),
+        config=config,
+        is_chat=(folder / TEMPLATE).is_file(),
+        parameters=sum(tensor.elements for tensor in tensors.values()),
+        gguf=_names(folder / GGUF),
+        revisions=_names(folder / REVISIONS),
+        key=key,
+    )
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-MEANING = re.compile(r"([\\`*_\[\]<>|~])")
-"""What CommonMark and GitHub's tables would read as more than a character."""
+MEANING = re.compile(r"([\\`*\[\]<>|~]|(?<![^\W_])_|_(?![^\W_]))")
+"""What CommonMark and GitHub's tables would read as more than a character; an underscore inside a word is one."""
 
 
 def plain(text: str) -> str:
@@ -30,7 +30,8 @@ def link(text: str, target: str) -> str:
     target = target.strip()
     if "@" in target and ":" not in target:
         target = f"mailto:{target}"
-    return f"[{plain(text)}](<{re.sub('[<>]', '', target)}>)"
+    target = re.sub("[<>]", "", target)
+    return f"[{plain(text)}](<{target}>)" if re.search(r"[\s()]", target) else f"[{plain(text)}]({target})"
 
 
 def address(target: str) -> str:
@@ -39,11 +40,12 @@ def address(target: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """A table of cells in Markdown; columns whose place is in `numbers` stand to the right. Empty cells show a dash."""
+    """A table of cells in Markdown; columns whose place is in `numbers` stand to the right. Empty cells show a dash,
+    but in the head."""
     right = set(numbers)
     rule = "|".join("---:" if place in right else "---" for place in range(len(head)))
-    lines = [f"| {' | '.join(map(cell, row))} |" for row in (head, *rows)]
-    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+    lines = [f"| {' | '.join(map(cell, row))} |" for row in rows]
+    return "\n".join([f"| {' | '.join(cell(name) if name else '' for name in head)} |", f"|{rule}|", *lines])
 
 
 def cell(text: str) -> str:

@@ -27,17 +27,18 @@ RULE = "=" * 78
 
 
 def documents(facts: Facts) -> dict[str, bytes]:
-    """`LICENSE` and `NOTICE`."""
+    """`LICENSE`, but for a licence that is not on the list, and `NOTICE`."""
     evidence, answers = facts.evidence, facts.answers
-    return {
-        "LICENSE": weights_licence(evidence, answers).encode(),
-        "NOTICE": "\n".join(_notice(evidence, answers)).encode(),
-    }
+    found = {"NOTICE": "\n".join(_notice(evidence, answers)).encode()}
+    if (licence := weights_licence(evidence, answers)) is not None:
+        found["LICENSE"] = licence.encode()
+    return found
 
 
-def weights_licence(evidence: Evidence, answers: Answers) -> str:
-    """The text of the weights' licence, its copyright line, where it has one, filled in. KeyError: not one of ours."""
-    return licence_text(answers.model.licence, copyright_notice(evidence, answers))
+def weights_licence(evidence: Evidence, answers: Answers) -> str | None:
+    """The text of the weights' licence, its copyright line, where it has one, filled in. None: it is not on the list."""
+    licence = answers.model.licence
+    return licence_text(licence, copyright_notice(evidence, answers)) if licence in WEIGHTS else None
 
 
 def copyright_notice(evidence: Evidence, answers: Answers) -> str:

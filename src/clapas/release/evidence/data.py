@@ -48,6 +48,7 @@ def data_facts(
         manifest_hash=manifest.hash,
         revision=manifest.revision,
         kind="text" if manifest.examples is None else manifest.examples.kind,
+        chat_template=manifest.examples and manifest.examples.template,
         tokenizer_hash=tokenizer and tokenizer.hash,
         eos=tokenizer and tokenizer.eos,
         bos=tokenizer and tokenizer.bos,

@@ -10,15 +10,13 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import pyarrow.dataset as ds
 
 from clapas.release.evidence.evidence import Domains
 from clapas_data.documents import DOCUMENTS
 from clapas_data.web import split_url
 
-COLUMNS = ["split", "source", "url", "bytes"]
+COLUMNS = ["source", "url", "bytes"]
 TENTH = 10
 """The template's share of all domains: one in ten, rounded up."""
 
@@ -31,17 +29,15 @@ def domains_of(data: Path, sources: Collection[str]) -> dict[str, Domains]:
     path = data / DOCUMENTS
     if not sources or not path.is_file():
         return {}
+    table = ds.dataset(path)
+    if "url" not in table.schema.names:
+        return {}
+    wanted = (ds.field("split") == "train") & ds.field("source").isin(sorted(sources))
     sizes: dict[str, Counter[str]] = {source: Counter() for source in sources}
-    with pq.ParquetFile(path) as file:
-        if "url" not in file.schema_arrow.names:
-            return {}
-        for batch in file.iter_batches(columns=COLUMNS):
-            wanted = pc.and_(
-                pc.equal(batch["split"], "train"), pc.is_in(batch["source"], pa.array(sorted(sources), pa.string()))
-            )
-            for row in batch.filter(wanted).to_pylist():
-                if host := split_url(row["url"] or "")[0]:
-                    sizes[row["source"]][host] += row["bytes"]
+    for batch in table.to_batches(columns=COLUMNS, filter=wanted):
+        for row in batch.to_pylist():
+            if host := split_url(row["url"] or "")[0]:
+                sizes[row["source"]][host] += row["bytes"]
     return {source: _largest(found) for source, found in sizes.items() if found}
 
 

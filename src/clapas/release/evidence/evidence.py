@@ -85,6 +85,7 @@ class SourceFacts(Section):
 class DataFacts(Section):
     """A corpus, as a run read it. of: the run's name and whether it is this run, one that it branched from, or one that
     trained the model that it began with. removed_before, removed_since: documents removed before and since that run.
+    chat_template: SHA-256 of the template that made examples of conversations, None where none did.
     """
 
     of: str
@@ -94,6 +95,7 @@ class DataFacts(Section):
     revision: int
     kind: str
     """`text`, or the kind of examples: conversations, pairs, labelled, prompts."""
+    chat_template: str | None
     tokenizer_hash: str | None
     eos: int | None
     bos: int | None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from clapas.release.answers import Answers
+from clapas.release.documents.facts import Facts
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.gate.live import LiveModel
 from clapas.release.gate.stranger import Seen, Stranger
@@ -43,7 +44,8 @@ class Draft:
     folder: as exported, with its documents. evidence, answers: as read from the run and by people; those in the folder
     must equal them. live: the checkpoint that was exported, None for a stranger. stranger: a clean process with stock
     transformers; None where that is not installed. gguf, revisions: what was asked for. is_revision: an intermediate
-    checkpoint, which has less beside it. digests: of its files, each hashed once.
+    checkpoint, which has less beside it. digests: of its files, each hashed once. facts: what its documents were
+    rendered from; None for a stranger, who takes them from the folder.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class Draft:
     revisions: tuple[str, ...] = ()
     is_revision: bool = False
     digests: Digests = field(default_factory=Digests)
+    facts: Facts | None = None
 
     @cached_property
     def seen(self) -> Seen | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
 
 from clapas.recipe.errors import ClapasError
 from clapas.release.gate.check import Check, Draft, Result
@@ -39,7 +41,12 @@ def _why(result: Result) -> str:
     return what + "; ".join(result.said)
 
 
+def results_json(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """The results as release.json keeps them."""
+    return [asdict(result) for result in results]
+
+
 def results_table(results: Iterable[Result]) -> str:
     """A line a check."""
     marks = {"pass": "pass   ", "fail": "FAIL   ", "not-run": "not run"}
-    return "\n".join(f"{r.number:>2} {marks[r.status]} {r.name:<24} {'; '.join(r.said)}" for r in results)
+    return "\n".join(f"{r.number:>2} {marks[r.status]} {r.name:<18} {'; '.join(r.said)}" for r in results)

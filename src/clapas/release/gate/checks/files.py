@@ -61,8 +61,6 @@ PATH = re.compile(
 )
 PRIVATE = re.compile(r"home\w*|Users|root|tmp|var|mnt|media|srv|opt|scratch\w*|lustre\w*|gpfs\w*|work\w*|store|nfs\w*")
 """First folders of the paths that machines have of their own: of a workstation's or a supercomputer's users."""
-ASKS_FOR_CODE = {"auto_map", "custom_pipelines"}
-"""Keys of a config by which transformers imports code from the folder."""
 TELLS_NOTHING = ("usr", "bin", "etc", "dev", "lib", "proc", "sys")
 
 
@@ -135,8 +133,6 @@ def _problems_in(draft: Draft, name: str, text: str) -> Iterator[str]:
     except (orjson.JSONDecodeError, yaml.YAMLError) as error:
         yield f"{name} does not parse: {str(error).splitlines()[0]}"
         values = None
-    if isinstance(values, dict) and (asked := ASKS_FOR_CODE & values.keys()):
-        yield f"{name} asks for code of its own: {', '.join(sorted(asked))}"
     if values is not None:
         text = "\n".join(strings(values))  # in JSON a line ends with a letter: `\nhf_…` would not begin a word
     if kind := secret_in(text, os.environ if draft.live else {}):

@@ -1,4 +1,6 @@
-"""Check 15: every shard that was read is of a source that is known, and tokens read add up to what the ledger says."""
+"""Check 15: every shard that was read is of a source that is known, and tokens read add up to what the ledger says.
+
+Also that the files which name the sources for machines, Croissant metadata and bill of materials, are valid."""
 
 from __future__ import annotations
 
@@ -6,8 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from clapas.recipe.errors import UserError
 from clapas.release.evidence.evidence import DataFacts, ShardFacts, SourceFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged
+from clapas.release.machine_readable import PROBLEMS
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -19,9 +23,25 @@ def check_sources(draft: Draft) -> Verdict:
     problems += _dates(draft)
     if (read := evidence.own_data.tokens_read) != evidence.tokens:
         problems.append(f"{read:,} tokens were read of the data, {evidence.tokens:,} are the run's")
+    found, missing = _for_machines(draft)
     shards = sum(len(source.shards) for data in evidence.data for source in data.sources)
-    return judged(problems, f"{shards} shards, each of a source with licence, revision, hash and dates; "
-                            f"{evidence.tokens:,} tokens read, as the ledger says")  # fmt: skip
+    return judged(
+        [*problems, *found],
+        f"{shards} shards, each of a source with licence, revision, hash and dates; {evidence.tokens:,} tokens read, "
+        f"as the ledger says{missing}",
+    )
+
+
+def _for_machines(draft: Draft) -> tuple[list[str], str]:
+    """What is wrong with the metadata that name the sources for machines; and what could not be looked at."""
+    found, missing = list[str](), ""
+    for problem_of in PROBLEMS:
+        try:
+            if (problem := problem_of(draft.folder)) is not None:
+                found.append(problem)
+        except UserError as error:
+            missing += f"; {error.what}"
+    return found, missing
 
 
 def _data(data: DataFacts) -> Iterator[str]:

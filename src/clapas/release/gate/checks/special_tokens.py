@@ -1,0 +1,105 @@
+"""Check 7: all files name the same bos, eos and pad, and they are those that the training shards were written with.
+
+A wrong EOS is not seen until a model does not stop: each file is read by other tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from clapas.evaluate.stop_ids import has_own_template
+from clapas.recipe.errors import UserError
+from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
+from clapas.release.gate.reading import (
+    CONFIG,
+    GENERATION,
+    SPECIAL_TOKENS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Unreadable,
+    read_object,
+    token_ids,
+    token_name,
+)
+from clapas_data.chat.encoder import open_chat
+from clapas_data.encode import open_tokenizer
+
+NAMES = ("bos", "eos", "pad")
+Values = dict[str, Any]
+
+
+def check_special_tokens(draft: Draft) -> Verdict:
+    """The four files and `tokenizer.json`, then the shards, then where a turn ends."""
+    found = [read_object(draft.folder, name) for name in (CONFIG, GENERATION, TOKENIZER_CONFIG, SPECIAL_TOKENS)]
+    ids = token_ids(draft.folder)
+    for unreadable in (*found, ids):
+        if isinstance(unreadable, Unreadable):
+            return not_run(unreadable.why)
+    config, generation, settings, special = (one for one in found if not isinstance(one, Unreadable))
+    assert not isinstance(ids, Unreadable)
+    problems = [*_names(settings, special, ids), *_ids(config, generation, settings, ids)]
+    problems += _shards(draft)
+    problems += _turns(draft.folder, generation)
+    said = ", ".join(f"{name} {config.get(f'{name}_token_id')}" for name in NAMES)
+    return judged(problems, f"{said} in all files, as in the shards")
+
+
+def _names(settings: Values, special: Values, ids: dict[str, int]) -> Iterator[str]:
+    """The tokens by their names."""
+    for name in NAMES:
+        key = f"{name}_token"
+        token, other = token_name(settings.get(key)), token_name(special.get(key))
+        if token != other:
+            yield f"{TOKENIZER_CONFIG} says {key} {token!r}, {SPECIAL_TOKENS} {other!r}"
+        if token is not None and token not in ids:
+            yield f"{TOKENIZER_CONFIG} says {key} {token!r}, which {TOKENIZER} does not have"
+
+
+def _ids(config: Values, generation: Values, settings: Values, ids: dict[str, int]) -> Iterator[str]:
+    """The same tokens by their ids."""
+    for name in NAMES:
+        key = f"{name}_token_id"
+        wanted = ids.get(token_name(settings.get(f"{name}_token")) or "")
+        for file, values in ((CONFIG, config), (GENERATION, generation)):
+            if key not in values:
+                yield f"{file} has no {key}: a reader makes one up"
+            elif values[key] != wanted and not (name == "eos" and wanted in _listed(values[key])):
+                yield f"{file} says {key} {values[key]!r}, and the tokenizer's is {wanted!r}"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _shards(draft: Draft) -> Iterator[str]:
+    """What the shards that the run read were written with."""
+    data = draft.evidence.own_data
+    if data.tokenizer_hash is None:
+        return  # shards of others, which say nothing of their tokenizer
+    try:
+        record = open_tokenizer(draft.folder).record
+    except UserError as error:
+        yield f"the tokenizer does not open: {error}"
+        return
+    for name in NAMES:
+        if getattr(record, name) != getattr(data, name):
+            yield f"the shards were written with {name} {getattr(data, name)!r}, this is {getattr(record, name)!r}"
+    if record.uses_bos != data.uses_bos:
+        begins = ("with BOS", "without BOS")
+        yield f"documents of the shards begin {begins[not data.uses_bos]}, and texts here {begins[not record.uses_bos]}"
+
+
+def _turns(folder: Path, generation: Values) -> Iterator[str]:
+    """A chat model stops where its template ends a turn."""
+    with suppress(UserError, ValueError):  # a template that cannot be rendered is check 9's finding
+        if not has_own_template(folder):
+            return
+        stops = _listed(generation.get("eos_token_id"))
+        if missing := [token for token in open_chat(folder).stop_ids() if token not in stops]:
+            yield f"{GENERATION} does not stop at {missing}, where the chat template ends a turn"
+
+
+CHECK = Check(7, "special tokens", "bos, eos and pad agree among files, tokenizer and shards", check_special_tokens)

@@ -1,0 +1,61 @@
+"""Check 8: the tokenizer is the one that made the training data, and gives French back letter by letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokenizers import Tokenizer
+
+from clapas.evaluate.load import read_tokenizer
+from clapas.recipe.errors import UserError
+from clapas.recipe.hashes import file_hash
+from clapas.release.evidence.evidence import DataFacts
+from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
+from clapas.release.gate.probe_texts import TEXTS
+from clapas.release.gate.reading import TOKENIZER
+from clapas.release.gate.stranger import SeenText, SeenTokenizer
+
+
+def check(draft: Draft) -> Verdict:
+    """The file's hash; what stock transformers makes of French text, and what `tokenizers` alone makes of it."""
+    if not (draft.folder / TOKENIZER).is_file():
+        return not_run(f"{TOKENIZER} is missing")
+    if problems := list(_other_file(draft)):
+        return judged(problems, "")
+    seen = draft.seen
+    if seen is None:
+        return not_run("transformers is not installed: only the file's hash was compared")
+    if seen.tokenizer is None:
+        return not_run("the tokenizer does not load: see check 10")
+    try:
+        own = read_tokenizer(draft.folder)
+    except UserError as error:
+        return judged([error.what], "")
+    data = draft.evidence.own_data
+    which = "of an unknown corpus" if data.tokenizer_hash is None else "the training data's"
+    return judged(_differing(seen.tokenizer, own, data), f"{which}; {len(TEXTS)} French texts come back whole")
+
+
+def _other_file(draft: Draft) -> Iterator[str]:
+    wanted, found = draft.evidence.own_data.tokenizer_hash, file_hash(draft.folder / TOKENIZER)
+    if wanted not in (None, found):
+        yield f"{TOKENIZER} has SHA-256 {found}, the tokenizer that made the training data {wanted}"
+
+
+def _differing(seen: SeenTokenizer, own: Tokenizer, data: DataFacts) -> Iterator[str]:
+    begin = (data.bos,) if data.uses_bos else ()
+    for text, there in zip(TEXTS, seen.texts, strict=True):
+        yield from (f"{problem}, of {text[:24]!r}…" for problem in _of_text(text, there, own, begin))
+
+
+def _of_text(text: str, seen: SeenText, own: Tokenizer, begin: tuple[int | None, ...]) -> Iterator[str]:
+    if tuple(own.encode(text, add_special_tokens=False).ids) != seen.ids:
+        yield "transformers makes other ids than `tokenizers`"
+    elif seen.as_called != begin + seen.ids:
+        yield f"a plain call adds other ids than the training data have at a document's beginning, {list(begin)}"
+    if seen.decoded != text:
+        at = next((i for i, (a, b) in enumerate(zip(text, seen.decoded, strict=False)) if a != b), len(text))
+        yield f"decodes to {seen.decoded[at : at + 12]!r}, not {text[at : at + 12]!r}"
+
+
+CHECK = Check(8, "tokenizer", "the tokenizer is the training data's, and French comes back letter by letter", check)

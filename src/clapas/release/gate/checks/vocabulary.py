@@ -1,0 +1,70 @@
+"""Check 5: the vocabulary of `config.json` is the rows that there are, and the tokenizer has an id for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from clapas.model.hf_config import UNPADDED
+from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
+from clapas.release.gate.reading import (
+    CONFIG,
+    EMBEDDING,
+    HEAD,
+    TOKENIZER_CONFIG,
+    Stored,
+    Unreadable,
+    read_object,
+    read_tensors,
+    token_ids,
+)
+
+ADDED = "added_tokens.json"
+"""Where older tokenizers keep tokens of their own."""
+
+
+def check_vocabulary(draft: Draft) -> Verdict:
+    """Rows of embedding and head, `vocab_size`, and the highest id."""
+    config, tensors, ids = read_object(draft.folder, CONFIG), read_tensors(draft.folder), token_ids(draft.folder)
+    for unreadable in (config, tensors, ids):
+        if isinstance(unreadable, Unreadable):
+            return not_run(unreadable.why)
+    assert not isinstance(config, Unreadable)
+    assert not isinstance(tensors, Unreadable)
+    assert not isinstance(ids, Unreadable)
+    if EMBEDDING not in tensors or not tensors[EMBEDDING].shape:
+        return not_run(f"there is no table {EMBEDDING}")
+    tokens = 1 + max([*ids.values(), *_added(draft.folder)], default=-1)
+    rows = tensors[EMBEDDING].shape[0]
+    return judged(_problems(config, tensors, tokens), f"{rows:,} rows, {tokens:,} ids")
+
+
+def _problems(config: dict[str, Any], tensors: dict[str, Stored], tokens: int) -> Iterator[str]:
+    for name in (EMBEDDING, HEAD):
+        if name in tensors and tensors[name].shape[:1] != (config.get("vocab_size"),):
+            yield f"{CONFIG} says vocab_size {config.get('vocab_size')!r}, and {name} has {[*tensors[name].shape]}"
+    rows, declared = tensors[EMBEDDING].shape[0], config.get(UNPADDED)
+    if tokens > rows:
+        yield f"the tokenizer has {tokens} ids, and the model {rows} rows"
+    elif declared is not None and declared != tokens:
+        yield f"{CONFIG} says {UNPADDED} {declared!r}, and the tokenizer has {tokens} ids"
+    elif declared is None and tokens < rows:
+        yield f"{rows - tokens} of {rows} rows have no token, and {CONFIG} does not declare them ({UNPADDED})"
+
+
+def _added(folder: Path) -> Iterator[int]:
+    """Ids that other files than `tokenizer.json` add to it when it is loaded."""
+    settings = read_object(folder, TOKENIZER_CONFIG)
+    if not isinstance(settings, Unreadable):
+        yield from _numbers(settings.get("added_tokens_decoder") or ())
+    added = read_object(folder, ADDED)
+    if not isinstance(added, Unreadable):
+        yield from _numbers(added.values())
+
+
+def _numbers(values: Any) -> Iterator[int]:
+    yield from (int(value) for value in values if str(value).isdecimal())
+
+
+CHECK = Check(5, "vocabulary", "vocab_size, rows of the weights and ids of the tokenizer agree", check_vocabulary)

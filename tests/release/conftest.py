@@ -1,0 +1,22 @@
+"""A run that may be released: the tests' finished run, with what a release asks to be measured of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from commands import Clapas
+
+MEASUREMENTS = (("--probe", "all"), ("--tasks", "local"), ("--contamination",))
+
+
+@pytest.fixture(scope="session")
+def released_run(trained_run: Path, clapas: Clapas, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tests' finished run with its recorded measurements. Read it, do not change it."""
+    run = Path(shutil.copytree(trained_run, tmp_path_factory.mktemp("measured") / "run"))
+    for options in MEASUREMENTS:
+        result = clapas("eval", run, *options, "--record", cwd=run.parent)
+        assert result.returncode == 0, result.stderr
+    return run

@@ -1,0 +1,116 @@
+"""NOTICE, data card, Croissant metadata, bill of materials, personal data: valid, whole, of the facts alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+from tests.release.drafts import small_answers
+from tests.release.mutations.licences import BASE, FIRST
+from tests.release.mutations.mutant import Case
+from tests.release.mutations.privacy import COUNTS, make_health, personal_step
+from tests.release.provenance_draft import draft_of, evidence_of, facts_of
+
+from clapas.release.documents import bom, croissant, data_card, notice, privacy
+from clapas.release.evidence.evidence import Evidence
+from clapas.release.machine_readable import bom_problem, croissant_problem
+
+
+@pytest.fixture(scope="module")
+def evidence(trained_run: Path) -> Evidence:
+    """Of the tests' finished run."""
+    return evidence_of(trained_run)
+
+
+def with_a_base(evidence: Evidence) -> Case:
+    """The same run, begun with somebody else's model."""
+    case = Case(Path(), evidence, small_answers())
+    case.with_evidence(lambda values: values["bases"].append(BASE))
+    case.with_answers(lambda values: values["base_models"].update(base={**FIRST, "licence": "MIT"}))
+    return case
+
+
+def test_machines_can_read_them(tmp_path: Path, evidence: Evidence) -> None:
+    """mlcroissant and CycloneDX's strict schema accept them, also with a base model and personal data."""
+    case = with_a_base(evidence)
+    make_health(case, step=personal_step(200))
+    folder = draft_of(tmp_path / "draft", case.evidence, case.answers).folder
+    assert croissant_problem(folder) is None
+    assert bom_problem(folder) is None
+
+
+def test_croissant_names_every_shard_by_its_hash(evidence: Evidence) -> None:
+    """And the sources with licence and revision; it says that none of it is distributed."""
+    found = orjson.loads(croissant.documents(facts_of(evidence))[croissant.FILE])
+    shards = [shard for source in evidence.own_data.sources for shard in source.shards]
+    assert [file["sha256"] for file in found["distribution"]] == [shard.bin_sha256 for shard in shards]
+    assert [(source["name"], source["version"]) for source in found["isBasedOn"]] == [
+        (source.name, source.revision) for source in evidence.own_data.sources
+    ]
+    assert "not distributed" in found["description"]
+
+
+def test_bill_of_materials(evidence: Evidence) -> None:
+    """Weights by hash, texts as components that the card refers to, the base as ancestor, the energy as estimated."""
+    case = with_a_base(evidence)
+    found = orjson.loads(bom.documents(facts_of(case.evidence, case.answers))[bom.FILE])
+    model = found["metadata"]["component"]
+    assert model["components"][0]["hashes"] == [{"alg": "SHA-256", "content": "d" * 64}]
+    texts = {part["bom-ref"] for part in found["components"] if part["type"] == "data"}
+    assert {text["ref"] for text in model["modelCard"]["modelParameters"]["datasets"]} == texts != set()
+    assert [ancestor["name"] for ancestor in model["pedigree"]["ancestors"]] == ["Base"]
+    (energy,) = model["modelCard"]["considerations"]["environmentalConsiderations"]["energyConsumptions"]
+    assert energy["activityEnergyCost"]["value"] > 0
+    assert {"name": "clapas:method", "value": "estimated"} in energy["properties"]
+    assert {part["name"] for part in found["components"] if part["type"] == "library"} >= {"torch"}
+
+
+def test_the_serial_number_is_of_the_content(evidence: Evidence) -> None:
+    """The same facts give the same bytes; other weights another number."""
+    facts = facts_of(evidence)
+    assert bom.documents(facts) == bom.documents(facts_of(evidence))
+    other = bom.documents(facts.__class__(**{**facts.__dict__, "digests": {"model.safetensors": "e" * 64}}))
+    numbers = [orjson.loads(found[bom.FILE])["serialNumber"] for found in (bom.documents(facts), other)]
+    assert numbers[0] != numbers[1]
+
+
+def test_notice_names_whoever_is_due(evidence: Evidence) -> None:
+    """Sources, base models with their licence's text, the language model where it chose texts, the takedown contact."""
+    case = with_a_base(evidence)
+    said = notice.documents(facts_of(case.evidence, case.answers))["NOTICE"].decode()
+    for due in notice.attributions(case.evidence, case.answers):
+        assert due in said
+    assert case.answers.contacts.takedown in said
+    assert "Permission is hereby granted" in said  # of the base: MIT
+    assert "lid.176" not in said
+    step = personal_step(200) | {"name": "language"}
+    case.with_evidence(lambda values: values["data"][0]["steps"].append(step))
+    assert "CC-BY-SA-3.0" in notice.documents(facts_of(case.evidence, case.answers))["NOTICE"].decode()
+
+
+def test_cards_say_what_the_evidence_says(evidence: Evidence) -> None:
+    """Counts, hashes and both languages."""
+    source = evidence.own_data.sources[0]
+    found = data_card.documents(facts_of(evidence))
+    english = found["documents/data-card.en.md"].decode()
+    assert f"{source.tokens_read:,}" in english
+    assert evidence.own_data.manifest_hash in english
+    assert source.licence in english
+    assert "ne sont pas distribuées" in found["documents/data-card.fr.md"].decode()
+
+
+def test_the_privacy_report_counts_what_was_replaced(evidence: Evidence) -> None:
+    """By kind and source; a source that did not go through the step is said not to have."""
+    without = privacy.documents(facts_of(evidence))["documents/privacy-report.en.md"].decode()
+    assert "No source went through" in without
+    case = Case(Path(), evidence, small_answers())
+    make_health(case, step=personal_step(200, leave=["email"]))
+    found = privacy.documents(facts_of(case.evidence, case.answers))
+    english = found["documents/privacy-report.en.md"].decode()
+    assert f"| number of a patient or a stay | {COUNTS['personal.ipp']} |" in english
+    assert "| e-mail | left |" in english
+    assert "60 / 200" in english
+    assert "recall 97.2%" in english
+    assert "Memorisation is not shown" in english
+    assert "données de santé" in found["documents/privacy-report.fr.md"].decode()

@@ -1,0 +1,63 @@
+"""Check 23: a copy of the sealed folder is verified by tools of others."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.release.mutations.mutant import Case, Mutant
+from tests.release.mutations.signature import SEALED_MUTANTS
+
+from clapas.release.gate.check import Draft, Verdict
+from clapas.release.gate.checks.signature import SMALL, check_signature
+from clapas.release.signature import LocalKey, generate_key, seal
+from clapas.release.sums import REVISIONS, Digests
+from release.drafts import small_answers, small_evidence
+
+STEP = f"{REVISIONS}/stage1-step2-tokens1k"
+
+
+@pytest.fixture(scope="module")
+def sealed(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Draft:
+    """A release of two files, one large enough to be linked, with a revision. Read it, do not change it."""
+    place = tmp_path_factory.mktemp("sealed")
+    generate_key(place / "key")
+    folder = place / "model"
+    (folder / STEP).mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes(SMALL + 1))
+    (folder / "release.json").write_text("{}\n")
+    (folder / STEP / "model.safetensors").write_bytes(b"x")
+    for part in (folder / STEP, folder):
+        seal(part, Digests(), LocalKey(place / "key/key.pem"), "m")
+    return Draft(folder, small_evidence(trained_run), small_answers(), None, None, revisions=(STEP,))
+
+
+def look(sealed: Draft, folder: Path) -> Verdict:
+    """At a copy."""
+    return check_signature(Draft(folder, sealed.evidence, sealed.answers, None, None))
+
+
+def test_a_sealed_folder_passes(sealed: Draft) -> None:
+    """Its copy leaves nothing behind; before it is sealed there is nothing to run on."""
+    before = sorted(sealed.folder.parent.iterdir())
+    assert check_signature(sealed).status == "pass"
+    assert sorted(sealed.folder.parent.iterdir()) == before
+    assert look(sealed, sealed.folder.parent).status == "not-run"
+
+
+@pytest.mark.parametrize("mutant", SEALED_MUTANTS[:3], ids=lambda mutant: mutant.name)
+def test_what_changes_after_the_seal_is_found(sealed: Draft, tmp_path: Path, mutant: Mutant) -> None:
+    """A few here; all of them where a whole release is broken."""
+    copy = Path(shutil.copytree(sealed.folder, tmp_path / "copy"))
+    shutil.rmtree(copy / REVISIONS)
+    mutant.break_(Case(copy, sealed.evidence, sealed.answers))
+    assert look(sealed, copy).status == "fail"
+
+
+def test_a_revision_is_looked_at_too(sealed: Draft, tmp_path: Path) -> None:
+    """And named."""
+    copy = Path(shutil.copytree(sealed.folder, tmp_path / "copy"))
+    (copy / STEP / "model.safetensors").write_bytes(b"y")
+    assert all(said.startswith(STEP) for said in look(sealed, copy).said)
+    assert look(sealed, copy).status == "fail"
