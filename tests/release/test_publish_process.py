@@ -34,13 +34,14 @@ import sys
 import torch
 from huggingface_hub import snapshot_download
 from transformers import AutoModelForCausalLM, AutoTokenizer
-repo, revision, folder = sys.argv[1:]
-snapshot_download(repo, revision=revision, local_dir=folder)
-model, info = AutoModelForCausalLM.from_pretrained(repo, revision=revision, output_loading_info=True)
-assert not any(info.values()), info
-tokenizer = AutoTokenizer.from_pretrained(folder)
-with torch.no_grad():
-    assert torch.isfinite(model(**tokenizer("Le salarié", return_tensors="pt")).logits).all()
+place, repo, *revisions = sys.argv[1:]
+for revision in revisions:
+    snapshot_download(repo, revision=revision, local_dir=f"{place}/{revision}")
+    model, info = AutoModelForCausalLM.from_pretrained(repo, revision=revision, output_loading_info=True)
+    assert not any(info.values()), info
+    tokenizer = AutoTokenizer.from_pretrained(f"{place}/{revision}")
+    with torch.no_grad():
+        assert torch.isfinite(model(**tokenizer("Le salarié", return_tensors="pt")).logits).all()
 """
 MOMENTS: tuple[tuple[str, dict[str, Any]], ...] = (
     (r"PUT /lfs/\w+/2", {"kind": "call"}),
@@ -103,16 +104,14 @@ def test_the_real_client_downloads_it_and_transformers_loads_it(
     with LoopbackHub(part_size=30_000) as hub:
         publish(contents, REPO, endpoint=hub.url)
         clean = {name: value for name, value in environment(hub, tmp_path / "home").items() if name != "HF_TOKEN"}
-        for revision, folder in (
-            ("1.0.0", contents.folder),
-            (REVISIONS[0], contents.folder / "revisions" / REVISIONS[0]),
-        ):
-            command = [sys.executable, "-I", "-c", DOWNLOAD, REPO, revision, str(tmp_path / revision)]
-            result = subprocess.run(command, env=clean, capture_output=True, text=True, check=False)
-            assert result.returncode == 0, result.stderr[-2000:]
-            assert read_sums(tmp_path / revision) == read_sums(folder)
-            command = ["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"]
-            assert subprocess.run(command, cwd=tmp_path / revision, check=False).returncode == 0
+        revisions = {"1.0.0": contents.folder, REVISIONS[0]: contents.folder / "revisions" / REVISIONS[0]}
+        command = [sys.executable, "-I", "-c", DOWNLOAD, str(tmp_path), REPO, *revisions]
+        result = subprocess.run(command, env=clean, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr[-2000:]
+    for revision, folder in revisions.items():
+        assert read_sums(tmp_path / revision) == read_sums(folder)
+        command = ["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"]
+        assert subprocess.run(command, cwd=tmp_path / revision, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
