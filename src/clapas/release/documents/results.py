@@ -80,7 +80,7 @@ def overlaps(evidence: Evidence) -> list[Overlap]:
     for data in evidence.data:
         for measured in evidence.measured:
             content = measured.content
-            if measured.kind != "contamination" or data.manifest_hash not in content["manifests"]:
+            if measured.kind != "contamination" or data.manifest_hash not in content.get("manifests", ()):
                 continue
             words = content["method"]["words"], content["method"]["fewest_words"]
             for task, own in content["tasks"].items():
