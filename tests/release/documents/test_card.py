@@ -146,7 +146,7 @@ def test_a_measured_energy_is_called_measured(evidence: Evidence) -> None:
         values["compute"].update(energy_joules=7.2e6, energy_boundary="gpu")
 
     facts = facts_with(evidence, measure)
-    assert "| Énergie | 2 kWh mesurés (gpu) |" in told(facts)
+    assert "| Énergie | mesurée : 2 kWh (gpu) |" in told(facts)
     assert "estimation" not in told(facts)
     assert hub(facts).co2_eq_emissions["emissions"] == pytest.approx(2 * 21.7)
 

@@ -22,8 +22,8 @@ def _held_out(facts: Facts, to: Language) -> str:
         return either(to, "Aucune évaluation sur des textes tenus à l'écart.", "Not evaluated on held-out text.")
     told = either(
         to,
-        "Sur des documents tenus à l'écart de l'entraînement. Le bit par octet ne dépend pas du découpage en jetons : "
-        "plus il est bas, mieux le modèle prédit le texte.",
+        "Sur des documents tenus à l'écart de l'entraînement. Le nombre de bits par octet ne dépend pas du découpage "
+        "en jetons : plus il est bas, mieux le modèle prédit le texte.",
         "On documents held out from training. Bits per byte do not depend on the tokenizer: the lower, the better the "
         "model predicts the text.",
     )

@@ -37,12 +37,12 @@ def _gguf(facts: Facts, to: Language) -> str:
     files = sorted(facts.gguf)
     if not files:
         return ""
-    first, name = files[0], facts.answers.model.repository.rpartition("/")[2].lower()
+    one, name = files[-1], facts.answers.model.repository.rpartition("/")[2].lower()
     told = either(to, "Au format GGUF, pour llama.cpp et Ollama :", "As GGUF, for llama.cpp and Ollama:")
     mode = "-cnv" if facts.is_chat else '-no-cnv -p "Le salarié a droit à"'
     lines = [
-        f"llama-cli -m gguf/{first} {mode} -n 50",
-        f"echo 'FROM ./gguf/{first}' > Modelfile && ollama create {name} -f Modelfile && ollama run {name}",
+        f"llama-cli -m gguf/{one} {mode} -n 50",
+        f"echo 'FROM ./gguf/{one}' > Modelfile && ollama create {name} -f Modelfile && ollama run {name}",
     ]
     more = either(to, "Fichiers : ", "Files: ") + listed([code(f"gguf/{name}") for name in files], to)
     return f"{told}\n\n```bash\n" + "\n".join(lines) + f"\n```\n\n{more}."
