@@ -20,6 +20,7 @@ from clapas.release.documents.facts import Facts, facts_of
 from clapas.release.evidence.evidence import FILE as EVIDENCE
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.claims import false_claims
+from clapas.release.gate.reading import Unreadable, read_text
 from clapas.release.signature import fingerprint
 from clapas.release.sums import PUBLIC_KEY, NotSoundError
 from clapas_data.optional import needs
@@ -73,11 +74,14 @@ def _parsed(draft: Draft, facts: Facts) -> Iterator[str]:
     """The card as the Hub's library reads it, and what it claims."""
     from huggingface_hub import ModelCard
 
-    path = draft.folder / CARD
-    if not path.is_file():
+    page = read_text(draft.folder, CARD)
+    if isinstance(page, Unreadable):
         return  # check 1 tells
+    if not page.startswith("---\n"):
+        yield f"{CARD} has no metadata"
+        return
     try:
-        card = ModelCard(path.read_text(encoding="utf-8"))
+        card = ModelCard(page)
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         yield f"{CARD}: its metadata do not parse: {str(error).splitlines()[0]}"
         return
