@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.release.drafts import write_answers
 
-from clapas.release.release import Wishes, release
-from clapas.release.signature import LocalKey, generate_key
+from clapas.release.signature import generate_key
 from commands import Clapas
-from release.drafts import small_answers
 
+STEP = 10
+"""Of an intermediate checkpoint of the tests' run."""
 MEASUREMENTS = (("--probe", "all"), ("--tasks", "local"), ("--contamination",))
 
 
@@ -26,10 +27,20 @@ def released_run(trained_run: Path, clapas: Clapas, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(scope="session")
-def released(released_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release of it with an intermediate checkpoint; its keys in `keys` beside it. Read it, do not change it."""
-    place = tmp_path_factory.mktemp("released")
-    generate_key(place / "keys")
-    wishes = Wishes(LocalKey(place / "keys/key.pem"), revisions=(10,))
-    release(released_run, place / "model", small_answers(), wishes)
-    return place / "model"
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A private key; its public half lies beside it."""
+    folder = tmp_path_factory.mktemp("keys")
+    generate_key(folder)
+    return folder / "key.pem"
+
+
+@pytest.fixture(scope="session")
+def released(released_run: Path, key: Path, clapas: Clapas, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tests' run, released by the command. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("release")
+    answers = write_answers(folder / "release.yaml")
+    options = ("--answers", answers, "--key", key, "--gguf", "q8_0", "--revisions", STEP, "--out", "model", "--json")
+    result = clapas("release", released_run, *options, cwd=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (folder / "said.json").write_text(result.stdout)
+    return folder / "model"
