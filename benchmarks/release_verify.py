@@ -1,4 +1,4 @@
-"""How long `clapas verify` takes of a release, beside what nobody can do without: reading it for its hash, and loading it.
+"""How long `clapas verify` takes, beside what nobody can do without: reading a release for its hash, and loading it.
 
 A release of a real run is made of a model of the asked size: random weights, evidence that says so, documents that
 follow from it. Then, interleaved, in processes of their own:

@@ -326,6 +326,21 @@ def _keygen(options: argparse.Namespace) -> None:
     print(f"{options.out}: key.pem (keep it secret), key.pub.pem; SHA-256 {generate_key(options.out)}")
 
 
+def _publish(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from clapas.release.publish import command
+
+    chosen = {"endpoint": options.endpoint, "dry_run": options.dry_run}
+    if options.mirror is not None:
+        _refuse_alone(options, "--repo OWNER/NAME", ("private", "quick"))
+        said = command.publish_to_mirror(options.folder, options.mirror, **chosen)
+    else:
+        chosen |= {"private": options.private, "quick": options.quick}
+        said = command.publish_to_hub(options.folder, options.repo, **chosen)
+    _print(asdict(said), options.json, lambda _: said.table())
+
+
 def _launch(options: argparse.Namespace) -> int:
     from clapas.launch.command import launch_command
 
@@ -719,6 +734,19 @@ def _release_verbs(verbs: Any) -> None:
     verb.add_argument("--identity", metavar="WHO", help="who must have signed without a key, through Sigstore")
     verb.add_argument("--identity-provider", metavar="URL", help="where they must have logged in")
     verb.add_argument("--quick", action="store_true", help="sums and signature alone")
+    _json(verb)
+    example = "clapas publish release/demo --repo OWNER/NAME"
+    verb = _verb(verbs, "publish", "bring a release to a Hub, or into a mirror", example, _publish)
+    verb.add_argument("folder", type=Path, metavar="DIR", help="what `clapas release` wrote")
+    where = verb.add_mutually_exclusive_group(required=True)
+    where.add_argument("--repo", metavar="OWNER/NAME", help="a model's repository on a Hub; $HF_TOKEN may write there")
+    where.add_argument("--mirror", metavar="PLACE", help="a folder that is served, or s3://bucket/prefix")
+    does = "the Hub's address (default: $HF_ENDPOINT) or, with --mirror, the S3 store's (default: $AWS_ENDPOINT_URL)"
+    verb.add_argument("--endpoint", metavar="URL", help=does)
+    verb.add_argument("--private", action="store_true", help="with --repo: a new repository is not public")
+    does = "with --repo: do not download large files again; take the SHA-256 that the Hub states"
+    verb.add_argument("--quick", action="store_true", help=does)
+    verb.add_argument("--dry-run", action="store_true", help="show what would go where, and send nothing")
     _json(verb)
     verb = _verb(verbs, "report", "write a run as one HTML page", "clapas report runs/demo", _report)
     verb.add_argument("run", type=Path)

@@ -17,8 +17,9 @@ class Fault:
     after: how many calls that fit pass first.
 
     status: answer with that status and these headers. cut request: read half of the body, then close the connection.
-    cut answer: send half of the body, then close. lose answer: do what is asked, then close without a word.
-    corrupt: store a flipped byte. stale: answer as if the last change had not been. call: `then()`, and go on.
+    cut answer: send half of the body, then close. lose answer: do what is asked, then close without a word. corrupt:
+    store a flipped byte. stale: answer as if the last change had not been. call: go on. then: called by `cut request`
+    and `lose answer` before they close, by `call` before it goes on.
     """
 
     call: str
@@ -27,7 +28,7 @@ class Fault:
     after: int = 0
     status: int = 503
     headers: dict[str, str] = field(default_factory=dict)
-    then: Callable[[], object] | None = None
+    then: Callable[[], object] = lambda: None
 
 
 class Faults:

@@ -6,6 +6,7 @@ told to fail (`loopback_faults`). Use as a context manager; `hub.url` is what HF
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections import Counter
@@ -93,6 +94,11 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
+        def handle(self) -> None:
+            """A client that is killed is no defect of the server."""
+            with contextlib.suppress(ConnectionError):
+                super().handle()
+
         def log_message(self, format: str, *args: object) -> None:
             """Silent."""
 
@@ -104,13 +110,14 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length") or 0)
             if fault and fault.kind == "cut request":
                 self.rfile.read(length // 2)
+                fault.then()
                 self.close_connection = True
                 return
             body = self._chunked() if self.headers.get("Transfer-Encoding") == "chunked" else self.rfile.read(length)
             if fault and fault.kind == "status":
                 self.send(fault.status, {"X-Error-Message": "fault", **fault.headers}, b"")
                 return
-            if fault and fault.then is not None:
+            if fault and fault.kind == "call":
                 fault.then()
             for method, form, route in loopback_calls.ROUTES:
                 if method == self.command and (match := re.fullmatch(form, path)):
@@ -127,6 +134,7 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             except Refused as refused:
                 status, headers, content = refused.status, refused.headers, str(refused).encode()
             if fault and fault.kind == "lose answer":
+                fault.then()
                 self.close_connection = True
                 return
             self.send(status, headers, content, cut=fault is not None and fault.kind == "cut answer")

@@ -19,6 +19,7 @@ def write_release(folder: Path, version: str = "1.0.0", seed: int = 1, revisions
     _write_model(folder, seed, version)
     values: dict[str, Any] = answer_values()
     values["model"]["version"] = version
+    values["changes"] = [{**values["changes"][0], "version": version}]
     write_answers(folder / "release.yaml", values)
     (folder / "images").mkdir()
     (folder / "images/loss.png").write_bytes(b"\x89PNG\0" + bytes(range(200)))

@@ -16,8 +16,9 @@ from tests.release.small_release import REVISIONS, write_release
 
 from clapas.recipe.errors import UserError
 from clapas.release.publish.contents import Contents
-from clapas.release.publish.hub import UploadError, publish
+from clapas.release.publish.hub import publish
 from clapas.release.publish.patience import HubError, LineError
+from clapas.release.publish.record import UploadError
 
 WEIGHTS = "PUT /lfs/"
 

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 from tests.release.drafts import answer_values, small_answers, small_evidence
+from tests.tune.every_kind import run_all, settings, write_folders
 
 from clapas.release.answers import Answers
 from clapas.release.evidence.evidence import BaseFacts, Evidence, RunFacts
 from clapas.release.training_compute import TOLERANCE, Recount, recount, work_of
+
+SEVERAL = ("sft", "sft, LoRA", "dpo", "dpo, LoRA", "kto", "distillation", "grpo", "grpo, LoRA")
+"""Kinds of training: one of each way in which batches are made."""
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +136,21 @@ def test_a_run_that_is_gone_makes_the_sum_a_least(evidence: Evidence) -> None:
     """What it took is not known here."""
     gone = evidence.model_copy(update={"missing_stems": ("first",)})
     assert work_of(gone, small_answers()).unknown == ("first",)
+
+
+@pytest.mark.slow
+def test_both_counts_agree_on_every_kind_of_training(
+    test_data: Path, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real runs of each kind of objective, with and without adapters, in batches of their own lengths."""
+    monkeypatch.chdir(tmp_path)
+    write_folders(tmp_path, test_data / "tokenizer")
+    for name in ("base", "teacher"):
+        (tmp_path / name).symlink_to(trained_run)
+    run_all(tmp_path, "counts", [(settings(kind, f"runs/{place}"), 0) for place, kind in enumerate(SEVERAL)])
+    for place, kind in enumerate(SEVERAL):
+        found = small_evidence(tmp_path / f"runs/{place}")
+        again = recount(found, found.active_parameters)
+        assert again.agrees(found.compute.flops), (kind, again, found.compute.flops)
+        assert "weights" in {base.role for base in found.bases}
+        assert work_of(found, small_answers()).training > found.compute.flops, "the base's own training counts"

@@ -2,7 +2,8 @@
 
 `tokenizer.json` stays byte for byte, for it is what the shards were made with. The class is the one that reads that
 file alone, in every version (transformers 5 writes `TokenizersBackend`, which transformers 4, vLLM and converters do
-not know). The chat template stands where old readers look and where new ones do.
+not know). No reader takes a space away that was there. The chat template stands where old readers look and where new
+ones do.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def write_tokenizer(source: Path, folder: Path, longest: int) -> None:
     settings = orjson.loads((source / SETTINGS).read_bytes())
     template = _template(source, settings)
     kept = {key: value for key, value in settings.items() if key not in (*NEEDS_CODE, "chat_template")}
-    written = {**kept, "tokenizer_class": CLASS, "model_max_length": longest}
+    written = {**kept, "tokenizer_class": CLASS, "clean_up_tokenization_spaces": False, "model_max_length": longest}
     if template is not None:
         written["chat_template"] = template
         (folder / TEMPLATE).write_text(template, encoding="utf-8", newline="")

@@ -12,6 +12,13 @@ from clapas.release.energy_use import EnergyUse, energy_use
 
 DIGITS = 4
 """Significant figures of what is multiplied: a product of rounded numbers is right to three."""
+BOUNDARIES = {
+    "whole nodes": "nœuds entiers",
+    "whole nodes, as Slurm counts them": "nœuds entiers, tels que Slurm les compte",
+    "GPU boards": "cartes GPU seules",
+    "CPU packages and memory, other processes included": "processeurs et mémoire, autres programmes compris",
+}
+"""The boundaries of `train.energy.meter`, in French."""
 
 
 def amount(facts: Facts, language: Language) -> str:
@@ -56,12 +63,18 @@ def _measured(use: EnergyUse, language: Language) -> str:
             "No measurement: the machine gave no energy counter.",
         )
     kwh = f"{significant(use.measured_kwh, DIGITS, language)}\u00a0kWh"
-    boundary = plain(use.boundary)
+    boundary = boundary_said(use.boundary, language)
     return either(
         language,
         f"Mesurée par les compteurs de la machine, de la première à la dernière étape : {kwh}. Périmètre : {boundary}.",
         f"Measured by the machine's counters, from the first step to the last: {kwh}. Boundary: {boundary}.",
     )
+
+
+def boundary_said(boundary: str, language: Language) -> str:
+    """What meters measured, in their words; of several meters, all."""
+    told = [plain(BOUNDARIES.get(one, one) if language == "fr" else one) for one in boundary.split("; ")]
+    return listed(told, language)
 
 
 def _estimated(use: EnergyUse, source: str, language: Language) -> str:

@@ -17,6 +17,7 @@ from clapas.checkpoint.reader import CheckpointReader
 from clapas.evaluate.load import load, model_config_of, tokenizer_folder_of
 from clapas.ledger.ledger import read_ledger
 from clapas.loader.readers import data_that_ran
+from clapas.model.config import ModelConfig
 from clapas.model.source import WeightSource, weights_of
 from clapas.recipe.errors import ClapasError
 from clapas.recipe.recipe import Recipe
@@ -24,7 +25,6 @@ from clapas.release.gate.held_out_text import REPRODUCIBLE, held_out_text, logge
 from clapas.release.gate.probes import probes_of
 from clapas.release.gate.stranger import HeldOutText, Probe, Probes
 from clapas.train.run_folder import read_run_recipe
-from clapas_data.chat.template import ChatTemplate, open_template
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.manifest import open_manifest
 
@@ -60,19 +60,19 @@ class LiveModel:
         return read_run_recipe(self.run)
 
     @cached_property
+    def config(self) -> ModelConfig:
+        """The model's, as it trained."""
+        return model_config_of(self._reader)
+
+    @cached_property
     def tokenizer(self) -> TokenizerFolder:
         """The one that made the run's data."""
         return open_tokenizer(tokenizer_folder_of(self._reader))
 
     @cached_property
-    def template(self) -> ChatTemplate | None:
-        """The chat template that the tokenizer brings, or would be given."""
-        return open_template(self.tokenizer.path)
-
-    @cached_property
     def weights(self) -> WeightSource:
         """The run's, as an export takes them: their average where one was kept, a base's merged with its adapters."""
-        return weights_of(self._reader, model_config_of(self._reader))
+        return weights_of(self._reader, self.config)
 
     @cached_property
     def held_out(self) -> HeldOutText | NoText:
@@ -97,10 +97,10 @@ class LiveModel:
     def probes(self) -> Probes:
         """What the stranger is to compute."""
         text = self.held_out if isinstance(self.held_out, HeldOutText) else None
-        config, record = model_config_of(self._reader), self.tokenizer.record
-        vocabulary = min(record.vocab_size, config.vocab_size)
+        record = self.tokenizer.record
+        vocabulary = min(record.vocab_size, self.config.vocab_size)
         special = (record.bos, record.eos, record.pad)
-        return Probes(probes_of(text, vocabulary, config.max_position_embeddings, special), text)
+        return Probes(probes_of(text, vocabulary, self.config.max_position_embeddings, special), text)
 
     def logits(self, roundings: tuple[torch.dtype, ...]) -> LiveLogits:
         """Of the probes. roundings: what an export's weights were rounded to, one after the other. Computed once."""

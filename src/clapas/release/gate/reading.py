@@ -72,7 +72,7 @@ def read_object(folder: Path, name: str) -> dict[str, Any] | Unreadable:
 def read_text(folder: Path, name: str) -> str | Unreadable:
     """A file of UTF-8 text."""
     try:
-        return (folder / name).read_text(encoding="utf-8")
+        return (folder / name).read_bytes().decode("utf-8")  # line ends as they are
     except FileNotFoundError:
         return Unreadable(f"{name} is missing")
     except OSError as error:

@@ -11,22 +11,17 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from clapas.recipe.errors import ClapasError, UserError
-from clapas.release.gate.check import Result
-from clapas.release.gate.checks.upload import CHECK, WRITTEN_BY_A_HUB, Place, Stored, Tag, judge_upload
+from clapas.recipe.errors import UserError
+from clapas.release.gate.checks.upload import WRITTEN_BY_A_HUB, Place, Stored, Tag
 from clapas.release.publish.contents import MAIN, Contents, Part
 from clapas.release.publish.patience import waits
-from clapas.release.publish.record import Publication, record
+from clapas.release.publish.record import Publication, checked, record
 from clapas.release.publish.remote import Refs, Remote, Seen, differ
 from clapas.release.sums import SUMS
 
 STAGING = "clapas-staging-"
 DOWNLOADS = 4
 """Files that are read back at a time."""
-
-
-class UploadError(ClapasError):
-    """What the place gives back is not what was released. results: of the check."""
 
 
 def publish(
@@ -58,7 +53,8 @@ def publish(
     for branch in remote.refs().branches:
         if branch in {STAGING + part.branch for part in contents.parts}:
             remote.delete_branch(branch)
-    return record(contents, remote.url, places, tag, _checked(remote.url, places, tag), already=tagged and not missing)
+    check = checked(remote.url, places, tag, "it is public: see to it now")
+    return record(contents, remote.url, places, tag, check, already=tagged and not missing)
 
 
 class Reader:
@@ -147,7 +143,7 @@ def _stage(reader: Reader, refs: Refs, part: Part, version: str) -> None:
     remote, staging = reader.remote, STAGING + part.branch
     remote.create_branch(staging, refs.branches.get(part.branch, refs.branches[MAIN]))
     commit = remote.hold(staging, part, _title(version))
-    _checked(remote.url, (reader.place(part, commit),), None)
+    checked(remote.url, (reader.place(part, commit),), None, "main was not touched")
 
 
 def _show(remote: Remote, refs: Refs, part: Part, version: str) -> None:
@@ -156,18 +152,3 @@ def _show(remote: Remote, refs: Refs, part: Part, version: str) -> None:
         remote.hold(part.branch, part, _title(version))
     else:
         remote.create_branch(part.branch, remote.refs().branches[STAGING + part.branch])
-
-
-def _checked(url: str, places: tuple[Place, ...], tag: Tag | None) -> Result:
-    """Check 24. Raises UploadError where it fails."""
-    verdict = judge_upload(places, tag)
-    if verdict.status == "fail":
-        public = "main was not touched" if tag is None else "what is public is not what was released"
-        raise UploadError(
-            f"what the place gives back is not the release; {public}",
-            where=url,
-            found="".join(f"\n    {problem}" for problem in verdict.said),
-            way_out="where a large file's bytes are wrong, delete that object at the Hub (settings, storage) and "
-            "publish again: what is there is not sent again",
-        )
-    return Result(CHECK.number, CHECK.name, CHECK.what, True, verdict.status, verdict.said)

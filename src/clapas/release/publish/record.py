@@ -9,10 +9,15 @@ from typing import Any
 
 import orjson
 
+from clapas.recipe.errors import ClapasError
 from clapas.recipe.files import atomic_write
 from clapas.release.gate.check import Result
-from clapas.release.gate.checks.upload import Place, Tag
+from clapas.release.gate.checks.upload import CHECK, Place, Tag, judge_upload
 from clapas.release.publish.contents import Contents
+
+
+class UploadError(ClapasError):
+    """What the place gives back is not what was released."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +76,17 @@ def record(
     known["places"][where] = asdict(made)
     atomic_write(path, orjson.dumps(known, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return made
+
+
+def checked(url: str, places: tuple[Place, ...], tag: Tag | None, untouched: str) -> Result:
+    """Check 24. Raises UploadError where it fails. untouched: what the public sees then."""
+    verdict = judge_upload(places, tag)
+    if verdict.status == "fail":
+        raise UploadError(
+            f"what was uploaded is not what was released; {untouched}",
+            where=url,
+            found="".join(f"\n    {problem}" for problem in verdict.said),
+            way_out="delete what is wrong where it is stored (on a Hub: settings, storage) and publish again; what is "
+            "there is not sent again",
+        )
+    return Result(CHECK.number, CHECK.name, CHECK.what, True, verdict.status, verdict.said)

@@ -53,7 +53,9 @@ def _points(facts: Facts, language: Language) -> str:
     sources = sources_of(facts)
     documents, tokens = sum(source.documents for source in sources), sum(source.tokens for source in sources)
     splits = {row.split: row.tokens for row in facts.evidence.held_out if row.tokens}
-    validation = "; ".join(f"`{name}` {number(count, language)}" for name, count in splits.items())
+    validation = either(language, " ; ", "; ").join(
+        f"`{name}` {number(count, language)}" for name, count in splits.items()
+    )
     said = either(
         language,
         f"Entraînement : {number(documents, 'fr')} documents, {number(tokens, 'fr')} jetons.",

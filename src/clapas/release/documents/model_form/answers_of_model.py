@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from clapas.release.documents.card.identity import ARCHITECTURES
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, block, code, plain, table
 from clapas.release.documents.training_content.summary import dependencies
 from clapas.release.documents.words import Language, date, either, number, power_of_ten, size
 
-ARCHITECTURES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "qwen3_moe": "Qwen3-MoE"}
 RANGES = (
     (5e8, "1 – 500 M"),
     (5e9, "500 M – 5 B"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clapas.release.documents import compute_text, energy_text
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import block, code, plain
-from clapas.release.documents.words import Language, either, listed, number, significant
+from clapas.release.documents.words import Language, chosen, either, listed, number, significant
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.stems import Part, parts
 
@@ -99,10 +99,16 @@ def _time(facts: Facts, language: Language) -> str:
     wall, hardware = sum(part.seconds for part in runs), sum(part.accelerator_seconds for part in runs)
     bound = next(names for limit, names in RANGES if wall <= limit)
     least = either(language, "au moins ", "at least ") if facts.evidence.missing_stems else ""
-    days, of_hardware = significant(wall / DAY, 3, language), significant(hardware / DAY, 3, language)
     machines = plain(facts.answers.energy.hardware)
     return either(
         language,
-        f"{least}{days} jour(s) d'horloge ({bound[0]}) ; {of_hardware} jour(s) d'accélérateur ({machines}).",
-        f"{least}{days} wall-clock day(s) ({bound[1]}); {of_hardware} hardware day(s) ({machines}).",
+        f"{least}{_days(wall, 'fr')} d'horloge ({bound[0]}) ; {_days(hardware, 'fr')} d'accélérateur ({machines}).",
+        f"{least}{_days(wall, 'en')} of wall clock ({bound[1]}); {_days(hardware, 'en')} of hardware ({machines}).",
     )
+
+
+def _days(seconds: float, language: Language) -> str:
+    """To three significant figures: 46,3 jours."""
+    days = seconds / DAY
+    unit = chosen(days, either(language, "jour", "day"), either(language, "jours", "days"), language)
+    return f"{significant(days, 3, language)}\u00a0{unit}"

@@ -48,9 +48,10 @@ def _public(page: Page, sources: list[Source]) -> None:
         if french
         else "None: none has more than 3 % of the publicly available data of its modality."
     )
-    _describe(page, "large", [] if large else [f"{_modality(page.language)} {none}"], large)
+    modality = _modality(page.language)
+    _describe(page, "large", [modality if large else f"{modality} {none}"], large)
     others = [source for source in sources if not source.answer.large]
-    _describe(page, "others", [_modality(page.language)] if others else [], others)
+    _describe(page, "others", [modality] if others else [], others)
 
 
 def _private(page: Page, facts: Facts, licensed: list[Source], private: list[Source]) -> None:
@@ -136,9 +137,9 @@ def _learned_from_models(facts: Facts, language: Language) -> list[str]:
             answer = facts.answers.base_models.get(base.folder)
             name = plain(f"{answer.name} {answer.revision}" if answer else base.folder)
             told.append(
-                f"Distillation : le modèle a appris les probabilités que {name} donne aux suites de ces textes."
+                f"Distillation : le modèle a appris les probabilités que {name} donne à chaque jeton lu."
                 if language == "fr"
-                else f"Distillation: the model learned the probabilities that {name} gives to what follows in them."
+                else f"Distillation: the model learned the probabilities that {name} gives to each token that it read."
             )
     if facts.evidence.objective == "grpo":
         told.append(

@@ -7,12 +7,22 @@ from collections.abc import Iterable, Iterator
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, block, plain, table
 from clapas.release.documents.training_content.page import Page
-from clapas.release.documents.words import Language, count, listed, number
+from clapas.release.documents.words import Language, count, either, listed, number
 from clapas.release.evidence.evidence import DataFacts, StepTotals
 
 OPT_OUT = ("opt_out",)
 UNWANTED = ("words", "personal")
 """Steps against texts that the law may forbid: toxic and adult ones, and personal data."""
+REASONS = {
+    "id": ("documents désignés", "documents named"),
+    "domain": ("domaines opposés", "domains opted out"),
+    "url": ("pages opposées", "pages opted out"),
+    "tdm_reservation": ("fouille de textes réservée", "text and data mining reserved"),
+    "without_url": ("sans adresse, non contrôlables par domaine", "without an address, not to be checked by domain"),
+    "toxicity": ("textes toxiques", "toxic texts"),
+    "adult": ("textes pour adultes", "adult texts"),
+}
+"""Reasons and counts of these steps, as people say them."""
 
 
 def tell_processing(page: Page, facts: Facts) -> None:
@@ -58,9 +68,10 @@ def _removed(facts: Facts, names: tuple[str, ...], language: Language) -> str:
 
 def _step(step: StepTotals, corpus: str, language: Language) -> str:
     dropped = count(step.documents_in - step.documents_out, "document", "documents", language)
-    reasons = "; ".join(f"{plain(name)} {number(amount, language)}" for name, amount in step.reasons.items() if amount)
-    counts = "; ".join(f"{plain(name)} {number(amount, language)}" for name, amount in step.counts.items() if amount)
-    details = "; ".join(filter(None, (reasons, counts)))
+    counted = [(name, amount) for name, amount in (*step.reasons.items(), *step.counts.items()) if amount]
+    details = either(language, " ; ", "; ").join(
+        f"{_reason(name, language)}{_colon(language)} {number(n, language)}" for name, n in counted
+    )
     if language == "fr":
         said = (
             f"- Corpus {plain(corpus)}, étape `{step.name}` : {dropped} retirés sur {number(step.documents_in, 'fr')}"
@@ -68,6 +79,15 @@ def _step(step: StepTotals, corpus: str, language: Language) -> str:
     else:
         said = f"- Corpus {plain(corpus)}, step `{step.name}`: {dropped} removed of {number(step.documents_in, 'en')}"
     return said + (f" ({details})" if details else "")
+
+
+def _reason(name: str, language: Language) -> str:
+    """A step's own word for why, or what, it counted."""
+    return either(language, *REASONS[name]) if name in REASONS else f"`{name}`"
+
+
+def _colon(language: Language) -> str:
+    return either(language, " :", ":")
 
 
 def _all_steps(data: DataFacts, language: Language) -> str:

@@ -6,6 +6,7 @@ with; of a model of another provider, it names that one's own summary.
 
 from __future__ import annotations
 
+from clapas.release.documents.card.identity import LANGUAGES as LANGUAGE_NAMES
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, block, plain
 from clapas.release.documents.training_content.listing import list_sources
@@ -72,7 +73,7 @@ def _identify(page: Page, facts: Facts) -> None:
     page.answer(
         "representative", plain(provider.representative or "") or _no_representative(provider.country, language)
     )
-    page.answer("names", f"{plain(model.name)} {plain(model.version)} ({plain(model.repository)})")
+    page.answer("names", _names(facts, language))
     page.answer("dependencies", dependencies(facts, language))
     page.answer("market", date(model.on_market, language))
 
@@ -92,6 +93,15 @@ def _no_representative(country: str, language: Language) -> str:
         f"None: the provider is established outside the Union ({country}); Article 54(6) spares models under a free "
         "licence without systemic risk the representative.",
     )
+
+
+def _names(facts: Facts, language: Language) -> str:
+    """The model with its version, and what else of it is released: other formats, intermediate checkpoints."""
+    model = facts.answers.model
+    lines = [f"- {plain(model.name)} {plain(model.version)} ({plain(model.repository)})"]
+    lines += [f"- GGUF `{name}`" for name in facts.gguf]
+    earlier = either(language, "point de reprise intermédiaire", "intermediate checkpoint")
+    return "\n".join(lines + [f"- {earlier} `{name}`" for name in facts.revisions])
 
 
 def dependencies(facts: Facts, language: Language) -> str:
@@ -169,8 +179,16 @@ def _by_language(sources: tuple[Source, ...], language: Language) -> str:
     sizes: dict[str, int] = {}
     for source in sources:
         for version in source.versions:
-            name = version.language or ("non déclarée" if language == "fr" else "not declared")
+            name = version.language or ""
             sizes[name] = sizes.get(name, 0) + version.tokens
-    told = [f"{plain(name)} ({rounded(size, language)})" for name, size in sorted(sizes.items(), key=lambda i: -i[1])]
+    told = [
+        f"{_language_name(name, language)} ({rounded(size, language)})"
+        for name, size in sorted(sizes.items(), key=lambda i: -i[1])
+    ]
     intro = "Déclarées par le corpus, en jetons : " if language == "fr" else "Declared, in tokens: "
     return f"{intro}{listed(told, language)}."
+
+
+def _language_name(code: str, language: Language) -> str:
+    """A language by its name, or by its code; empty: the corpus does not say."""
+    return LANGUAGE_NAMES[language].get(code, plain(code)) if code else either(language, "non déclarée", "not declared")

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from clapas.model.build import parameter_shapes
-from clapas.model.config import ModelConfig
 from clapas.model.hf_weights import stored_parts
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.live import LiveModel
@@ -49,7 +48,7 @@ def check(draft: Draft) -> Verdict:
         return not_run("transformers is not installed")
     if seen.error is not None:
         return not_run("it does not load: see check 10")
-    problems = list(_weights(draft, draft.live, tensors))
+    problems = list(_weights(draft.folder, draft.live, tensors))
     live = draft.live.logits(_roundings(tensors, seen))
     problems += _fp32(live.rounded, seen.logits)
     problems += _rounded(live.exact, seen.own_logits, seen.dtype)
@@ -63,17 +62,16 @@ def _roundings(tensors: Mapping[str, Stored], seen: Seen) -> tuple[torch.dtype, 
     return stored, getattr(torch, seen.dtype)
 
 
-def _weights(draft: Draft, live: LiveModel, tensors: Mapping[str, Stored]) -> Iterator[str]:
+def _weights(folder: Path, live: LiveModel, tensors: Mapping[str, Stored]) -> Iterator[str]:
     """Tensors that are not the run's, rounded; those that are missing or of another shape are check 10's."""
-    config = ModelConfig.model_validate(draft.evidence.model)
-    for name, shape in parameter_shapes(config).items():
+    for name, shape in parameter_shapes(live.config).items():
         trained = live.weights.tensor(name)
         for stored, part in stored_parts(name, shape):
             tensor = tensors.get(stored)
             whole = trained if part is None else trained[part]
             if tensor is None or not _fits(tensor.shape, whole.shape):
                 continue
-            if (count := _differing(draft.folder, tensor, whole[: tensor.shape[0]])) > 0:
+            if (count := _differing(folder, tensor, whole[: tensor.shape[0]])) > 0:
                 yield f"{stored}: {count:,} of {tensor.elements:,} weights are not the run's"
 
 

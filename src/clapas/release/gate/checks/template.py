@@ -63,7 +63,7 @@ def _places(inner: object, file: str | None, own: str | None) -> Iterator[str]:
 
 
 def _rendering(seen: SeenTokenizer, file: str | None) -> Iterator[str]:
-    if seen.template != file:
+    if file is not None and seen.template != file.replace("\r\n", "\n"):  # as a text file is read
         yield f"stock transformers takes another template than {TEMPLATE}"
     if seen.rendering_error is not None:
         yield f"stock transformers cannot render it: {seen.rendering_error}"

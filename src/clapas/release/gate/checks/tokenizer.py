@@ -12,15 +12,16 @@ from clapas.recipe.hashes import file_hash
 from clapas.release.evidence.evidence import DataFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.probe_texts import TEXTS
-from clapas.release.gate.reading import TOKENIZER
+from clapas.release.gate.reading import TOKENIZER, TOKENIZER_CONFIG, Unreadable, read_object
 from clapas.release.gate.stranger import SeenText, SeenTokenizer
+from clapas.release.tokenizer_files import CLASS
 
 
 def check(draft: Draft) -> Verdict:
     """The file's hash; what stock transformers makes of French text, and what `tokenizers` alone makes of it."""
     if not (draft.folder / TOKENIZER).is_file():
         return not_run(f"{TOKENIZER} is missing")
-    if problems := list(_other_file(draft)):
+    if problems := [*_other_file(draft), *_other_readers(draft)]:
         return judged(problems, "")
     seen = draft.seen
     if seen is None:
@@ -40,6 +41,17 @@ def _other_file(draft: Draft) -> Iterator[str]:
     wanted, found = draft.evidence.own_data.tokenizer_hash, file_hash(draft.folder / TOKENIZER)
     if wanted not in (None, found):
         yield f"{TOKENIZER} has SHA-256 {found}, the tokenizer that made the training data {wanted}"
+
+
+def _other_readers(draft: Draft) -> Iterator[str]:
+    """What transformers 5 passes over, and transformers 4, vLLM and converters do not."""
+    config = read_object(draft.folder, TOKENIZER_CONFIG)
+    if isinstance(config, Unreadable):
+        return  # check 1 tells
+    if config.get("tokenizer_class") != CLASS:
+        yield f"{TOKENIZER_CONFIG} says tokenizer_class {config.get('tokenizer_class')!r}: only {CLASS} reads it as is"
+    if config.get("clean_up_tokenization_spaces"):
+        yield f"{TOKENIZER_CONFIG} has clean_up_tokenization_spaces: it takes the spaces before ? and ! away"
 
 
 def _differing(seen: SeenTokenizer, own: Tokenizer, data: DataFacts) -> Iterator[str]:

@@ -1,0 +1,83 @@
+"""Checks 8 to 12: a good export passes, and whatever changes what the model is does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.release.model_draft import blocking, broken, draft_of, results
+from tests.release.mutations import loading, logits, template, tokenizer
+from tests.release.mutations.mutant import Mutant
+
+from clapas.release.gate.check import Draft
+from clapas.release.gate.stranger import Stranger
+from commands import Clapas
+
+MUTANTS = (*tokenizer.MUTANTS, *template.MUTANTS, *loading.MUTANTS, *logits.MUTANTS)
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[Stranger]:
+    """One process for all folders here."""
+    with Stranger() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def run(clapas: Clapas, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the test recipe that validates on a few thousand tokens, on two ranks."""
+    folder = tmp_path_factory.mktemp("validated")
+    settings = ("evaluation.tokens=4096", "train.steps=10", "evaluation.every=5", "schedule.warmup_steps=1")
+    result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", *settings, "--nproc", 2, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def draft(run: Path, stranger: Stranger, tmp_path_factory: pytest.TempPathFactory) -> Draft:
+    """The run, exported in bf16. Read it, do not change it."""
+    return draft_of(run, tmp_path_factory.mktemp("draft") / "model", stranger)
+
+
+def test_a_good_export_passes(draft: Draft) -> None:
+    """In bf16: all five, each with a figure; the held-out loss is of the two ranks' tokens."""
+    found = results(draft)
+    assert {result.status for result in found.values()} == {"pass"}, found
+    assert f"over {draft.evidence.held_out[-1].tokens:,} tokens" in found[12].said[0]
+
+
+def test_an_export_in_fp32_gives_the_logged_loss_to_the_sixth_digit(
+    run: Path, stranger: Stranger, tmp_path: Path
+) -> None:
+    """The same tokens, the same weights, another library."""
+    own = draft_of(run, tmp_path / "model", stranger, "fp32")
+    assert blocking(own) == set()
+    assert own.seen is not None
+    assert own.seen.loss_sum is not None
+    logged = own.evidence.held_out[-1]
+    assert logged.tokens is not None
+    assert own.seen.loss_sum / logged.tokens == pytest.approx(logged.loss, abs=2e-6)
+
+
+def test_a_stranger_without_the_run_checks_what_needs_none(draft: Draft) -> None:
+    """8 to 10 pass; 11 and 12 do not run, and that blocks nothing."""
+    found = results(replace(draft, live=None))
+    assert [result.status for result in found.values()] == ["pass"] * 3 + ["not-run"] * 2
+    assert not any(result.blocks for result in found.values())
+
+
+def test_without_transformers_nothing_passes_for_checked(draft: Draft) -> None:
+    """All but the template, which a base model has not, say that they did not run, and block."""
+    found = results(replace(draft, stranger=None))
+    assert {number for number, result in found.items() if result.blocks} == {8, 10, 11, 12}
+    assert all("transformers is not installed" in found[number].said[0] for number in (8, 10, 11, 12))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_mutant_is_found(draft: Draft, mutant: Mutant, tmp_path: Path) -> None:
+    """By the check that it was made for; of these five by it alone where it says so."""
+    found = blocking(broken(draft, mutant, tmp_path / "copy"))
+    assert mutant.check in found
+    assert not mutant.only or found == {mutant.check}
