@@ -36,6 +36,7 @@ from tests.release.mutations import (
     weights,
 )
 from tests.release.mutations.mutant import Case, Mutant
+from tests.release.remembering import Remembering
 
 from clapas.checkpoint.committed import committed_checkpoints, step_of
 from clapas.release.answers import read_answers
@@ -126,7 +127,7 @@ def broken_in_all_ways(run: Path, answers: Path, revision: int, place: Path) -> 
     """
     generate_key(place / "keys")
     signer = LocalKey(place / "keys" / "key.pem")
-    with Stranger() as stranger:
+    with Remembering() as stranger:
         plain = Wishes(signer, shard_bytes=SHARD_BYTES, revisions=(revision,))
         for name, wishes, mutants in (("plain", plain, MUTANTS), ("gguf", Wishes(signer, gguf=GGUF), gguf.MUTANTS)):
             breaker = Breaker(run, answers, wishes, place / name, stranger)
