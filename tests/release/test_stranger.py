@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -24,13 +23,6 @@ from pathlib import Path
 Path(__file__).with_name("ran").touch()
 from transformers import LlamaConfig as EvilConfig, LlamaForCausalLM as EvilModel
 """
-
-
-@pytest.fixture(scope="module")
-def stranger() -> Iterator[Stranger]:
-    """One process for all folders here."""
-    with Stranger() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
