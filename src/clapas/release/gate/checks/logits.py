@@ -92,8 +92,7 @@ def _differing(folder: Path, stored: Stored, trained: Tensor) -> int:
 
 
 def _fp32(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Iterator[str]:
-    for number, (own, seen) in enumerate(zip(ours, theirs, strict=True), start=1):
-        own = own[:, : seen.shape[1]]
+    for number, (own, seen) in enumerate(_of_shared_ids(ours, theirs), start=1):
         apart = ((own - seen).abs().amax(1) / own.abs().max()).nan_to_num(torch.inf)
         if (worst := apart.max().item()) > FP32_BOUND:
             place = int(apart.argmax())
@@ -103,11 +102,18 @@ def _fp32(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Iterator[str]:
             )
 
 
+def _of_shared_ids(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of the ids that both have: rows without a token may be cut, and whether others were added is check 5's."""
+    for own, seen in zip(ours, theirs, strict=True):
+        shared = min(own.shape[1], seen.shape[1])
+        yield own[:, :shared], seen[:, :shared]
+
+
 def _rounded(ours: Sequence[Tensor], theirs: Sequence[Tensor], dtype: str) -> Iterator[str]:
     """Of the logits in the weights' own arithmetic; none where that is fp32."""
     if not theirs:
         return
-    pairs = [(own[:, : seen.shape[1]], seen) for own, seen in zip(ours, theirs, strict=True)]
+    pairs = list(_of_shared_ids(ours, theirs))
     divergences = torch.cat([_divergence(own, seen) for own, seen in pairs]).nan_to_num(torch.inf)
     agreement = torch.cat([own.argmax(1) == seen.argmax(1) for own, seen in pairs]).float().mean().item()
     mean, worst = divergences.mean().item(), divergences.max().item()
