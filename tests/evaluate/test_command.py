@@ -49,7 +49,9 @@ def test_bits_per_byte_on_two_ranks(clapas: Clapas, trained_run: Path, tmp_path:
     [
         (["MODEL", "--limit", "3"], "--limit needs --tasks"),
         (["MODEL", "--chat"], "--chat needs --tasks or --probe"),
-        (["MODEL", "--tasks", "local", "--probe", "all"], "two measurements"),
+        (["MODEL", "--tasks", "local", "--probe", "all"], "--tasks and --probe are more than one measurement"),
+        (["MODEL", "--contamination", "--by", "source"], "--by is of bits per byte"),
+        (["MODEL", "--contamination"], "contamination is looked for of a run"),
         (["MODEL", "--tasks", "local", "--by", "source"], "--by is of bits per byte"),
         (["MODEL", "--tasks", "local", "--system", "Bonjour"], "--system needs --chat"),
         (["MODEL", "--probe", "biais"], "no such probe"),

@@ -1,6 +1,6 @@
 """A good release broken in every way that we could think of: each is found, and each check finds something alone.
 
-python tests/release/mutants.py RUN ANSWERS     breaks a release of RUN; prints a line a mutant, then what was missed
+python -m tests.release.mutants RUN ANSWERS     breaks a release of RUN; prints a line a mutant, then what was missed
 
 Mutants of the draft stand in `tests/release/mutations/`, by topic. Those of the sealed folder (23) and of an upload
 (24) have runners of their own.

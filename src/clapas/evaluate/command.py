@@ -59,7 +59,7 @@ def check_options(options: argparse.Namespace) -> None:
         raise UserError("no model", wanted="a run, a checkpoint or a Hugging Face folder", way_out="clapas eval --help")
     asked = [f"--{name}" for name in ("tasks", "probe", "contamination") if getattr(options, name)]
     if len(asked) > 1:
-        raise UserError(f"{' and '.join(asked)} are {len(asked)} measurements", way_out="one after the other")
+        raise UserError(f"{' and '.join(asked)} are more than one measurement", way_out="one after the other")
     for names, needed, is_there in (
         (OF_TASKS, "--tasks", options.tasks is not None),
         (("chat",), "--tasks or --probe", options.tasks is not None or options.probe is not None),

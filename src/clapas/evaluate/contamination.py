@@ -81,6 +81,11 @@ def measure_contamination(
     and where first. Raises UserError where no tasks are recorded, or there is no training text.
     """
     ranks = ranks or alone()
+    try:
+        run_of(loaded.source)
+    except UserError:
+        wanted = "a run, or one of its checkpoints: the tasks recorded of it are looked for in the data that it read"
+        raise UserError("contamination is looked for of a run", where=loaded.source, wanted=wanted) from None
     measured, items = recorded_items(loaded.source)
     manifest, revisions = _manifest(loaded, data)
     sought = _sought(items)

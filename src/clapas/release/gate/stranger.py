@@ -135,6 +135,11 @@ class Stranger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        return self._process.pid
+
     def close(self) -> None:
         """End it."""
         self._end()
