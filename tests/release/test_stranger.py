@@ -16,7 +16,8 @@ import pytest
 from tests.evaluate.small import write_model
 
 from clapas.release.gate import clean_process
-from clapas.release.gate.stranger import Seen, Stranger
+from clapas.release.gate.seen import Seen
+from clapas.release.gate.stranger import Stranger
 
 SIDE_EFFECT = """
 from pathlib import Path

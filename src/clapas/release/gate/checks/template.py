@@ -12,7 +12,7 @@ from clapas.release.evidence.evidence import Evidence
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.probe_texts import CONVERSATION
 from clapas.release.gate.reading import TEMPLATE, TOKENIZER_CONFIG, Unreadable, read_object, read_text
-from clapas.release.gate.stranger import SeenTokenizer
+from clapas.release.gate.seen import SeenTokenizer
 
 MORE = "additional_chat_templates"
 """A folder in which transformers looks for further templates."""
