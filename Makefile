@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo sft-demo release-demo demo-clean test test-slow test-all check format not-run golden reference clean
+.PHONY: help setup demo sft-demo release-demo demo-clean llama-cpp test test-slow test-all check format not-run golden reference clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ release-demo: $(READY) ## the demo's model as a signed, documented release (afte
 
 demo-clean: ## remove what the demo made (downloads stay in the cache)
 	rm -rf data/demo runs/demo data/sft-demo runs/sft-demo release
+
+llama-cpp: $(READY) ## build llama.cpp, which the slow tests of GGUF need (once; about 75 seconds of two cores)
+	@tests/release/llama_cpp.sh $(BIN)/python
 
 test: $(READY) ## the default tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 
 from commands import Clapas, clapas_environment, python
 from undisturbed import SMALL, logged
+
+RELEASED_STEP = 10
+"""Of an intermediate checkpoint beside the tests' release."""
+MEASUREMENTS = (("--probe", "all"), ("--tasks", "local"), ("--contamination",))
+"""What a release asks to be measured."""
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two cores, several processes: threads would fight
 if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
@@ -61,6 +67,52 @@ def undisturbed(clapas: Clapas, test_data: Path, tmp_path_factory: pytest.TempPa
     result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", *SMALL, "--nproc", 2, cwd=folder)
     assert result.returncode == 0, result.stderr
     return logged(folder / "run")
+
+
+@pytest.fixture(scope="session")
+def released_run(trained_run: Path, clapas: Clapas, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tests' finished run with its recorded measurements. Read it, do not change it."""
+    run = Path(shutil.copytree(trained_run, tmp_path_factory.mktemp("measured") / "run"))
+    for options in MEASUREMENTS:
+        result = clapas("eval", run, *options, "--record", cwd=run.parent)
+        assert result.returncode == 0, result.stderr
+    return run
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A private key; its public half lies beside it."""
+    from clapas.release.signature import generate_key
+
+    folder = tmp_path_factory.mktemp("keys")
+    generate_key(folder)
+    return folder / "key.pem"
+
+
+@pytest.fixture(scope="session")
+def released(released_run: Path, key: Path, clapas: Clapas, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tests' run, released by the command. Read it, do not change it."""
+    from tests.release.drafts import write_answers  # which imports torch
+
+    folder = tmp_path_factory.mktemp("release")
+    answers = write_answers(folder / "release.yaml")
+    options = (
+        "--answers",
+        answers,
+        "--key",
+        key,
+        "--gguf",
+        "q8_0",
+        "--revisions",
+        RELEASED_STEP,
+        "--out",
+        "model",
+        "--json",
+    )
+    result = clapas("release", released_run, *options, cwd=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (folder / "said.json").write_text(result.stdout)
+    return folder / "model"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

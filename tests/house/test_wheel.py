@@ -1,4 +1,5 @@
-"""The built wheel, alone in a fresh virtual environment far from the checkout, trains half of the demo."""
+"""The built wheel, alone in a fresh virtual environment far from the checkout, verifies a release and trains half of
+the demo."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,21 +30,68 @@ def run(*command: object, cwd: Path) -> str:
     return result.stdout
 
 
+@dataclass(frozen=True)
+class Light:
+    """A virtual environment with the wheel and its extra `verify`. folder: of the environment, `env`, and the wheel."""
+
+    folder: Path
+    wheel: Path
+
+    @property
+    def clapas(self) -> Path:
+        """The command."""
+        return self.folder / "env/bin/clapas"
+
+    def pip(self, *arguments: object) -> str:
+        """The environment's own pip."""
+        return run(self.folder / "env/bin/python", "-m", "pip", *arguments, cwd=self.folder)
+
+    def install(self, extra: str) -> None:
+        """The wheel with an extra, as we test with it."""
+        self.pip("install", "--quiet", "--constraint", ROOT / "constraints.txt", f"{self.wheel}[{extra}]")
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Light:
+    """Built and installed once for both tests; the second adds to it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT, cwd=folder)
+    (wheel,) = folder.glob("clapas-*.whl")
+    run(sys.executable, "-m", "venv", "env", cwd=folder)
+    light = Light(folder, wheel)
+    light.install("verify")
+    return light
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_stranger_verifies_without_deepspeed(light: Light, released: Path, key: Path, tmp_path: Path) -> None:
+    """`pip install clapas[verify]` is enough for all that `clapas verify` looks at; it cannot train, and says how."""
+    installed = {package["name"].lower() for package in json.loads(light.pip("list", "--format", "json"))}
+    assert {"transformers", "model-signing"} <= installed
+    assert not {"deepspeed", "boto3", "mlcroissant"} & installed
+    found = json.loads(
+        run(light.clapas, "verify", released, "--public-key", key.with_name("key.pub.pem"), "--json", cwd=tmp_path)
+    )
+    assert found["sound"]
+    run_is_elsewhere = {11, 12}
+    assert {check["number"] for check in found["checks"] if check["status"] == "not-run"} == run_is_elsewhere
+    refusal = (
+        "from clapas.engine.installed import check_deepspeed as c\ntry: c()\nexcept Exception as error: print(error)"
+    )
+    assert "pip install 'clapas[train]'" in run(light.folder / "env/bin/python", "-c", refusal, cwd=tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-def test_the_wheel_trains_the_demo(tmp_path: Path) -> None:
+def test_the_wheel_trains_the_demo(light: Light, tmp_path: Path) -> None:
     """Build, install, and go the whole road by shipped names: recipes and corpora travel in the wheel."""
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("clapas-*.whl")
-    run(sys.executable, "-m", "venv", "env", cwd=tmp_path)
-    clapas = tmp_path / "env/bin/clapas"
-    install = ("-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt")
-    run(tmp_path / "env/bin/python", *install, wheel, cwd=tmp_path)
-    away = tmp_path / "away"
+    light.install("train")
+    clapas, away = light.clapas, tmp_path / "away"
     away.mkdir()
     assert "demo" in run(clapas, "recipes", cwd=away)
-    where = run(tmp_path / "env/bin/python", "-c", "import clapas; print(clapas.__file__)", cwd=away)
-    assert str(tmp_path) in where
+    where = run(light.folder / "env/bin/python", "-c", "import clapas; print(clapas.__file__)", cwd=away)
+    assert str(light.folder) in where
     run(clapas, "tokenizer", "train", "demo", "--vocab-size", 8192, "--out", "data/demo/tokenizer", cwd=away)
     run(clapas, "data", "build", "demo", "--out", "data/demo", cwd=away)
     half = "train.steps=732"  # reaches 1.14, and takes three minutes less than the whole demo, which reaches 1.03

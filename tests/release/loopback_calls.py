@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import base64
 import fnmatch
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import orjson
 import yaml
-from tests.release.loopback_store import Commit, Entry, Refused, Repository
+from tests.release import loopback_lfs
+from tests.release.loopback_store import Answer, Commit, Entry, Refused, Repository, said
 
 if TYPE_CHECKING:
     from tests.release.loopback_hub import Asked
 
-Answer = tuple[int, dict[str, str], bytes]
 Route = Callable[["Asked"], Answer]
 PAGE = 8
 """Entries of a page of a tree: few, so that clients must turn pages."""
-
-
-def said(value: Any, status: int = 200) -> Answer:
-    """A JSON answer."""
-    return status, {"Content-Type": "application/json"}, orjson.dumps(value)
 
 
 def create(asked: Asked) -> Answer:
@@ -70,56 +64,6 @@ def preupload(asked: Asked) -> Answer:
         left_out = any(fnmatch.fnmatch(file["path"], pattern) for pattern in ignored)
         files.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": left_out, **oid})
     return said({"files": files})
-
-
-def batch(asked: Asked) -> Answer:
-    """Where to send the large objects that are not there yet: whole, or in parts."""
-    asked.repository(write=True)
-    objects = [_action(asked, item["oid"], item["size"]) for item in asked.json["objects"]]
-    return said({"transfer": "multipart", "objects": objects})
-
-
-def _action(asked: Asked, oid: str, size: int) -> dict[str, Any]:
-    hub = asked.hub
-    if oid in hub.objects:
-        return {"oid": oid, "size": size}
-    verify = {"href": f"{hub.url}/lfs/verify", "header": {}}
-    if size <= hub.part_size:
-        return {"oid": oid, "size": size, "actions": {"upload": {"href": f"{hub.url}/lfs/{oid}"}, "verify": verify}}
-    parts = math.ceil(size / hub.part_size)
-    header = {"chunk_size": str(hub.part_size)}
-    header |= {str(number): f"{hub.url}/lfs/{oid}/{number}" for number in range(1, parts + 1)}
-    upload = {"href": f"{hub.url}/lfs/{oid}/complete", "header": header}
-    return {"oid": oid, "size": size, "actions": {"upload": upload, "verify": verify}}
-
-
-def put(asked: Asked) -> Answer:
-    """A whole object, or a part of one."""
-    content = bytearray(asked.body)
-    asked.hub.sent += len(content)
-    if asked.fault and asked.fault.kind == "corrupt":
-        content[len(content) // 2] ^= 1
-    if part := asked.found.get("part"):
-        asked.hub.parts[asked.found["oid"], int(part)] = bytes(content)
-    else:
-        asked.hub.objects[asked.found["oid"]] = bytes(content)
-    return 200, {"ETag": f'"{len(content)}-{part}"'}, b""
-
-
-def complete(asked: Asked) -> Answer:
-    """All parts of an object have come."""
-    oid, hub = asked.json["oid"], asked.hub
-    numbers = [part["partNumber"] for part in asked.json["parts"]]
-    hub.objects[oid] = b"".join(hub.parts.pop((oid, number)) for number in numbers)
-    return said({})
-
-
-def verify(asked: Asked) -> Answer:
-    """Whether an object is there with its size: the public Hub looks no closer either."""
-    content = asked.hub.objects.get(asked.json["oid"])
-    if content is None or len(content) != asked.json["size"]:
-        raise Refused(422, "object is not there")
-    return said({})
 
 
 def commit(asked: Asked) -> Answer:
@@ -268,10 +212,10 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("POST", "/api/validate-yaml", validate_yaml),
     ("GET", "/api/whoami-v2", whoami),
     ("POST", rf"{API}/preupload/{REVISION}", preupload),
-    ("POST", rf"/{REPO}\.git/info/lfs/objects/batch", batch),
-    ("POST", "/lfs/verify", verify),
-    ("POST", "/lfs/(?P<oid>[0-9a-f]{64})/complete", complete),
-    ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})(?:/(?P<part>\d+))?", put),
+    ("POST", rf"/{REPO}\.git/info/lfs/objects/batch", loopback_lfs.batch),
+    ("POST", "/lfs/verify", loopback_lfs.verify),
+    ("POST", "/lfs/(?P<oid>[0-9a-f]{64})/complete", loopback_lfs.complete),
+    ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})(?:/(?P<part>\d+))?", loopback_lfs.put),
     ("POST", rf"{API}/commit/{REVISION}", commit),
     ("POST", rf"{API}/branch/(?P<name>[^/]+)", branch),
     ("DELETE", rf"{API}/branch/(?P<name>[^/]+)", branch),

@@ -7,9 +7,21 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
+
+import orjson
 
 FIRST = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 """`.gitattributes` of a new repository: a Hub's first commit holds it alone."""
+
+
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers, body."""
+
+
+def said(value: Any, status: int = 200) -> Answer:
+    """A JSON answer."""
+    return status, {"Content-Type": "application/json"}, orjson.dumps(value)
 
 
 class Refused(Exception):  # noqa: N818 it is an answer, not a defect

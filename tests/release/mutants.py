@@ -1,6 +1,6 @@
 """A good release broken in every way that we could think of: each is found, and each check finds something alone.
 
-python tests/release/mutants.py RUN ANSWERS     breaks a release of RUN; prints a line a mutant, then what was missed
+python -m tests.release.mutants RUN ANSWERS     breaks a release of RUN; prints a line a mutant, then what was missed
 
 Mutants of the draft stand in `tests/release/mutations/`, by topic. Those of the sealed folder (23) and of an upload
 (24) have runners of their own.
@@ -142,11 +142,12 @@ def main(arguments: Sequence[str]) -> int:
     """Break a release of a run; 0 where all is found."""
     run, answers = map(Path, arguments)
     first = committed_checkpoints(run / "checkpoints")[0]
+    found: list[Caught] = []
     with tempfile.TemporaryDirectory() as place:
-        found = list(broken_in_all_ways(run, answers, step_of(first), Path(place)))
-    for caught in found:
-        mark = "      " if caught.is_caught else "MISSED"
-        print(f"{mark} {caught.mutant.check:>2} {caught.mutant.name}: by {caught.by or 'nobody'}")
+        for caught in broken_in_all_ways(run, answers, step_of(first), Path(place)):
+            found.append(caught)
+            mark = "      " if caught.is_caught else "MISSED"
+            print(f"{mark} {caught.mutant.check:>2} {caught.mutant.name}: by {caught.by or 'nobody'}", flush=True)
     missed = sum(not caught.is_caught for caught in found)
     lonely = alone(found)
     print(f"{len(found)} mutants, {missed} missed; checks that find one alone: {', '.join(map(str, sorted(lonely)))}")

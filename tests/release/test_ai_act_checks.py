@@ -186,3 +186,14 @@ def test_the_moment_of_the_evidence_dates_all(good: Draft) -> None:
     """No clock is read when documents are made."""
     assert page(good, "en")["update"] == "28 November 2026"
     assert datetime.fromisoformat(good.evidence.time) == NOW.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [("2026-03-29", "29 March 2026"), ("2026-03", "March 2026"), ("2026", "2026")]
+)
+def test_a_source_is_dated_as_its_corpus_dates_it(draft: Draft, said: str, shown: str) -> None:
+    """A day, a month, a year: all that people may know of a text."""
+    data = draft.evidence.own_data
+    source = data.sources[0].model_copy(update={"date": said})
+    evidence = draft.evidence.model_copy(update={"data": (data.model_copy(update={"sources": (source,)}),)})
+    assert f"of {shown}" in page(changed(draft, evidence=evidence), "en")["others"]

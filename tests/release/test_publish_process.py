@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from tests.release.loopback_hub import TOKEN, LoopbackHub
 from tests.release.mutations.upload import REPO
@@ -19,7 +21,7 @@ from tests.release.test_publish import held, titles, wanted
 from clapas.cli import run
 from clapas.release.publish.hub import publish
 from clapas.release.sums import read_sums
-from commands import clapas_environment
+from commands import Clapas, clapas_environment
 
 PUBLISH = """
 import sys
@@ -112,6 +114,38 @@ def test_the_real_client_downloads_it_and_transformers_loads_it(
         assert read_sums(tmp_path / revision) == read_sums(folder)
         command = ["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"]
         assert subprocess.run(command, cwd=tmp_path / revision, check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_the_command_publishes_a_real_release_and_a_stranger_verifies_what_came(
+    released: Path, clapas: Clapas, tmp_path: Path
+) -> None:
+    """Exit 0; what the real client downloads is sound, as `clapas verify` sees it; the token stands nowhere; a release
+    that was altered is refused with exit 1."""
+    shutil.copytree(released, tmp_path / "model")
+    with LoopbackHub() as hub:
+
+        def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+            full = ["publish", "model", "--repo", REPO, "--endpoint", hub.url, *map(str, arguments)]
+            command = [sys.executable, "-m", "clapas", *full]
+            told = {**clapas_environment(), "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
+            return subprocess.run(command, cwd=tmp_path, env=told, capture_output=True, text=True, check=False)
+
+        planned, done = command("--dry-run"), command("--json")
+        assert (planned.returncode, done.returncode) == (0, 0), planned.stderr + done.stderr
+        assert "model.safetensors" in planned.stdout
+        assert orjson.loads(done.stdout)["check"]["status"] == "pass"
+        said = "".join(result.stdout + result.stderr for result in (planned, done))
+        assert TOKEN not in said + (tmp_path / "model.publication.json").read_text()
+        download = "from huggingface_hub import snapshot_download as s; import sys; s(sys.argv[1], local_dir='got')"
+        fetch = [sys.executable, "-c", download, REPO]
+        subprocess.run(fetch, cwd=tmp_path, env=environment(hub, tmp_path / "home"), check=True, capture_output=True)
+        result = clapas("verify", "got", "--public-key", tmp_path / "model/model.pub", cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        (tmp_path / "model/LICENSE").write_text("Tous droits réservés.\n")
+        refused = command()
+        assert refused.returncode == 1
+        assert "LICENSE is altered" in refused.stderr
 
 
 @pytest.mark.parametrize(

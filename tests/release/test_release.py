@@ -10,32 +10,8 @@ import pytest
 import yaml
 from tests.release.drafts import answer_values, write_answers
 
-from clapas.release.signature import generate_key
 from clapas.release.template import template
 from commands import Clapas
-
-STEP = 10
-"""Of an intermediate checkpoint of the tests' run."""
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A private key; its public half lies beside it."""
-    folder = tmp_path_factory.mktemp("keys")
-    generate_key(folder)
-    return folder / "key.pem"
-
-
-@pytest.fixture(scope="module")
-def released(released_run: Path, key: Path, clapas: Clapas, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tests' run, released by the command. Read it, do not change it."""
-    folder = tmp_path_factory.mktemp("release")
-    answers = write_answers(folder / "release.yaml")
-    options = ("--answers", answers, "--key", key, "--gguf", "q8_0", "--revisions", STEP, "--out", "model", "--json")
-    result = clapas("release", released_run, *options, cwd=folder)
-    assert result.returncode == 0, result.stdout + result.stderr
-    (folder / "said.json").write_text(result.stdout)
-    return folder / "model"
 
 
 @pytest.mark.slow

@@ -15,21 +15,35 @@ import pytest
 
 import clapas.release.verify as verifying
 from clapas.recipe.errors import UserError
+from clapas.release.export import export
 from clapas.release.signature import LocalKey, PublicKey, fingerprint, generate_key, seal
 from clapas.release.sums import REVISIONS, Digests, NotSoundError
 from clapas.release.verify import verify
 from commands import Clapas
 
 
+@pytest.fixture(scope="module")
+def signed(trained_run: Path, key: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a revision, signed; without a release's documents. Read it, do not change it."""
+    folder = export(trained_run, tmp_path_factory.mktemp("signed") / "model")
+    (folder / "LICENSE").write_text("licence\n")
+    revision = folder / REVISIONS / "stage1-step10-tokens10.2k"
+    shutil.copytree(folder, revision, ignore=shutil.ignore_patterns(REVISIONS))
+    for part in (revision, folder):
+        seal(part, Digests(), LocalKey(key), "demo")
+    return folder
+
+
 @pytest.fixture
-def copy(released: Path, tmp_path: Path) -> Path:
-    """A copy of the release, to break."""
-    return Path(shutil.copytree(released, tmp_path / "copy"))
+def copy(signed: Path, tmp_path: Path) -> Path:
+    """A copy of it, to break."""
+    return Path(shutil.copytree(signed, tmp_path / "copy"))
 
 
-def key_of(released: Path) -> LocalKey:
-    """The one that it was signed with."""
-    return LocalKey(released.parent / "keys/key.pem")
+@pytest.fixture
+def broken(released: Path, tmp_path: Path) -> Path:
+    """A copy of a whole release, to break and sign again."""
+    return Path(shutil.copytree(released, tmp_path / "broken"))
 
 
 def problems(folder: Path) -> str:
@@ -39,15 +53,16 @@ def problems(folder: Path) -> str:
     return str(caught.value)
 
 
-def revision_of(released: Path) -> Path:
+def revision_of(folder: Path) -> Path:
     """Its only intermediate checkpoint."""
-    (revision,) = (released / REVISIONS).iterdir()
+    (revision,) = (folder / REVISIONS).iterdir()
     return revision
 
 
-def test_a_release_is_sound(released: Path, clapas: Clapas, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_release_is_sound(released: Path, key: Path, clapas: Clapas, tmp_path: Path) -> None:
     """With the provider's key: exit 0, and who signed, what was looked at, what could not be."""
-    public = released.parent / "keys/key.pub.pem"
+    public = key.with_name("key.pub.pem")
     result = clapas("verify", released, "--public-key", public, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"signed by the key SHA-256 {fingerprint(public)}\n" in result.stdout
@@ -58,12 +73,12 @@ def test_a_release_is_sound(released: Path, clapas: Clapas, tmp_path: Path) -> N
     assert result.stdout.endswith("\nsound\n")
 
 
-def test_the_folders_own_key_is_said_to_be_that(released: Path, clapas: Clapas, tmp_path: Path) -> None:
+def test_the_folders_own_key_is_said_to_be_that(signed: Path, clapas: Clapas, tmp_path: Path) -> None:
     """In words, and in JSON; naming the folder's key changes nothing."""
-    said = clapas("verify", released, "--quick", cwd=tmp_path).stdout
+    said = clapas("verify", signed, "--quick", cwd=tmp_path).stdout
     assert "the key came with the folder" in said
-    for options in ((), ("--public-key", released / "model.pub")):
-        found = json.loads(clapas("verify", released, "--quick", "--json", *options, cwd=tmp_path).stdout)
+    for options in ((), ("--public-key", signed / "model.pub")):
+        found = json.loads(clapas("verify", signed, "--quick", "--json", *options, cwd=tmp_path).stdout)
         assert found["own_key"]
         assert found["sound"]
 
@@ -71,7 +86,7 @@ def test_the_folders_own_key_is_said_to_be_that(released: Path, clapas: Clapas, 
 BROKEN: list[tuple[str, Callable[[Path], object], str]] = [
     ("altered", lambda folder: (folder / "config.json").open("a").write(" "), "config.json is altered"),
     ("missing", lambda folder: (folder / "LICENSE").unlink(), "LICENSE is missing"),
-    ("extra", lambda folder: (folder / "documents/x.md").touch(), "documents/x.md is not part of the release"),
+    ("extra", lambda folder: (folder / "x.md").touch(), "x.md is not part of the release"),
     ("no public key", lambda folder: (folder / "model.pub").unlink(), "the release has lost its public key"),
     ("a link", lambda folder: (folder / "x").symlink_to("LICENSE"), "x: a symbolic link"),
     ("sums", lambda folder: (folder / "SHA256SUMS").open("a").write("x\n"), "not a line of sums"),
@@ -93,23 +108,23 @@ def test_a_changed_revision_is_named(copy: Path) -> None:
     assert f"{REVISIONS}/{revision.name}: config.json is altered" in problems(copy)
 
 
-def test_another_key_is_not_the_providers(released: Path, tmp_path: Path, clapas: Clapas) -> None:
+def test_another_key_is_not_the_providers(signed: Path, tmp_path: Path, clapas: Clapas) -> None:
     """Exit 1; the JSON says it too."""
     generate_key(tmp_path / "other")
     options = ("--quick", "--json", "--public-key", tmp_path / "other/key.pub.pem")
-    result = clapas("verify", released, *options, cwd=tmp_path)
+    result = clapas("verify", signed, *options, cwd=tmp_path)
     assert result.returncode == 1
     assert "the signature is by another key" in result.stderr
     assert "Traceback" not in result.stderr
     assert not json.loads(result.stdout)["sound"]
 
 
-def test_what_is_no_release_is_the_users_mistake(released: Path, tmp_path: Path) -> None:
+def test_what_is_no_release_is_the_users_mistake(signed: Path, tmp_path: Path) -> None:
     """A folder, a key that is none, half an identity."""
     with pytest.raises(UserError, match="not a release: it has no SHA256SUMS"):
         verify(tmp_path)
     with pytest.raises(UserError, match="no public key here"):
-        verify(released, PublicKey(tmp_path / "missing.pem"))
+        verify(signed, PublicKey(tmp_path / "missing.pem"))
     with pytest.raises(UserError, match="not clear"):
         verifying.whose(None, "equipe@exemple.fr", None)
 
@@ -121,15 +136,16 @@ def test_a_signature_by_an_identity_asks_for_it(copy: Path) -> None:
         verify(copy)
 
 
-def test_sums_that_fit_are_not_enough(copy: Path, released: Path) -> None:
+@pytest.mark.slow
+def test_sums_that_fit_are_not_enough(broken: Path, key: Path) -> None:
     """Signed by the provider's own key, but it does not load, and its card is not what the evidence says."""
-    config = orjson.loads((copy / "config.json").read_bytes())
+    config = orjson.loads((broken / "config.json").read_bytes())
     config["num_hidden_layers"] += 1
-    (copy / "config.json").write_bytes(orjson.dumps(config))
-    card = (copy / "README.md").read_text()
-    (copy / "README.md").write_text(card.replace("etalab", "ETALAB"))
-    seal(copy, Digests(), key_of(released), "demo")
-    found = verify(copy)
+    (broken / "config.json").write_bytes(orjson.dumps(config))
+    card = (broken / "README.md").read_text()
+    (broken / "README.md").write_text(card.replace("etalab", "ETALAB"))
+    seal(broken, Digests(), LocalKey(key), "demo")
+    found = verify(broken)
     assert not any(part.problems for part in found.sealed)
     failed = {check.number for check in found.checks if check.status == "fail"}
     assert {10, 21} <= failed
@@ -137,22 +153,24 @@ def test_sums_that_fit_are_not_enough(copy: Path, released: Path) -> None:
         found.raise_for_problems()
 
 
-def test_evidence_that_does_not_parse_is_told(copy: Path, released: Path) -> None:
+@pytest.mark.slow
+def test_evidence_that_does_not_parse_is_told(broken: Path, key: Path) -> None:
     """Never a traceback, nor a mistake of whoever verifies."""
-    (copy / "evidence.json").write_text("{}")
-    seal(copy, Digests(), key_of(released), "demo")
+    (broken / "evidence.json").write_text("{}")
+    seal(broken, Digests(), LocalKey(key), "demo")
     with pytest.raises(NotSoundError, match="not a release's evidence"):
-        verify(copy).raise_for_problems()
+        verify(broken).raise_for_problems()
 
 
-def test_a_revision_alone_is_sound(released: Path, tmp_path: Path) -> None:
+def test_a_revision_alone_is_sound(signed: Path, tmp_path: Path) -> None:
     """Downloaded as a branch: sums, signature, and that it loads."""
-    alone = Path(shutil.copytree(revision_of(released), tmp_path / "alone"))
-    found = verify(alone, PublicKey(released / "model.pub"))
+    alone = Path(shutil.copytree(revision_of(signed), tmp_path / "alone"))
+    found = verify(alone, PublicKey(signed / "model.pub"))
     assert found.problems == []
     assert [(check.number, check.status) for check in found.checks] == [(10, "pass")]
 
 
+@pytest.mark.slow
 def test_without_transformers_all_else_is_looked_at(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And it is said that loading was not."""
     monkeypatch.setattr(verifying, "has_transformers", lambda: False)
@@ -161,6 +179,7 @@ def test_without_transformers_all_else_is_looked_at(released: Path, monkeypatch:
     assert re.search(r"^10 not run +loading +.*transformers is not installed", str(found), re.M)
 
 
+@pytest.mark.slow
 def test_the_commands_of_verify_md_run_as_they_stand(released: Path) -> None:
     """In French and English: those of coreutils, of openssl, of the OpenSSF, and ours."""
     text = (released / "VERIFY.md").read_text()

@@ -74,8 +74,7 @@ def export(
         write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name, unpadded=ids))
         write_json(folder / GENERATION_CONFIG, generation_config(**special, ends=turn_ends(opened.path)))
         write_tokenizer(opened.path, folder, config.max_position_embeddings)
-        if gguf:
-            write_ggufs(folder, gguf, about_export(out.name))
+        write_ggufs(folder, gguf, about_export(out.name))
     return out
 
 

@@ -157,6 +157,7 @@ def _write_results(draft: Draft, results: Sequence[Result]) -> dict[str, Any]:
         "identity": draft.evidence.identity,
         "checkpoint": draft.evidence.checkpoint,
         "checkpoint_seal": draft.evidence.checkpoint_seal,
+        "revisions": list(draft.revisions),
         "checks": results_json(results),
     }
     (draft.folder / RESULTS).write_bytes(_pretty(said))

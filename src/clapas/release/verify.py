@@ -10,15 +10,11 @@ import contextlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from clapas.recipe.errors import ClapasError, UserError
-from clapas.release.answers import read_answers
-from clapas.release.evidence.evidence import FILE as EVIDENCE
-from clapas.release.evidence.evidence import read_evidence
-from clapas.release.gate.check import Draft, Result
-from clapas.release.gate.gate import results_table, run_checks
 from clapas.release.gate.stranger import Stranger, has_transformers
 from clapas.release.signature import Keyless, PublicKey, check_signature, fingerprint, is_keyless, signed_files
 from clapas.release.sums import (
@@ -32,7 +28,10 @@ from clapas.release.sums import (
     read_sums,
 )
 
-ANSWERS, RESULTS = "release.yaml", "release.json"
+if TYPE_CHECKING:  # the gate imports torch: meanwhile the stranger's process, which is started first, imports too
+    from clapas.release.gate.check import Result
+
+ANSWERS, EVIDENCE, RESULTS = "release.yaml", "evidence.json", "release.json"
 OWN_KEY = "the key came with the folder: nothing changed since it signed, but whose it is, its fingerprint must tell"
 SHOWN = 5
 """Problems that a message names."""
@@ -92,6 +91,8 @@ class Verification:
             said = "; ".join(part.problems) or f"{part.files} files, as summed and signed"
             lines.append(f"   {'FAIL   ' if part.problems else 'pass   '} {part.name:<{width}}  {said}")
         if self.checks:
+            from clapas.release.gate.gate import results_table
+
             lines.append(results_table(self.checks))
         waiting = [check.number for check in self.checks if check.status == "not-run"]
         passed = [number for number in waiting if self.at_release.get(number) == "pass"]
@@ -173,7 +174,17 @@ def _sealed(part: Path, release: Path, by: PublicKey | Keyless, digests: Digests
 
 
 def _checks(folder: Path, stranger: Stranger | None, digests: Digests) -> tuple[Result, ...]:
-    """The gate's, without the run. A revision that was downloaded alone has no evidence: that it loads is all."""
+    """The gate's, without the run. A revision that was downloaded alone has no evidence: that it loads is all.
+
+    Those that wait for the stranger wait in a thread, while the others look at documents.
+    """
+    from clapas.release.answers import read_answers
+    from clapas.release.evidence.evidence import read_evidence
+    from clapas.release.gate.all_checks import BEFORE_SEALING, OF_MODEL
+    from clapas.release.gate.check import Draft, Result
+    from clapas.release.gate.checks import revisions
+    from clapas.release.gate.gate import run_checks
+
     if not (folder / EVIDENCE).is_file() and EVIDENCE not in _sums(folder):
         return (_loading(folder, stranger),)
     try:
@@ -181,16 +192,19 @@ def _checks(folder: Path, stranger: Stranger | None, digests: Digests) -> tuple[
     except (ClapasError, OSError) as error:
         said = _said(error) if isinstance(error, ClapasError) else f"{error.filename}: {error.strerror}"
         return (Result(21, "card", "the card says what the evidence says", True, "fail", (said,)),)
-    from clapas.release.gate.all_checks import BEFORE_SEALING
-
     gguf = tuple(sorted(path.stem.rsplit("-", 1)[-1] for path in (folder / "gguf").glob("*.gguf")))
-    revisions = tuple(sorted(path.name for path in (folder / REVISIONS).glob("*")))
-    return run_checks(
-        Draft(folder, evidence, answers, None, stranger, gguf, revisions, digests=digests), BEFORE_SEALING
-    )
+    parts = tuple(sorted(path.name for path in (folder / REVISIONS).glob("*")))
+    draft = Draft(folder, evidence, answers, None, stranger, gguf, parts, digests=digests)
+    others = [check for check in BEFORE_SEALING if check not in (*OF_MODEL, revisions.CHECK)]
+    with ThreadPoolExecutor(1) as waiting:
+        of_model = waiting.submit(run_checks, draft, OF_MODEL)
+        of_others = run_checks(draft, others)
+        return (*of_model.result(), *of_others, *run_checks(draft, (revisions.CHECK,)))
 
 
 def _loading(folder: Path, stranger: Stranger | None) -> Result:
+    from clapas.release.gate.check import Result
+
     what = "loads in a clean, offline process with stock transformers"
     if stranger is None:
         return Result(10, "loading", what, True, "not-run", ("transformers is not installed",))

@@ -146,7 +146,7 @@ def test_a_measured_energy_is_called_measured(evidence: Evidence) -> None:
         values["compute"].update(energy_joules=7.2e6, energy_boundary="gpu")
 
     facts = facts_with(evidence, measure)
-    assert "| Énergie | 2 kWh mesurés (gpu) |" in told(facts)
+    assert "| Énergie | mesurée : 2 kWh (gpu) |" in told(facts)
     assert "estimation" not in told(facts)
     assert hub(facts).co2_eq_emissions["emissions"] == pytest.approx(2 * 21.7)
 
@@ -162,6 +162,19 @@ def test_probes_and_tasks_are_told_with_what_they_are_worth(evidence: Evidence) 
     assert "`evaluations/002-tasks.json`" in text
     named = {(r.task_name, r.metric_type): r.metric_value for r in hub(facts).eval_results}
     assert named["clapas_fr_grammaire", "acc"] == 0.6136363636363636
+
+
+def test_overlap_with_the_training_text_is_told(evidence: Evidence) -> None:
+    """Of each task, what was looked for and found; or that nobody looked; and what the build removed before."""
+
+    def look(values: Values) -> None:
+        values["measured"] = [{**CONTAMINATION, "content": CONTAMINATION["content"] | {"manifests": [
+            values["data"][0]["manifest_hash"]]}}]  # fmt: skip
+
+    assert "| `clapas_fr_grammaire` | `test` | 44 | 7 | 1 |" in told(facts_with(evidence, look))
+    steps = told(facts_with(evidence, lambda values: values["data"][0].update(steps=[STEP])))
+    assert "- 1 document sur 10 retiré de `test` avant l'entraînement, trop proche des textes tenus à l'écart." in steps
+    assert "Contamination : non recherchée." in told(facts_with(evidence, lambda v: v["data"][0].update(steps=[])))
 
 
 def test_spikes_and_branches_are_told(evidence: Evidence) -> None:
@@ -260,3 +273,13 @@ TASKS = _measured(
     harness={"lm_eval": "0.4.13"},
     chat=False,
 )
+CONTAMINATION = _measured(
+    "contamination",
+    "003-contamination",
+    method={"words": 13, "fewest_words": 8},
+    tasks={"clapas_fr_grammaire": {"items": 44, "looked_for": 7, "overlapping": 1}},
+)
+STEP = {
+    "name": "decontaminate", "documents_in": 10, "documents_out": 9, "bytes_in": 100, "bytes_out": 90, "changed": 0,
+    "reasons": {}, "counts": {}, "options": {},
+}  # fmt: skip

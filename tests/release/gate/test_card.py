@@ -12,10 +12,10 @@ from tests.release.drafts import answer_values, small_answers, small_evidence, s
 from tests.release.mutations.card import MUTANTS
 from tests.release.mutations.mutant import Case, Mutant
 
-from clapas.release.answers import Answers
+from clapas.release.answers import Answers, read_answers
 from clapas.release.documents.all import render_all
 from clapas.release.documents.card.card import documents
-from clapas.release.evidence.evidence import Evidence
+from clapas.release.evidence.evidence import Evidence, read_evidence
 from clapas.release.gate.check import Draft
 from clapas.release.gate.checks.card import check_card
 from clapas.release.gate.claims import false_claims
@@ -126,3 +126,14 @@ def test_a_release_of_another_version_is_not_rendered_again(draft: Draft, tmp_pa
     copy = replace(draft, evidence=older(draft.evidence), live=None)
     (said,) = check_card(copy).said
     assert "not rendered here: documents of Clapas 0.0.9" in said
+
+
+@pytest.mark.slow
+def test_a_copy_from_a_hub_has_no_revisions_beside_it(released: Path, tmp_path: Path) -> None:
+    """There they are branches; the documents that name them are the same."""
+    copy = Path(shutil.copytree(released, tmp_path / "copy"))
+    shutil.rmtree(copy / "revisions")
+    draft = Draft(copy, read_evidence(copy), read_answers(copy / "release.yaml"), None, None)
+    verdict = check_card(draft)
+    assert verdict.status == "pass", verdict.said
+    assert b"stage1-step10-" in (copy / "VERIFY.md").read_bytes()

@@ -147,7 +147,7 @@ def test_special_tokens_and_the_end_of_a_turn(tmp_path: Path) -> None:
     with opened(tmp_path / "model", "f32") as model:
         assert model.tokenize(b"<|eot_id|><|end_of_text|>", add_bos=False, special=True) == [turn, end]
         assert model.token_eos() == end
-        vocabulary = llama_cpp.llama_model_get_vocab(model.model)
+        vocabulary: Any = llama_cpp.llama_model_get_vocab(model.model)
         ending = [number for number in range(544) if llama_cpp.llama_vocab_is_eog(vocabulary, number)]
         assert ending == [end, turn]
         assert not llama_cpp.llama_vocab_get_add_bos(vocabulary)

@@ -127,9 +127,15 @@ def crawled_without_domains(case: Case) -> None:
     case.with_answers(crawl)
 
 
-def acquired_tomorrow(case: Case) -> None:
-    """Data acquired after the summary was made."""
-    case.with_answers(lambda values: _first_source(values).update(acquired=["2026-03", "2999-01"]))
+def acquired_before_it_was_there(case: Case) -> None:
+    """A version of the data that is newer than the month in which they were acquired."""
+
+    def acquire(values: Values) -> None:
+        for source in values["data"][0]["sources"]:
+            source["date"] = "2026-03-29"
+
+    case.with_evidence(acquire)
+    case.with_answers(lambda values: _first_source(values).update(acquired=["2020-01", "2020-02"]))
 
 
 def a_section_less(case: Case) -> None:
@@ -181,7 +187,7 @@ MUTANTS = [
     Mutant("a summary of seven months ago", 18, a_stale_summary, only=True),
     Mutant("licensed data without a licence", 18, licensed_without_a_licence, only=True),
     Mutant("crawled data without domains", 18, crawled_without_domains, only=True),
-    Mutant("data of the future", 18, acquired_tomorrow, only=True),
+    Mutant("data acquired before they were published", 18, acquired_before_it_was_there, only=True),
     Mutant("a section less", 18, a_section_less),
     Mutant("an answer less", 18, an_answer_less),
     Mutant("a placeholder", 18, a_placeholder),

@@ -45,19 +45,29 @@ def without_metadata(case: Case) -> None:
 CLAIM = "Ce modèle convient à l'aide à la décision médicale.\n\n### Prise en main"
 MUTANTS = [
     Mutant("the card says ten times the parameters", 21, edited(CARD, r"(\| Paramètres \| \d)", r"\g<1>0"), only=True),
-    Mutant("the card's metadata name another licence", 21, edited(CARD, r"^license: .*", "license: cc-by-4.0")),
+    Mutant(
+        "the card's metadata name another licence", 21, edited(CARD, r"^license: .*", "license: cc-by-4.0"), only=True
+    ),
     Mutant(
         "a result in the metadata is better than measured", 21, edited(CARD, r"^( +value: )\d", r"\g<1>0"), only=True
     ),
     Mutant("the metadata tell of a result less", 21, edited(CARD, r"^ +- type: loss\n.*\n.*\n", ""), only=True),
     Mutant("the metadata say a thousandth of the CO2", 21, edited(CARD, r"^(  emissions: ).*", r"\g<1>1.0e-09")),
     Mutant(
-        "a base model that the run did not begin with", 21, edited(CARD, r"^(library_name)", r"base_model: a/b\n\1")
+        "a base model that the run did not begin with",
+        21,
+        edited(CARD, r"^(library_name)", r"base_model: a/b\n\1"),
+        only=True,
     ),
-    Mutant("the card's metadata do not parse", 21, edited(CARD, r"^tags:$", "tags: [clapas"), only=True),
-    Mutant("the card has no metadata", 21, without_metadata),
+    Mutant("the card's metadata do not parse", 21, edited(CARD, r"^tags:$", "tags: [clapas")),
+    Mutant("the card has no metadata", 21, without_metadata, only=True),
     Mutant("the card claims a use that nobody answered", 21, edited(CARD, r"^### Prise en main", CLAIM), only=True),
-    Mutant("evidence.json says more tokens than the ledger", 21, lambda c: c.with_json("evidence.json", more_tokens)),
+    Mutant(
+        "evidence.json says more tokens than the ledger",
+        21,
+        lambda c: c.with_json("evidence.json", more_tokens),
+        only=True,
+    ),
     Mutant(
         "release.yaml has another takedown contact", 21, edited("release.yaml", r"retrait@", "nulle-part@"), only=True
     ),

@@ -55,7 +55,7 @@ def _other_text(case: Case) -> None:
 
 
 def _no_attribution(case: Case) -> None:
-    (said,) = {source.attribution for source in case.answers.training_content.sources.values()}
+    said = next(iter(case.answers.training_content.sources.values())).attribution
     case.with_text("NOTICE", said, "divers")
 
 

@@ -18,9 +18,10 @@ def _source(change: Callable[[Values], object]) -> Any:
     return _data(lambda data: change(data["sources"][0]))
 
 
-def _counted_twice(data: Values) -> None:
-    source = data["sources"][0]
-    data["sources"].append({**source, "name": "copy", "tokens_read": 0})
+def _counted_twice(source: Values) -> None:
+    shard = source["shards"][0]
+    source["shards"].append(shard)
+    source.update({what: source[what] + shard[what] for what in ("documents", "tokens")})
 
 
 def _one_token_more(data: Values) -> None:
@@ -43,7 +44,7 @@ MUTANTS = [
     Mutant("a source without a licence", 15, _source(lambda source: source.update(licence=" "))),
     Mutant("a source's token too many", 15, _data(_one_token_more), only=True),
     Mutant("a shard left out", 15, _source(lambda source: source.update(shards=[]))),
-    Mutant("a shard of two sources", 15, _data(_counted_twice)),
+    Mutant("a shard that is counted twice", 15, _source(_counted_twice)),
     Mutant("more tokens in the ledger than were read", 15,
            lambda case: case.with_evidence(lambda values: values.update(tokens=values["tokens"] + 1))),
     Mutant("a manifest without its hash", 15, _data(lambda data: data.update(manifest_hash="b6189d32"))),

@@ -36,7 +36,7 @@ def documents(facts: Facts) -> dict[str, bytes]:
 
 
 def weights_licence(evidence: Evidence, answers: Answers) -> str | None:
-    """The text of the weights' licence, its copyright line, where it has one, filled in. None: it is not on the list."""
+    """The text of the weights' licence, its copyright line, where it has one, filled in. None: it is not listed."""
     licence = answers.model.licence
     return licence_text(licence, copyright_notice(evidence, answers)) if licence in WEIGHTS else None
 

@@ -1,6 +1,6 @@
-"""What was measured of a model, as a flat list: the last validation of each split, and the tasks that were recorded.
+"""What was measured of a model, as flat lists: the last validation of each split, and what was recorded.
 
-The card's tables, both of its machine-readable forms and the check that compares them read this one list.
+The card's tables, both of its machine-readable forms and the check that compares them read these lists.
 """
 
 from __future__ import annotations
@@ -58,6 +58,35 @@ def probes(evidence: Evidence) -> dict[str, dict[str, Any]]:
         if measured.kind == "probes"
         for name, probe in measured.content["probes"].items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How many of a task's items stand in a corpus that the model read: of those that were long enough to look for."""
+
+    task: str
+    corpus: str
+    items: int
+    looked_for: int
+    overlapping: int
+    words: int
+    fewest_words: int
+    file: str
+
+
+def overlaps(evidence: Evidence) -> list[Overlap]:
+    """Of each corpus of the lineage, each task as it was looked for last."""
+    found: dict[tuple[str, str], Overlap] = {}
+    for data in evidence.data:
+        for measured in evidence.measured:
+            content = measured.content
+            if measured.kind != "contamination" or data.manifest_hash not in content.get("manifests", ()):
+                continue
+            words = content["method"]["words"], content["method"]["fewest_words"]
+            for task, own in content["tasks"].items():
+                counts = own["items"], own["looked_for"], own["overlapping"]
+                found[data.manifest_hash, task] = Overlap(task, data.name, *counts, *words, measured.file)
+    return list(found.values())
 
 
 def _tasks(measured: Measured) -> Iterator[TaskResult]:

@@ -84,6 +84,9 @@ class LiveModel:
         if objective not in REPRODUCIBLE:
             why = f"the held-out loss of {objective} is no cross-entropy that stock transformers could compute"
             return NoText(why, is_sound=True)
+        if self.recipe.lora is not None and self.recipe.lora.quantize is not None:
+            why = f"the run was validated on a base held as {self.recipe.lora.quantize}, and the export is not"
+            return NoText(why, is_sound=True)
         try:
             newest = open_manifest(self.recipe.data.path)
             manifest = data_that_ran(self.run, self.recipe, newest)
@@ -112,6 +115,13 @@ class LiveModel:
                 rounded = self._of_probes(model)
             self._logits[roundings] = LiveLogits(exact, rounded)
         return self._logits[roundings]
+
+    def loss_of_padding(self, rows: int) -> float:
+        """Nats a token that the vocabulary's rows from `rows` on cost the run, at the places of its text's probe."""
+        if rows >= self.config.vocab_size:
+            return 0.0
+        (logits, *_) = self.logits((torch.float32,)).exact
+        return (logits.double().logsumexp(1) - logits[:, :rows].double().logsumexp(1)).mean().item()
 
     def _of_probes(self, model: nn.Module) -> tuple[Tensor, ...]:
         return tuple(_logits(model, probe) for probe in self.probes.sequences)

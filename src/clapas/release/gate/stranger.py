@@ -19,14 +19,13 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Self
 
 from clapas.release.gate import clean_process
 from clapas.release.gate.probe_texts import CONVERSATION, TEXTS
+
+if TYPE_CHECKING:  # torch is imported here while the process imports transformers, not before it is started
+    from torch import Tensor
 
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "TMPDIR")
 """What of our environment the process gets: where programs and libraries lie, and which devices and cores are its."""
@@ -135,6 +134,11 @@ class Stranger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        return self._process.pid
+
     def close(self) -> None:
         """End it."""
         self._end()
@@ -162,7 +166,7 @@ class Stranger:
             why = str(error) if isinstance(error, _GoneError) else self._last_words()
             self._end()
             return Seen(error=why, tokenizer_error=why)
-        return _seen(answer, load_file(out) if out.is_file() else {}, folder.resolve())
+        return _seen(answer, out, folder.resolve())
 
     def _start(self) -> subprocess.Popen[str]:
         environment = {
@@ -213,6 +217,9 @@ class Stranger:
 
     def _file_of(self, probes: Probes) -> Path:
         """The probes as a file, written once for all folders."""
+        import torch
+        from safetensors.torch import save_file
+
         path = self._files / "probes.safetensors"
         if probes is not self._written:
             tensors: dict[str, Tensor] = {}
@@ -239,7 +246,11 @@ def _listen(process: subprocess.Popen[str], words: queue.Queue[str | None]) -> N
     words.put(None)
 
 
-def _seen(answer: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> Seen:
+def _seen(answer: dict[str, Any], found: Path, folder: Path) -> Seen:
+    """found: the file of tensors, where any were asked for."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(found) if found.is_file() else {}
     model, tokenizer = answer["model"], answer["tokenizer"]
     for said in (model, tokenizer):  # a release tells nothing of where it was made
         said["error"] = said["error"] and said["error"].replace(f"{folder}/", "").replace(str(folder), folder.name)

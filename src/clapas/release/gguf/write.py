@@ -60,7 +60,6 @@ def file_of(folder: Path, stem: str, quantisation: str) -> Path:
 
 def write_ggufs(folder: Path, names: Iterable[str], about: About) -> list[Path]:
     """Write the GGUF files of a Hugging Face folder into it, and return them. names: of quantisations."""
-    (folder / FOLDER).mkdir(exist_ok=True)
     files = [file_of(folder, about.stem, name) for name in names]
     for name, file in zip(names, files, strict=True):
         write_gguf(folder, file, QUANTISATIONS[name], about)
@@ -74,6 +73,7 @@ def write_gguf(folder: Path, out: Path, quantisation: Quantisation, about: About
     """
     contents = contents_of(folder, quantisation, about)
     source = HuggingFaceWeights(folder, contents.config)
+    out.parent.mkdir(exist_ok=True)
     partial = partial_of(out)
     try:
         _write(partial, contents, source)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from clapas.recipe.errors import UserError
 from clapas.release.answers import Answers, read_answers
-from clapas.release.sums import REVISIONS, Digests, read_sums, release_files
+from clapas.release.signature import Keyless, is_keyless
+from clapas.release.sums import REVISIONS, SIGNATURE, Digests, read_sums, release_files
 from clapas.release.verify import verify
 
 MAIN = "main"
@@ -63,10 +64,19 @@ class Contents:
 
 
 def read_contents(folder: Path) -> Contents:
-    """What a folder publishes, after `clapas verify` has found it sound. Raises as that does, and as `contents_of`."""
+    """What a folder publishes, after `clapas verify` has found it sound. Raises NotSoundError where it is not, and as
+    `contents_of` does."""
     folder = folder.resolve()
-    verify(folder)
+    verify(folder, _identity(folder)).raise_for_problems()
     return contents_of(folder)
+
+
+def _identity(folder: Path) -> Keyless | None:
+    """Who signed through Sigstore, as the answers say; None where a key did."""
+    if not (folder / SIGNATURE).is_file() or not is_keyless(folder / SIGNATURE):
+        return None
+    signer = read_answers(folder / ANSWERS).signer
+    return None if signer is None else Keyless(signer.identity, signer.provider)
 
 
 def contents_of(folder: Path) -> Contents:

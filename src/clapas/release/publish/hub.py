@@ -30,9 +30,9 @@ def publish(
     """Publish a release, or go on with that; see the module. quick: of large files take the Hub's own word for their
     SHA-256, instead of downloading them again.
 
-    Raises UserError where the Hub holds something else under this
-    version or in this repository, or does not accept the token; LineError where it does not answer; UploadError where
-    what it gives back is not the release.
+    Raises UserError where the Hub holds something else under this version or in this repository, or does not accept the
+    token; LineError where it does not answer; HubError for what it refuses otherwise; UploadError where what it gives
+    back is not the release.
     """
     remote = Remote(repo, endpoint)
     if not remote.exists():

@@ -1,22 +1,19 @@
-"""What was measured: held-out text, tasks with all that they were asked with, and what overlaps with them."""
+"""What was measured: held-out text, and tasks with all that they were asked with."""
 
 from __future__ import annotations
 
 from clapas.release.documents import words
-from clapas.release.documents.card.nouns import counted
+from clapas.release.documents.card.contamination import contamination
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import code, plain, table
 from clapas.release.documents.results import TaskResult, last_held_out, task_results
 from clapas.release.documents.words import Language, either
 
-HELD_OUT = "decontaminate"
-"""The step of a build that drops what is close to held-out documents; a step's name behind it names other sets."""
-
 
 def evaluation(facts: Facts, to: Language) -> str:
     """Held-out text, tasks, contamination."""
     title = either(to, "### Évaluation", "### Evaluation")
-    return "\n\n".join(filter(None, [title, _held_out(facts, to), _tasks(facts, to), _contamination(facts, to)])) + "\n"
+    return "\n\n".join(filter(None, [title, _held_out(facts, to), _tasks(facts, to), contamination(facts, to)])) + "\n"
 
 
 def _held_out(facts: Facts, to: Language) -> str:
@@ -25,8 +22,8 @@ def _held_out(facts: Facts, to: Language) -> str:
         return either(to, "Aucune évaluation sur des textes tenus à l'écart.", "Not evaluated on held-out text.")
     told = either(
         to,
-        "Sur des documents tenus à l'écart de l'entraînement. Le bit par octet ne dépend pas du découpage en jetons : "
-        "plus il est bas, mieux le modèle prédit le texte.",
+        "Sur des documents tenus à l'écart de l'entraînement. Le nombre de bits par octet ne dépend pas du découpage "
+        "en jetons : plus il est bas, mieux le modèle prédit le texte.",
         "On documents held out from training. Bits per byte do not depend on the tokenizer: the lower, the better the "
         "model predicts the text.",
     )
@@ -96,30 +93,3 @@ def _asked(results: list[TaskResult], to: Language) -> str:
             )
         )
     return "\n\n".join(lines)
-
-
-def _contamination(facts: Facts, to: Language) -> str:
-    """How many documents were dropped or cut because they overlapped with what the model is measured on."""
-    lines = []
-    for data in facts.evidence.data:
-        for step in data.steps:
-            if step.name != HELD_OUT and not step.name.startswith(f"{HELD_OUT}."):
-                continue
-            dropped = step.documents_in - step.documents_out
-            numbers = counted(dropped, "document", to), words.number(step.documents_in, to), code(step.name)
-            lines.append(
-                either(
-                    to,
-                    f"- {numbers[2]} ({code(data.name)}) : {numbers[0]} sur {numbers[1]} "
-                    + ("retiré." if dropped < 2 else "retirés."),
-                    f"- {numbers[2]} ({code(data.name)}): {numbers[0]} of {numbers[1]} removed.",
-                )
-            )
-    told = either(
-        to,
-        "Contamination : documents d'entraînement retirés parce qu'ils recoupent les textes d'évaluation",
-        "Contamination: training documents removed because they overlap with evaluation text",
-    )
-    none = either(to, " : non recherchée.", ": not looked for.")
-    what = either(to, "Contamination des évaluations par les données d'entraînement", "Contamination of evaluations")
-    return f"{told}{either(to, ' :', ':')}\n\n" + "\n".join(lines) if lines else what + none

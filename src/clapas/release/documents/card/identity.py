@@ -119,7 +119,9 @@ def lineage(facts: Facts, to: Language) -> str:
     told = [title, table(head, [_base(facts, base, to) for base in bases])] if bases else [title]
     if gone := facts.evidence.missing_stems:
         names = words.listed([code(name) for name in gone], to)
-        told.append(either(to, f"Données d'entraînement inconnues ici : {names}.", f"Not known here: {names}."))
+        told.append(
+            either(to, f"Données d'entraînement inconnues ici : {names}.", f"Training data not known here: {names}.")
+        )
     return "\n\n".join(told) + "\n"
 
 

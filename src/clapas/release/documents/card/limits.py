@@ -71,8 +71,8 @@ def _memorisation(figures: dict[str, Any], to: Language) -> str:
     return either(
         to,
         f"la suite de {numbers[0]} extraits de documents lus à l'entraînement est restituée mot pour mot dans {ours} "
-        f"des cas, et en moyenne à {parts[0]} ; celle de {numbers[1]} extraits de documents jamais lus, dans {theirs} des "
-        f"cas, et en moyenne à {parts[1]}. {shown}.",
+        f"des cas, et en moyenne à {parts[0]} ; celle de {numbers[1]} extraits de documents jamais lus, dans {theirs} "
+        f"des cas, et en moyenne à {parts[1]}. {shown}.",
         f"what follows {numbers[0]} excerpts of documents read in training is repeated word for word in {ours} of "
         f"cases, and {parts[0]} of it on average; what follows {numbers[1]} excerpts of documents never read, in "
         f"{theirs}, and {parts[1]} on average. {shown}.",

@@ -8,7 +8,7 @@ from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import code, plain, table
 from clapas.release.documents.words import Language, either
 from clapas.release.energy_use import JOULES, EnergyUse, energy_use
-from clapas.release.training_compute import work_of
+from clapas.release.training_compute import Work, work_of
 
 OPTIMIZERS = {"adamw": "AdamW", "lion": "Lion", "muon": "Muon", "schedule_free": "Schedule-Free AdamW"}
 PLOT = "images/loss.png"
@@ -25,13 +25,14 @@ def training(facts: Facts, to: Language) -> str:
         for fr, en, value in (*_settings(facts, to), *_computing(facts, to), *_energy(facts, to))
         if value
     ]
-    return f"{title}\n\n{table(('', ''), rows)}\n\n![{alt}]({PLOT})\n"
+    head = either(to, "Réglage ou mesure", "Setting or figure"), either(to, "Valeur", "Value")
+    return f"{title}\n\n{table(head, rows)}\n\n![{alt}]({PLOT})\n"
 
 
 def _settings(facts: Facts, to: Language) -> list[tuple[str, str, str]]:
     evidence, recipe = facts.evidence, facts.evidence.recipe
     return [
-        ("Étapes", "Steps", _steps(facts, to)),
+        ("Pas d'optimisation", "Steps", _steps(facts, to)),
         ("Optimiseur", "Optimizer", _optimizer(facts, to)),
         ("Précision", "Precision", f"{recipe['precision']}, DeepSpeed ZeRO-{recipe['parallel']['zero_stage']}"),
         ("Instabilités", "Spikes", _spikes(facts, to)),
@@ -103,14 +104,23 @@ def _computing(facts: Facts, to: Language) -> list[tuple[str, str, str]]:
         f"{words.power_of_ten(compute.flops, to)} FLOP by the ledger, with attention and repeated work; "
         f"{words.power_of_ten(compute.flops_by_parameters, to)} by 6 × parameters × tokens",
     )
-    total = f"{words.power_of_ten(work.total, to)} FLOP" if work.total != compute.flops else ""
-    least = either(to, "au moins ", "at least ") if work.unknown and total else ""
+    total = _total(work, to) if work.unknown or work.total != compute.flops else ""
     return [
         ("Calcul", "Computing", counts),
-        ("Calcul, avec les entraînements d'où il part", "Computing, with the runs it comes from", least + total),
+        ("Calcul en tout", "Computing in all", total),
         ("Durée", "Time", _time(facts, to)),
         ("Matériel", "Hardware", plain(facts.answers.energy.hardware)),
     ]
+
+
+def _total(work: Work, to: Language) -> str:
+    """Of all runs behind the model, with what models that did not learn computed beside."""
+    least = either(to, "au moins ", "at least ") if work.unknown else ""
+    return f"{least}{words.power_of_ten(work.total, to)} FLOP, " + either(
+        to,
+        "avec les entraînements d'où il part et les modèles de référence",
+        "with the runs that it comes from and reference models",
+    )
 
 
 def _time(facts: Facts, to: Language) -> str:
@@ -144,7 +154,7 @@ def _machines(facts: Facts, use: EnergyUse, to: Language) -> str:
     told = []
     if use.boundary is not None:
         measured = words.energy(use.measured_kwh * JOULES, to)
-        told.append(f"{measured} {either(to, 'mesurés', 'measured')} ({plain(use.boundary)})")
+        told.append(f"{either(to, 'mesurée :', 'measured:')} {measured} ({plain(use.boundary)})")
     if use.accelerator_seconds:
         estimate = words.energy(use.estimated_kwh * JOULES, to)
         watts = f"{_plain(use.watts_per_accelerator, to)}{words.UNBROKEN}W"
@@ -152,8 +162,10 @@ def _machines(facts: Facts, use: EnergyUse, to: Language) -> str:
         told.append(
             either(
                 to,
-                f"non mesurée ; estimation : {estimate} ({watts} par processus, source : {source})",
-                f"not measured; estimate: {estimate} ({watts} a process, source: {source})",
+                ("non mesurée" if use.boundary is None else "le reste non mesuré")
+                + f" ; estimation : {estimate} ({watts} par processus, source : {source})",
+                ("not measured" if use.boundary is None else "the rest not measured")
+                + f"; estimate: {estimate} ({watts} a process, source: {source})",
             )
         )
     if use.unknown:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from clapas.release.documents.citation import bibtex
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, code, plain
+from clapas.release.documents.verify_md import ALL, BY_KEY, COMPARE
 from clapas.release.documents.words import Language, date, either, listed
-from clapas.release.sums import PUBLIC_KEY, SIGNATURE, SUMS
-
-BY_KEY = f"python -m model_signing verify key . --signature {SIGNATURE} --public_key {PUBLIC_KEY}"
-"""What anybody runs who has `model-signing` and not Clapas; VERIFY.md tells of identities too."""
 
 
 def trust(facts: Facts, to: Language) -> str:
     """Sums, signature, and everything by Clapas; where the figures come from."""
     evidence = facts.evidence
     title = either(to, "### Vérifier", "### Verify")
-    commands = [f"sha256sum -c --strict --quiet {SUMS}", *[BY_KEY] * bool(facts.key), "clapas verify ."]
+    commands = [COMPARE, *[BY_KEY] * bool(facts.key), ALL]
     how = either(
         to,
         "Sommes, signature, puis tout le reste (`pip install 'clapas[verify]'`) ; [VERIFY.md](VERIFY.md) dit "

@@ -34,16 +34,15 @@ def quick_start(facts: Facts, to: Language) -> str:
 
 def _gguf(facts: Facts, to: Language) -> str:
     """The same on a laptop, where there are files of GGUF."""
-    files = sorted(name for name in facts.gguf)
+    files = sorted(facts.gguf)
     if not files:
         return ""
-    first, repository = files[0], facts.answers.model.repository
+    one, name = files[-1], facts.answers.model.repository.rpartition("/")[2].lower()
     told = either(to, "Au format GGUF, pour llama.cpp et Ollama :", "As GGUF, for llama.cpp and Ollama:")
     mode = "-cnv" if facts.is_chat else '-no-cnv -p "Le salarié a droit à"'
-    quantisation = first.removesuffix(".gguf").rpartition("-")[2].upper()
     lines = [
-        f"llama-cli -m gguf/{first} {mode} -n 50",
-        f"ollama run hf.co/{repository}:{quantisation}",
+        f"llama-cli -m gguf/{one} {mode} -n 50",
+        f"echo 'FROM ./gguf/{one}' > Modelfile && ollama create {name} -f Modelfile && ollama run {name}",
     ]
     more = either(to, "Fichiers : ", "Files: ") + listed([code(f"gguf/{name}") for name in files], to)
     return f"{told}\n\n```bash\n" + "\n".join(lines) + f"\n```\n\n{more}."

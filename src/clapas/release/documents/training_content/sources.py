@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -106,5 +107,12 @@ def _version(version: SourceFacts, language: Language) -> str:
     if version.revision:
         parts.append(f"version {code(version.revision)}")
     if version.date:
-        parts.append(f"{'du' if language == 'fr' else 'of'} {date(version.date, language)}")
+        parts.append(f"{'du' if language == 'fr' else 'of'} {_day(version.date, language)}")
     return ", ".join(parts) or ("sans lien" if language == "fr" else "no link")
+
+
+def _day(said: str, language: Language) -> str:
+    """A source's date, which a corpus file may give as a day, a month, or in words."""
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", said):
+        return date(said, language)
+    return month(said, language) if re.fullmatch(r"\d{4}-\d{2}", said) else plain(said)

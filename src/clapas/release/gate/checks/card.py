@@ -20,11 +20,12 @@ from clapas.release.documents.facts import Facts, facts_of
 from clapas.release.evidence.evidence import FILE as EVIDENCE
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.claims import false_claims
+from clapas.release.gate.reading import Unreadable, read_object, read_text
 from clapas.release.signature import fingerprint
 from clapas.release.sums import PUBLIC_KEY, NotSoundError
 from clapas_data.optional import needs
 
-CARD, ANSWERS = "README.md", "release.yaml"
+CARD, ANSWERS, RESULTS = "README.md", "release.yaml", "release.json"
 
 
 @dataclass
@@ -51,12 +52,18 @@ def check_card(draft: Draft) -> Verdict:
 
 
 def _facts(draft: Draft) -> Facts:
-    """What the documents were rendered from; for a stranger, what stands in the folder."""
+    """What the documents were rendered from; for a stranger, what stands in the folder.
+
+    On a hub revisions are branches, so that a copy of the model has none beside it: release.json names them.
+    """
     if draft.facts is not None:
         return replace(draft.facts, evidence=draft.evidence, answers=draft.answers)
     key = draft.folder / PUBLIC_KEY
     whose = fingerprint(key) if key.is_file() else None
-    return facts_of(draft.folder, draft.evidence, draft.answers, draft.digests, whose)
+    facts = facts_of(draft.folder, draft.evidence, draft.answers, draft.digests, whose)
+    said = read_object(draft.folder, RESULTS)
+    names = None if isinstance(said, Unreadable) else said.get("revisions")
+    return replace(facts, revisions=tuple(map(str, names if isinstance(names, list) else ())))
 
 
 def _inputs(draft: Draft) -> Iterator[str]:
@@ -73,11 +80,14 @@ def _parsed(draft: Draft, facts: Facts) -> Iterator[str]:
     """The card as the Hub's library reads it, and what it claims."""
     from huggingface_hub import ModelCard
 
-    path = draft.folder / CARD
-    if not path.is_file():
+    page = read_text(draft.folder, CARD)
+    if isinstance(page, Unreadable):
         return  # check 1 tells
+    if not page.startswith("---\n"):
+        yield f"{CARD} has no metadata"
+        return
     try:
-        card = ModelCard(path.read_text(encoding="utf-8"))
+        card = ModelCard(page)
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         yield f"{CARD}: its metadata do not parse: {str(error).splitlines()[0]}"
         return

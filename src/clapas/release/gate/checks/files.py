@@ -43,6 +43,7 @@ SOMETIMES = (
     "*.safetensors",
     "model.safetensors.index.json",
     "chat_template.jinja",
+    "documents/crawled-domains.csv",
     "evaluations/*.items.jsonl",
     "evaluations/*.json",
     "gguf/*.gguf",

@@ -20,6 +20,9 @@ def _gguf(draft: Draft) -> Verdict:
     about, problems = about_release(draft.evidence, draft.answers), []
     for name in draft.gguf:
         file = file_of(draft.folder, about.stem, name)
+        if name not in QUANTISATIONS:
+            problems.append(f"gguf/{file.name}: {name} is none of {', '.join(QUANTISATIONS)}, which a release may hold")
+            continue
         if not file.is_file():
             problems.append(f"gguf/{file.name} is missing")
             continue

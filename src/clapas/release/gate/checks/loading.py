@@ -18,7 +18,9 @@ OF_OTHER_CHECKS = frozenset(
     (
         *("dtype", "torch_dtype"),  # 3
         *("rope_theta", "rope_parameters", "rope_scaling", "max_position_embeddings"),  # 4
-        *("vocab_size", "unpadded_vocab_size", "tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id"),  # 5 to 7
+        *("vocab_size", "unpadded_vocab_size"),  # 5
+        "tie_word_embeddings",  # 6
+        *("bos_token_id", "eos_token_id", "pad_token_id"),  # 7
     )
 )
 

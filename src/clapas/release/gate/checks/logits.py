@@ -30,7 +30,7 @@ DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 BITS = {2: torch.int16, 4: torch.int32}
 FP32_BOUND = 1e-4
 """Largest difference of two logits in fp32 arithmetic, as a part of the largest logit of the probe."""
-MEAN_KL, WORST_KL = 5e-3, 5e-2
+MEAN_KL, WORST_KL = 1e-2, 5e-2
 """Nats that rounded weights and arithmetic may cost, on average and at the worst place."""
 LEAST_AGREEMENT = 0.9
 """Part of the places at which the likeliest token stays the same."""

@@ -49,7 +49,7 @@ def _data(data: DataFacts) -> Iterator[str]:
         yield f"its manifest has no hash: {data.manifest_hash!r}"
     for path, times in Counter(shard.path for source in data.sources for shard in source.shards).items():
         if times > 1:
-            yield f"{path} is of {times} sources"
+            yield f"{path} is counted {times} times"
     for source in data.sources:
         yield from (f"{source.name}: {problem}" for problem in _source(source))
     if (total := sum(source.tokens_read for source in data.sources)) != data.tokens_read:

@@ -7,6 +7,7 @@ six months (template, explanatory notice); a stranger is told how old it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,7 @@ from clapas.release.evidence.evidence import SourceFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged
 from clapas.release.gate.reading import Unreadable, read_text
 
+MONTH = re.compile(r"\d{4}-\d{2}")
 MOST_AGE = timedelta(days=183)
 CLOCKS = timedelta(days=1)
 """By how much the clocks of two machines may differ."""
@@ -116,18 +118,15 @@ def _listed(source: SourceFacts, answer: SourceAnswer | None, found: dict[str, s
 
 def _contradictions(draft: Draft) -> Iterator[str]:
     """Where answers contradict each other, or the data."""
-    content, month = draft.answers.training_content, draft.evidence.time[:7]
+    content = draft.answers.training_content
     yield from _kinds(content)
     for data in draft.evidence.data:
         for source in data.sources:
             answer = content.sources.get(source.name)
             if answer is None:
                 continue
-            first, last = answer.acquired
-            if not first <= last <= month:
-                yield f"{source.name} was acquired from {first} to {last}, and the summary is of {month}"
-            if source.date and source.date[:7] > last:
-                yield f"{source.name} was acquired until {last}, and its version is of {source.date}"
+            if MONTH.match(source.date or "") and str(source.date)[:7] > answer.acquired[1]:
+                yield f"{source.name} was acquired until {answer.acquired[1]}, and its version is of {source.date}"
             if answer.kind == "crawled" and source.domains is None:
                 yield f"{source.name} was crawled, and its build kept no addresses: its domains are not known"
 
