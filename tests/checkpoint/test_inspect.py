@@ -17,7 +17,13 @@ from commands import Clapas
 def run(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas, test_data: Path) -> Path:
     """Three steps, a checkpoint each."""
     folder = tmp_path_factory.mktemp("inspected")
-    overrides = ("train.steps=3", "checkpoint.every=1", "checkpoint.keep=3", "schedule.warmup_steps=1")
+    overrides = (
+        "train.steps=3",
+        "checkpoint.every=1",
+        "checkpoint.keep=3",
+        "schedule.warmup_steps=1",
+        "evaluation.tokens=1024",
+    )
     result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", *overrides, cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "run"

@@ -31,7 +31,14 @@ except ClapasError as error:
     sys.exit(str(error))
 """
 """Trains the test recipe; the second step's gradient is multiplied by a factor."""
-SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=100", "train.threads=1")
+SMALL = (
+    "train.steps=6",
+    "schedule.warmup_steps=2",
+    "checkpoint.every=3",
+    "evaluation.every=100",
+    "evaluation.tokens=1024",
+    "train.threads=1",
+)
 OVERFLOWS = "1e9"
 
 

@@ -12,7 +12,14 @@ from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines
 from commands import Clapas, python_ranks
 
-SMALL = ("train.steps=4", "schedule.warmup_steps=1", "checkpoint.every=2", "evaluation.every=100", "train.threads=1")
+SMALL = (
+    "train.steps=4",
+    "schedule.warmup_steps=1",
+    "checkpoint.every=2",
+    "evaluation.every=100",
+    "evaluation.tokens=1024",
+    "train.threads=1",
+)
 PLAIN = [
     f"parallel.zero_stage={stage} precision={precision} optimizer.name={optimizer}"
     for stage, precision, optimizer in product(range(4), ("fp32", "bf16"), ("adamw", "muon"))

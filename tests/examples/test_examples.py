@@ -13,7 +13,13 @@ from clapas.ledger.ledger import read_json_lines
 from commands import clapas_environment
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SMALL = ("train.steps=8", "schedule.warmup_steps=2", "checkpoint.every=100", "evaluation.every=100")
+SMALL = (
+    "train.steps=8",
+    "schedule.warmup_steps=2",
+    "checkpoint.every=100",
+    "evaluation.every=100",
+    "evaluation.tokens=1024",
+)
 
 
 def run(name: str, *overrides: str, cwd: Path) -> list[dict[str, Any]]:

@@ -36,7 +36,14 @@ def run_with_fault(
     folder: Path, data: Path, *overrides: str, before_step: str = "pass", ranks: int = 2
 ) -> list[subprocess.CompletedProcess[str]]:
     """Train in `folder`/run; `before_step` is run before each `step` on each RANK. How each rank ended, in order."""
-    given = (f"data.path={data}", "run_dir=run", "train.steps=6", "schedule.warmup_steps=1", "evaluation.every=100")
+    given = (
+        f"data.path={data}",
+        "run_dir=run",
+        "train.steps=6",
+        "schedule.warmup_steps=1",
+        "evaluation.every=100",
+        "evaluation.tokens=1024",
+    )
     command = [sys.executable, "-c", TRAIN.format(before_step=before_step), *given, *overrides]
     meeting = folder / "meeting"
     meeting.unlink(missing_ok=True)  # of the start before

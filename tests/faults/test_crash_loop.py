@@ -13,7 +13,14 @@ from commands import Clapas
 from faults.faulty_runs import run_with_fault
 
 HASHES = {"identity": "a", "execution": "b"}
-RECIPE = ("train.steps=6", "schedule.warmup_steps=1", "checkpoint.every=2", "evaluation.every=100", "run_dir=run")
+RECIPE = (
+    "train.steps=6",
+    "schedule.warmup_steps=1",
+    "checkpoint.every=2",
+    "evaluation.every=100",
+    "evaluation.tokens=1024",
+    "run_dir=run",
+)
 
 
 @pytest.mark.slow

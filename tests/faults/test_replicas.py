@@ -63,7 +63,13 @@ def test_of_three_ranks_the_odd_one_is_named(test_data: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("layout", ["parallel.zero_stage=2", "parallel.tensor=2"])
 def test_equal_copies_are_equal(clapas: Clapas, test_data: Path, tmp_path: Path, layout: str) -> None:
     """Compared at every step: two data ranks, and two copies of two tensor ranks each."""
-    overrides = (f"data.path={test_data}", "run_dir=run", "train.steps=4", "schedule.warmup_steps=1")
+    overrides = (
+        f"data.path={test_data}",
+        "run_dir=run",
+        "train.steps=4",
+        "schedule.warmup_steps=1",
+        "evaluation.tokens=1024",
+    )
     ranks = 4 if "tensor" in layout else 2
     result = clapas("train", "test", *overrides, layout, "faults.compare_every=1", "--nproc", ranks, cwd=tmp_path)
     assert result.returncode == 0, result.stderr

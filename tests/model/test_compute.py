@@ -93,7 +93,13 @@ def test_training_compiled_is_training(tmp_path: Path, clapas: Clapas, test_data
     """Two ranks under DeepSpeed, on packed documents: the losses of an uncompiled run."""
     losses = {}
     for compiled in ("false", "true"):
-        few = ("train.steps=3", "schedule.warmup_steps=1", "evaluation.every=100", f"parallel.zero_stage={stage}")
+        few = (
+            "train.steps=3",
+            "schedule.warmup_steps=1",
+            "evaluation.every=100",
+            "evaluation.tokens=1024",
+            f"parallel.zero_stage={stage}",
+        )
         where = (f"data.path={test_data}", f"run_dir=run-{compiled}", f"compute.compile={compiled}")
         result = clapas("train", "test", *where, *few, "--nproc", 2, cwd=tmp_path)
         assert result.returncode == 0, result.stderr

@@ -54,7 +54,13 @@ def test_a_trained_model_of_experts_loads_in_transformers(tmp_path: Path, test_d
     experts = ("num_experts=4", "num_experts_per_tok=2", "moe_intermediate_size=80")
     yarn = "{rope_type: yarn, factor: 4, original_max_position_embeddings: 32}"
     model = [f"model.{key}" for key in ("architecture=qwen3_moe", f"rope_scaling={yarn}", *experts)]
-    steps = ("train.steps=3", "schedule.warmup_steps=1", "evaluation.every=100", "parallel.zero_stage=3")
+    steps = (
+        "train.steps=3",
+        "schedule.warmup_steps=1",
+        "evaluation.every=100",
+        "evaluation.tokens=1024",
+        "parallel.zero_stage=3",
+    )
     arguments = ("train", "test", f"data.path={test_data}", "run_dir=run", *model, *steps, "--nproc", 2)
     result = clapas(*arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -18,7 +18,13 @@ from clapas.train.other_run import refuse_other_run
 from clapas.train.run_folder import RunFolder, read_outcome
 from commands import Clapas, clapas_environment, python
 
-SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=100")
+SMALL = (
+    "train.steps=6",
+    "schedule.warmup_steps=2",
+    "checkpoint.every=3",
+    "evaluation.every=100",
+    "evaluation.tokens=1024",
+)
 
 
 @pytest.fixture

@@ -14,7 +14,13 @@ from clapas.train.learning_rate import learning_rate
 from clapas.train.run_folder import read_run_recipe
 from commands import Clapas
 
-SMALL = ("schedule.warmup_steps=1", "evaluation.every=100", "train.threads=1", "checkpoint.keep=9")
+SMALL = (
+    "schedule.warmup_steps=1",
+    "evaluation.every=100",
+    "evaluation.tokens=1024",
+    "train.threads=1",
+    "checkpoint.keep=9",
+)
 STEM = "stem/checkpoints/step-00000002"
 
 

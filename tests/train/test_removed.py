@@ -57,7 +57,12 @@ def test_a_removal_ends_the_run_and_a_branch_never_reads_the_documents(
     with pytest.raises(UserError, match="removing documents starts a new run"):  # what `launch` asks beforehand
         refuse_other_run(recipe, plan)
 
-    branch = ("branch.checkpoint=runs/stem/checkpoints/step-00000020", "train.steps=22", "schedule.name=constant")
+    branch = (
+        "branch.checkpoint=runs/stem/checkpoints/step-00000020",
+        "train.steps=22",
+        "schedule.name=constant",
+        "evaluation.tokens=1024",
+    )
     ended = clapas("train", "test", "data.path=data", "run_dir=runs/branch", *branch, cwd=folder)
     assert ended.returncode == 0, ended.stderr
     plan = DataPlan.of_recipe(longer)

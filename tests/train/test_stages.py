@@ -25,7 +25,13 @@ STAGES = (
 """Steps 1-2 of 4 samples, 3-4 of 8, 5-6 of 12 shorter ones, 7-8 of 8 again."""
 STAGED = ("train.steps=null", f"stages={STAGES}", "train.batch_ramp={2: 4}", "train.micro_batch_size=2")
 TOKENS = [512, 1024, 2048, 3072, 3840, 4608, 5632, 6656]
-OFTEN = ("schedule.warmup_steps=2", "checkpoint.every=1", "checkpoint.keep=20", "evaluation.every=100")
+OFTEN = (
+    "schedule.warmup_steps=2",
+    "checkpoint.every=1",
+    "checkpoint.keep=20",
+    "evaluation.every=100",
+    "evaluation.tokens=1024",
+)
 
 
 def steps(run: Path) -> list[dict[str, Any]]:

@@ -63,7 +63,13 @@ int statx(int folder, const char *restrict path, int flags, unsigned mask, struc
 }
 int access(const char *path, int mode) { REAL(access); count("access", path); return real(path, mode); }
 """
-SMALL = ("schedule.name=constant", "schedule.warmup_steps=0", "checkpoint.every=1", "evaluation.every=100")
+SMALL = (
+    "schedule.name=constant",
+    "schedule.warmup_steps=0",
+    "checkpoint.every=1",
+    "evaluation.every=100",
+    "evaluation.tokens=1024",
+)
 METADATA = re.compile(r"manifest\.json|documents\.parquet|tokenizer|COMMITTED")
 Calls = dict[str, Counter[tuple[str, str]]]
 """Rank (or "launcher") -> how often each (call, path) was made."""

@@ -23,6 +23,7 @@ SMALL = (
     "schedule.warmup_steps=2",
     "checkpoint.every=3",
     "evaluation.every=100",
+    "evaluation.tokens=1024",
     "telemetry.log_every=1",
 )
 
@@ -135,7 +136,12 @@ def test_validation_and_evaluation_take_the_average(train: Any, tmp_path: Path, 
 
     The average is the mean of the steps' weights until 1 / (1 - decay) steps are done: here it stays one.
     """
-    overrides = ("optimizer.ema_decay=0.9", "checkpoint={every: 1, keep: 3}", "train.steps=3", "evaluation.every=3")
+    overrides = (
+        "optimizer.ema_decay=0.9",
+        "checkpoint={every: 1, keep: 3}",
+        "train.steps=3",
+        "evaluation={every: 3, tokens: null}",
+    )
     result = train("run", *overrides, nproc=2)
     assert result.returncode == 0, result.stderr
     (logged,) = [row for row in read_json_lines(tmp_path / "run/metrics.jsonl") if "split" in row]
@@ -225,7 +231,7 @@ def test_a_finished_run_does_nothing_more(train: Any, tmp_path: Path) -> None:
 def test_validation_is_logged_and_kept_as_evidence(train: Any, tmp_path: Path) -> None:
     """Held-out loss and bits per byte at the steps asked for and at the end, equal on one rank and on two."""
     for name, nproc in (("one", 1), ("two", 2)):
-        result = train(name, "evaluation.every=3", nproc=nproc)
+        result = train(name, "evaluation.every=3", "evaluation.tokens=null", nproc=nproc)
         assert result.returncode == 0, result.stderr
     found = {}
     for name in ("one", "two"):

@@ -89,7 +89,14 @@ def mean_square_normaliser(run: Path) -> float:
 @pytest.mark.slow
 def test_training_with_it_shrinks_normalisers(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
     """Also where ZeRO-3 gathers the head; and the first step's logged loss is pure."""
-    arguments = ("train", "test", f"data.path={test_data}", "train.threads=1", "evaluation.every=100")
+    arguments = (
+        "train",
+        "test",
+        f"data.path={test_data}",
+        "train.threads=1",
+        "evaluation.every=100",
+        "evaluation.tokens=1024",
+    )
     first = {}
     for name, overrides in {"plain": (), "z": ("train.z_loss=1e-4", "parallel.zero_stage=3")}.items():
         result = clapas(*arguments, f"run_dir={name}", *overrides, cwd=tmp_path)

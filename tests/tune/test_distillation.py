@@ -22,7 +22,12 @@ from tune.examples import conversations, write_folder
 
 VOCABULARY, WIDTH, ROWS = 40, 8, 12
 KINDS: tuple[Kind, ...] = ("forward_kl", "reverse_kl", "jsd")
-STUDENT = ("model.hidden_size=32", "model.intermediate_size=64", "schedule.name=constant", "schedule.warmup_steps=0")
+STUDENT = (
+    "model.hidden_size=32",
+    "model.intermediate_size=64",
+    "schedule={name: constant, warmup_steps: 0}",
+    "evaluation.tokens=1024",
+)
 
 
 def rows(run: Path) -> list[dict[str, float]]:

@@ -10,7 +10,13 @@ import pytest
 
 from commands import clapas_environment
 
-SMALL = ("train.steps=6", "schedule.warmup_steps=2", "checkpoint.every=3", "evaluation.every=3")
+SMALL = (
+    "train.steps=6",
+    "schedule.warmup_steps=2",
+    "checkpoint.every=3",
+    "evaluation.every=3",
+    "evaluation.tokens=8192",
+)
 
 
 SECRETS = {

@@ -44,7 +44,12 @@ def test_nothing_left_to_train() -> None:
 def test_a_run_takes_no_gradient_of_what_is_frozen(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
     """Two ranks at ZeRO-2 train the rest."""
     overrides = (f"data.path={test_data}", "run_dir=run", "train.steps=2", "schedule.warmup_steps=1")
-    frozen = ("train.freeze=[model.embed_tokens.weight]", "evaluation.every=100", "parallel.zero_stage=2")
+    frozen = (
+        "train.freeze=[model.embed_tokens.weight]",
+        "evaluation.every=100",
+        "evaluation.tokens=1024",
+        "parallel.zero_stage=2",
+    )
     result = clapas("train", "test", *overrides, *frozen, "--nproc", 2, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     for row in read_json_lines(tmp_path / "run/metrics.jsonl"):

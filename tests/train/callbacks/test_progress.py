@@ -54,7 +54,13 @@ def test_a_row_without_them() -> None:
 
 def test_a_terminal_gets_the_figures(test_data: Path, tmp_path: Path) -> None:
     """A real run on a pseudo-terminal draws them, and keeps the validation above them."""
-    overrides = (f"data.path={test_data}", "run_dir=run", "train.steps=4", "schedule.warmup_steps=1")
+    overrides = (
+        f"data.path={test_data}",
+        "run_dir=run",
+        "train.steps=4",
+        "schedule.warmup_steps=1",
+        "evaluation.tokens=8192",
+    )
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "clapas", "train", "test", *overrides]
     environment = clapas_environment() | {"TERM": "xterm-256color", "COLUMNS": "100"}

@@ -109,7 +109,13 @@ def test_norms_are_the_same_however_the_model_is_spread(
     clapas: Clapas, test_data: Path, tmp_path: Path, rows: list[dict[str, Any]], layout: tuple[str, ...], nproc: int
 ) -> None:
     """Each layout of DeepSpeed's partitions gives the norms of the parts that ZeRO-1 on two ranks gives."""
-    more = ("train.steps=2", "schedule.warmup_steps=1", "evaluation.every=100", "telemetry.norms_every=2")
+    more = (
+        "train.steps=2",
+        "schedule.warmup_steps=1",
+        "evaluation.every=100",
+        "evaluation.tokens=1024",
+        "telemetry.norms_every=2",
+    )
     overrides = (f"data.path={test_data}", "run_dir=run", *more, *layout)
     result = clapas("train", "test", *overrides, "--nproc", nproc, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
