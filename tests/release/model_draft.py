@@ -1,15 +1,12 @@
-"""A draft with a model's files alone, and mutants of it: what checks 8 to 12 are tried on."""
+"""A draft with a model's files alone: what checks 8 to 12 are tried on."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from tests.release.drafts import small_answers, small_evidence
-from tests.release.mutations.mutant import Case, Mutant
 
 from clapas.checkpoint.reader import open_checkpoint
 from clapas.release.export import export
@@ -32,13 +29,6 @@ def draft_of(run: Path, folder: Path, stranger: Stranger, dtype: Literal["bf16",
 def results(draft: Draft) -> dict[int, Result]:
     """What checks 8 to 12 say, by number."""
     return {result.number: result for result in run_checks(draft, CHECKS)}
-
-
-def broken(draft: Draft, mutant: Mutant, copy: Path) -> Draft:
-    """A mutant of the draft, in the folder `copy`."""
-    case = Case(Path(shutil.copytree(draft.folder, copy)), draft.evidence, draft.answers)
-    mutant.break_(case)
-    return replace(draft, folder=copy, evidence=case.evidence, answers=case.answers)
 
 
 def blocking(draft: Draft) -> set[int]:

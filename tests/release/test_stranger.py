@@ -60,6 +60,7 @@ def test_code_in_a_folder_is_not_run(stranger: Stranger, model: Path, tmp_path: 
     assert not (folder / "ran").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_of_its_folder_alone(model: Path) -> None:
     """Killed while it looks: said with the signal; another process looks at the next folder."""
     seen: list[Seen] = []

@@ -162,6 +162,7 @@ def test_evidence_that_does_not_parse_is_told(broken: Path, key: Path) -> None:
         verify(broken).raise_for_problems()
 
 
+@pytest.mark.slow
 def test_a_revision_alone_is_sound(signed: Path, tmp_path: Path) -> None:
     """Downloaded as a branch: sums, signature, and that it loads."""
     alone = Path(shutil.copytree(revision_of(signed), tmp_path / "alone"))

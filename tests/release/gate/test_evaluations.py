@@ -8,13 +8,13 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.release.mutations import evaluations
-from tests.release.mutations.mutant import Case, Mutant
 
 from clapas.evaluate.record import EVALUATIONS
 from clapas.release.gate.check import Draft
 from clapas.release.gate.checks.evaluations import check_evaluations
 from release.drafts import small_answers, small_evidence
+
+pytestmark = pytest.mark.slow  # a run is measured in every way first
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,6 @@ def test_a_measured_run_passes(good: Draft) -> None:
     verdict = check_evaluations(good)
     assert verdict.status == "pass", verdict.said
     assert verdict.said[0].startswith("3 tasks and 4 probes")
-
-
-@pytest.mark.parametrize("mutant", evaluations.MUTANTS, ids=lambda mutant: mutant.name)
-def test_what_is_broken_is_found(good: Draft, tmp_path: Path, mutant: Mutant) -> None:
-    """Each way."""
-    case = Case(Path(shutil.copytree(good.folder, tmp_path / "copy")), good.evidence, good.answers)
-    mutant.break_(case)
-    assert check_evaluations(replace(good, folder=case.folder, evidence=case.evidence)).status == "fail"
 
 
 def test_every_corpus_of_the_lineage_is_asked_for(good: Draft) -> None:

@@ -1,4 +1,4 @@
-"""Checks 8 to 12: a good export passes, and whatever changes what the model is does not."""
+"""Checks 8 to 12: a good export passes, also where not all can be looked at. What breaks one: `test_mutants`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.release.model_draft import blocking, broken, draft_of, results
-from tests.release.mutations import loading, logits, template, tokenizer
-from tests.release.mutations.mutant import Mutant
+from tests.release.model_draft import blocking, draft_of, results
 
 from clapas.release.gate.check import Draft
 from clapas.release.gate.stranger import Stranger
 from commands import Clapas
 
-MUTANTS = (*tokenizer.MUTANTS, *template.MUTANTS, *loading.MUTANTS, *logits.MUTANTS)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +63,3 @@ def test_without_transformers_nothing_passes_for_checked(draft: Draft) -> None:
     found = results(replace(draft, stranger=None))
     assert {number for number, result in found.items() if result.blocks} == {8, 10, 11, 12}
     assert all("transformers is not installed" in found[number].said[0] for number in (8, 10, 11, 12))
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_each_mutant_is_found(draft: Draft, mutant: Mutant, tmp_path: Path) -> None:
-    """By the check that it was made for; of these five by it alone where it says so."""
-    found = blocking(broken(draft, mutant, tmp_path / "copy"))
-    assert mutant.check in found
-    assert not mutant.only or found == {mutant.check}

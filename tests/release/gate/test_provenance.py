@@ -1,4 +1,4 @@
-"""Checks 14, 15 and 19 on a good draft, and on each mutant that was made for them."""
+"""Checks 14, 15 and 19 on a good draft, and on one that people answered for. What breaks one: `test_mutants`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.release.drafts import small_answers
-from tests.release.mutations import licences as of_licences
 from tests.release.mutations import privacy as of_privacy
-from tests.release.mutations import sources as of_sources
-from tests.release.mutations.mutant import Case, Mutant
+from tests.release.mutations.mutant import Case
 from tests.release.provenance_draft import draft_of, evidence_of, write_provenance
 
 from clapas.release.evidence.evidence import Evidence
@@ -17,7 +15,6 @@ from clapas.release.gate.check import Draft, Verdict
 from clapas.release.gate.checks import health, licences, sources
 
 CHECKS = {14: licences.CHECK, 15: sources.CHECK, 19: health.CHECK}
-MUTANTS = [*of_licences.MUTANTS, *of_sources.MUTANTS, *of_privacy.MUTANTS]
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +40,6 @@ def verdict(case: Case, number: int) -> Verdict:
 def test_a_good_draft_passes(case: Case, number: int) -> None:
     """The demo's answers on the tests' corpus."""
     assert verdict(case, number).status == "pass", verdict(case, number).said
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_mutants_are_found(case: Case, mutant: Mutant) -> None:
-    """Each by the check that it was made for; where no other may find it, not by one of the other two either."""
-    mutant.break_(case)
-    assert verdict(case, mutant.check).status == "fail"
-    if mutant.only:
-        assert {number for number in CHECKS if verdict(case, number).status == "fail"} == {mutant.check}
 
 
 def test_what_people_decide_is_taken_and_printed(case: Case) -> None:
