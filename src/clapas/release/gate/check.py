@@ -71,7 +71,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """title: French, for the report; what: English, one line. mandatory: whether not having run blocks a draft."""
+    """what: what it makes sure of, one line. mandatory: whether not having run blocks a draft."""
 
     number: int
     name: str
