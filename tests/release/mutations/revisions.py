@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.release.mutations.mutant import Case, Mutant
 
-from clapas.release.sums import REVISIONS
+from clapas.release.layout import REVISIONS
 
 
 def _revision(case: Case) -> Path:
