@@ -50,7 +50,7 @@ def gather(
         checkpoint_seal=model_seal(reader.folder),
         step=reader.step,
         steps=recipe.total_steps,
-        tokens=recipe.phases.tokens_after(reader.step),
+        tokens=_tokens(run, recipe, reader.step),
         tokens_computed=totals.tokens_computed,
         objective=recipe.objective.name,
         adapters=None if recipe.lora is None else recipe.lora.identity(),
@@ -125,7 +125,7 @@ def _run_facts(run: Path, recipe: Recipe, step: int) -> RunFacts:
         step=step,
         objective=public(recipe.objective.model_dump(mode="python")),
         has_adapters=recipe.lora is not None,
-        tokens=recipe.phases.tokens_after(step),
+        tokens=_tokens(run, recipe, step),
         tokens_computed=totals.tokens_computed,
         flops=totals.flops,
         seconds=totals.seconds,
@@ -133,6 +133,18 @@ def _run_facts(run: Path, recipe: Recipe, step: int) -> RunFacts:
         energy_joules=_number(totals.energy_joules),
         energy_boundary=totals.energy_boundary,
     )
+
+
+def _tokens(run: Path, recipe: Recipe, step: int) -> int:
+    """What a run and those that it branched from have read, each as its own recipe says; of one that is gone, what the
+    branch's recipe says of its steps."""
+    tokens, phases, after = 0, recipe.phases, 0
+    for ancestor in branches(run, recipe, step):
+        if isinstance(ancestor, str):
+            return tokens + phases.tokens_after(after)
+        phases, after = ancestor.recipe.phases, ancestor.after
+        tokens += phases.tokens_after(ancestor.step) - phases.tokens_after(after)
+    return tokens
 
 
 def _until(events: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
