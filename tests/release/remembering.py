@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from clapas.release.gate.stranger import Probes, Seen, Stranger
+from clapas.release.gate.seen import Probes, Seen
+from clapas.release.gate.stranger import Stranger
 
 READ = ("*.json", "*.jinja", "*.safetensors", "*.py", "*.bin", "additional_chat_templates/*")
 """What transformers may read of a folder."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from clapas.recipe.errors import ClapasError, UserError
+from clapas.release.layout import SUMS
 from clapas.release.signature import (
     PASSPHRASE,
     Keyless,
@@ -23,7 +24,7 @@ from clapas.release.signature import (
     seal,
     signed_files,
 )
-from clapas.release.sums import SUMS, Digests, NotSoundError, differences, read_sums, release_files
+from clapas.release.sums import Digests, NotSoundError, differences, read_sums, release_files
 
 KEYLESS = Keyless("equipe@exemple.fr", "https://connexion.exemple.fr")
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
-import pytest
 
-from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import read_recipe
-from clapas.release.release import check_stems
+from clapas.release.evidence.ancestry import Lineage
+from clapas.train.run_folder import read_run_recipe
 from corpora import write_corpus
 
 
@@ -24,23 +23,30 @@ def run_of(runs: Path, name: str, data: Path, stem: str | None = None) -> Path:
     return run
 
 
-def test_a_branch_has_the_licences_of_its_stems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two branches up a source is non-commercial; what is gone is said."""
+def test_a_branch_has_the_licences_of_its_stems(tmp_path: Path) -> None:
+    """Two branches up a source is non-commercial, and the evidence says so; what is gone is named."""
     for name, licence in (("free", "MIT"), ("closed", "CC-BY-NC-4.0")):
-        manifest = write_corpus(tmp_path / name, {"law": [[20, 20]]})
+        manifest = write_corpus(tmp_path / name, {"law": [[2000, 2000]]})
         source = manifest.sources["law"].model_copy(update={"licence": licence})
         manifest.model_copy(update={"sources": {"law": source}}).write(tmp_path / name)
     runs = tmp_path / "runs"
     run_of(runs, "first", tmp_path / "closed")
     run_of(runs, "second", tmp_path / "free", "first")
     third = run_of(runs, "third", tmp_path / "free", "second")
-    with pytest.raises(UserError, match=r"closed: the licence of the training data[\s\S]*law \(CC-BY-NC-4.0"):
-        check_stems(third)
-    check_stems(runs / "first")
-    assert capsys.readouterr().err == ""
-    (tmp_path / "closed/manifest.json").rename(tmp_path / "away")
+    lineage = lineage_of(third)
+    assert [(data.of, data.relation) for data in lineage.data] == [
+        ("third", "this"), ("second", "branch"), ("first", "branch"),
+    ]  # fmt: skip
+    assert [data.sources[0].licence for data in lineage.data] == ["MIT", "MIT", "CC-BY-NC-4.0"]
+    assert not lineage.missing
     (tmp_path / "closed").rename(tmp_path / "elsewhere")
-    check_stems(third)
-    assert (
-        f"the licences of what {runs / 'first'} read were not checked: no such corpus folder" in capsys.readouterr().err
-    )
+    assert lineage_of(third).missing == ["first"]
+    (runs / "first").rename(runs / "away")
+    assert lineage_of(third).missing == ["first"]
+
+
+def lineage_of(run: Path) -> Lineage:
+    """What a run of four steps stands on."""
+    lineage = Lineage(crawled=())
+    lineage.follow(run, read_run_recipe(run), 4, "this")
+    return lineage

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -17,20 +16,14 @@ import pytest
 from tests.evaluate.small import write_model
 
 from clapas.release.gate import clean_process
-from clapas.release.gate.stranger import Seen, Stranger
+from clapas.release.gate.seen import Seen
+from clapas.release.gate.stranger import Stranger
 
 SIDE_EFFECT = """
 from pathlib import Path
 Path(__file__).with_name("ran").touch()
 from transformers import LlamaConfig as EvilConfig, LlamaForCausalLM as EvilModel
 """
-
-
-@pytest.fixture(scope="module")
-def stranger() -> Iterator[Stranger]:
-    """One process for all folders here."""
-    with Stranger() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,11 @@ class Totals:
     energy_boundary: str | None
     evaluations: list[dict[str, Any]]
 
+    @property
+    def measured_joules(self) -> float | None:
+        """The energy where it was measured."""
+        return float(self.energy_joules) if isinstance(self.energy_joules, int | float) else None
+
 
 def sum_ledger(events: list[dict[str, Any]]) -> Totals:
     """Sum a ledger's events. Each segment counts by its last line that carries totals."""

@@ -14,9 +14,9 @@ from clapas.release.documents.markdown import front_matter
 from clapas.release.documents.words import number
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.export import Precision, export
-from clapas.release.sums import REVISIONS
+from clapas.release.layout import CARD, LICENCE, NOTICE, REVISIONS
 
-FROM_RELEASE = ("LICENSE", "NOTICE")
+FROM_RELEASE = (LICENCE, NOTICE)
 """What a revision has word for word as the release beside it has it."""
 UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 
@@ -68,7 +68,7 @@ def dress_revisions(folder: Path, names: Mapping[str, int], evidence: Evidence, 
         path = folder / REVISIONS / name
         for file in FROM_RELEASE:
             shutil.copyfile(folder / file, path / file)
-        (path / "README.md").write_text(_card(name, step, evidence, model, licence), encoding="utf-8")
+        (path / CARD).write_text(_card(name, step, evidence, model, licence), encoding="utf-8")
 
 
 def _card(name: str, step: int, evidence: Evidence, model: str, licence: str) -> str:

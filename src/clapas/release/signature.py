@@ -19,16 +19,8 @@ from typing import Any
 import orjson
 
 from clapas.recipe.errors import ClapasError, UserError
-from clapas.release.sums import (
-    OF_CLIENTS,
-    PUBLIC_KEY,
-    REVISIONS,
-    SIGNATURE,
-    Digests,
-    NotSoundError,
-    release_files,
-    write_sums,
-)
+from clapas.release.layout import PUBLIC_KEY, REVISIONS, SIGNATURE
+from clapas.release.sums import OF_CLIENTS, Digests, NotSoundError, release_files, write_sums
 from clapas_data.optional import needs
 
 PASSPHRASE = "CLAPAS_KEY_PASSPHRASE"

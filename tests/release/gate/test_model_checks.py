@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +19,6 @@ from clapas.release.gate.stranger import Stranger
 from commands import Clapas
 
 MUTANTS = (*tokenizer.MUTANTS, *template.MUTANTS, *loading.MUTANTS, *logits.MUTANTS)
-
-
-@pytest.fixture(scope="module")
-def stranger() -> Iterator[Stranger]:
-    """One process for all folders here."""
-    with Stranger() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,6 @@ OURS = (SHIPPED / "clapas.jinja").read_text(encoding="utf-8")
 BARE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
 TRIMMED = BARE.replace("message.content", "message.content[:9]")
 REFUSING = "{{ raise_exception('only with tools') }}"
-
-
-@pytest.fixture(scope="module")
-def stranger() -> Iterator[Stranger]:
-    """One process for all folders here."""
-    with Stranger() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

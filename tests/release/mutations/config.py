@@ -111,7 +111,7 @@ MUTANTS = [
     Mutant("rope_theta is lost: transformers 4 takes 10,000", 4, config(rope_theta=None), only=True),
     Mutant("rope_parameters' theta is another than rope_theta", 4, theta_of_rope_parameters),
     Mutant("both thetas are others than trained with", 4, consistent_theta),
-    Mutant("rope_parameters is lost", 4, config(rope_parameters=None)),
+    Mutant("rope_parameters is lost", 4, config(rope_parameters=None), only=True),
     Mutant("positions are stretched that were not in training", 4, stretched),
     Mutant("the model was trained with another theta", 4, lambda case: case.with_evidence(trained_with_theta)),
     Mutant("max_position_embeddings is longer than trained for", 4, config(max_position_embeddings=131_072)),

@@ -9,7 +9,7 @@ from tests.release.mutations.mutant import Case, Mutant
 from tests.release.mutations.weights import load_all, write_one
 
 from clapas.release.gate.reading import EMBEDDING
-from clapas.release.sums import REVISIONS
+from clapas.release.layout import REVISIONS
 
 RARE = 1500
 

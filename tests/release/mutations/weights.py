@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.release.mutations.mutant import Case, Mutant, Values
 
-from clapas.release.gate.reading import EMBEDDING, HEAD, INDEX, SINGLE, weight_files
+from clapas.release.gate.reading import EMBEDDING, HEAD, weight_files
+from clapas.release.layout import INDEX, SINGLE
 
 Tensors = dict[str, torch.Tensor]
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -150,7 +151,7 @@ MUTANTS = [
     Mutant("a weight is not a number", 2, of_tensors(not_a_number)),
     Mutant("a weight is infinite", 2, of_tensors(infinite)),
     Mutant("a tensor is lost", 2, of_tensors(lose)),
-    Mutant("two shards are swapped", 2, swap_files),
+    Mutant("two shards are swapped", 2, swap_files, only=True),
     Mutant("a shard is lost", 2, lose_file),
     Mutant("the index is lost", 2, lose_index),
     Mutant("two shards hold the same tensor", 2, hold_twice, only=True),
@@ -160,9 +161,9 @@ MUTANTS = [
     ),
     Mutant("the index names a wrong file", 2, of_index(lambda index: index["weight_map"].update({EMBEDDING: SECOND}))),
     Mutant("the index names a tensor that is nowhere", 2, of_index(lambda i: i["weight_map"].update(none=FIRST))),
-    Mutant("the files' metadata name another format", 2, name_other_format),
+    Mutant("the files' metadata name another format", 2, name_other_format, only=True),
     Mutant("the tie flag is flipped", 6, lambda case: case.with_json("config.json", untie)),
     Mutant("the tie flag is lost", 6, lambda case: case.with_json("config.json", lose_flag)),
-    Mutant("a tied head is stored too", 6, of_tensors(store_head)),
+    Mutant("a tied head is stored too", 6, of_tensors(store_head), only=True),
     Mutant("the head was trained otherwise than it is exported", 6, lambda c: c.with_evidence(train_untied), only=True),
 ]

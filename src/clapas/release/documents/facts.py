@@ -9,11 +9,9 @@ from typing import Any
 
 from clapas.release.answers import Answers
 from clapas.release.evidence.evidence import Evidence
-from clapas.release.gate.reading import CONFIG, Unreadable, read_object, read_tensors, weight_files
-from clapas.release.sums import REVISIONS, Digests, NotSoundError
-
-GGUF = "gguf"
-TEMPLATE = "chat_template.jinja"
+from clapas.release.gate.reading import Unreadable, read_object, read_tensors, weight_files
+from clapas.release.layout import CONFIG, GGUF, REVISIONS, TEMPLATE
+from clapas.release.sums import Digests, NotSoundError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, code, plain
 from clapas.release.documents.words import typeset
-from clapas.release.sums import PUBLIC_KEY, REVISIONS, SIGNATURE, SUMS
+from clapas.release.layout import PUBLIC_KEY, REVISIONS, SIGNATURE, SUMS
 
 Words = dict[str, str]
 
@@ -37,8 +37,8 @@ FRENCH: Words = {
     "fingerprint": "Empreinte :",
     "identity": "Signé sans clé, par {identity}, connecté chez {provider_url} ; Sigstore en tient registre. Cette "
     "vérification demande le réseau.",
-    "revisions": f"Les étapes intermédiaires ({code(REVISIONS + '/')}, ou une branche chacune) ont leurs sommes et leur "
-    "signature : les mêmes commandes dans leur dossier. Ici : {names}.",
+    "revisions": f"Les étapes intermédiaires ({code(REVISIONS + '/')}, ou une branche chacune) ont leurs sommes et "
+    "leur signature : les mêmes commandes dans leur dossier. Ici : {names}.",
     "all": "## 3. Le reste\n\nEn plus des sommes et de la signature : le modèle se charge avec transformers seul, dans "
     "un processus propre et hors ligne, et ses documents disent ce que disent les preuves (`evidence.json`).",
     "better": "Avec la clé obtenue ailleurs que dans ce dossier : `clapas verify . --public-key CLÉ.pem`.",
@@ -49,11 +49,11 @@ ENGLISH: Words = {
     "where": "Give the commands in the model's folder, downloaded without symbolic links:",
     "sums": "## 1. Sums\n\nEvery file is the one that was published. Nothing is shown if all is well:",
     "sums_limit": "A file too many is not seen like this; the signature sees it.",
-    "signature": "## 2. Signature\n\nThe signature covers every file, the sums too. It follows the OpenSSF's format for "
-    "models and is verified offline, with a tool of others:",
-    "key": f"The public key comes with the model ({code(PUBLIC_KEY)}). As such it proves that nothing has changed since "
-    "it was signed, not who signed: compare its fingerprint (SHA-256 of the key in its DER form) with the one that "
-    "is published at {website} ({provider}).",
+    "signature": "## 2. Signature\n\nThe signature covers every file, the sums too. It follows the OpenSSF's format "
+    "for models and is verified offline, with a tool of others:",
+    "key": f"The public key comes with the model ({code(PUBLIC_KEY)}). As such it proves that nothing has changed "
+    "since it was signed, not who signed: compare its fingerprint (SHA-256 of the key in its DER form) with the one "
+    "that is published at {website} ({provider}).",
     "fingerprint": "Fingerprint:",
     "identity": "Signed without a key, by {identity}, logged in at {provider_url}; Sigstore keeps a record of it. This "
     "verification needs the network.",

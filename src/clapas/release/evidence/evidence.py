@@ -15,8 +15,7 @@ import pydantic
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import Section
-
-FILE = "evidence.json"
+from clapas.release.layout import EVIDENCE
 
 
 class StepTotals(Section):
@@ -256,7 +255,7 @@ class Evidence(Section):
 
 def read_evidence(folder: Path) -> Evidence:
     """The evidence in a release's folder. Raises UserError where there is none, or it is of another version."""
-    path = folder / FILE
+    path = folder / EVIDENCE
     try:
         return Evidence.model_validate_json(path.read_bytes())
     except FileNotFoundError:

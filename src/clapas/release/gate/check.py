@@ -12,7 +12,8 @@ from clapas.release.answers import Answers
 from clapas.release.documents.facts import Facts
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.gate.live import LiveModel
-from clapas.release.gate.stranger import Seen, Stranger
+from clapas.release.gate.seen import Seen
+from clapas.release.gate.stranger import Stranger
 from clapas.release.sums import Digests
 
 Status = Literal["pass", "fail", "not-run"]
@@ -70,7 +71,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """title: French, for the report; what: English, one line. mandatory: whether not having run blocks a draft."""
+    """what: what it makes sure of, one line. mandatory: whether not having run blocks a draft."""
 
     number: int
     name: str

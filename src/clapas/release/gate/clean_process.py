@@ -43,7 +43,7 @@ def _no_network(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def look(request: dict[str, Any], alive: Callable[[], object]) -> dict[str, Any]:
-    """What `stranger.Seen` holds, but for the tensors."""
+    """What `seen.Seen` holds, but for the tensors."""
     folder = request["folder"]
     tokenizer, said = _tokenizer(folder, request)
     return {"tokenizer": said, "model": _model(folder, request, tokenizer, alive)}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from clapas.loader.batch import NO_TARGET, Batch
 from clapas.recipe.recipe import Recipe
-from clapas.release.gate.stranger import HeldOutText
+from clapas.release.gate.seen import HeldOutText
 from clapas.train.callbacks.validation import held_out_windows
 from clapas_data.manifest import Manifest
 

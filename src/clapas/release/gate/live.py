@@ -23,7 +23,7 @@ from clapas.recipe.errors import ClapasError
 from clapas.recipe.recipe import Recipe
 from clapas.release.gate.held_out_text import REPRODUCIBLE, held_out_text, logged_validation
 from clapas.release.gate.probes import probes_of
-from clapas.release.gate.stranger import HeldOutText, Probe, Probes
+from clapas.release.gate.seen import HeldOutText, Probe, Probes
 from clapas.train.run_folder import read_run_recipe
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.manifest import open_manifest

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from clapas.release.gate.stranger import HeldOutText, Probe
+from clapas.release.gate.seen import HeldOutText, Probe
 
 KEPT = 48
 """Places of a sequence whose logits are compared: a whole vocabulary each."""

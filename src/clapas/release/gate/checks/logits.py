@@ -24,7 +24,7 @@ from clapas.model.hf_weights import stored_parts
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.live import LiveModel
 from clapas.release.gate.reading import Stored, Unreadable, chunks, read_tensors
-from clapas.release.gate.stranger import Seen
+from clapas.release.gate.seen import Seen
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 BITS = {2: torch.int16, 4: torch.int32}

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.gate import run_checks
-from clapas.release.sums import REVISIONS
+from clapas.release.layout import REVISIONS
 
 NAME = re.compile(r"stage(\d+)-step(\d+)-tokens\d+(?:\.\d+)?[TBMk]?")
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
+from clapas.release.layout import PUBLIC_KEY, REVISIONS, SIGNATURE, SUMS
 from clapas.release.signature import is_keyless
-from clapas.release.sums import PUBLIC_KEY, REVISIONS, SIGNATURE, SUMS
 
 COMPARE = """
 import hashlib, pathlib, sys

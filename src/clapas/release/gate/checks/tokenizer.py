@@ -17,8 +17,9 @@ from clapas.recipe.hashes import file_hash
 from clapas.release.evidence.evidence import DataFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.probe_texts import TEXTS
-from clapas.release.gate.reading import TOKENIZER, TOKENIZER_CONFIG, Unreadable, read_object
-from clapas.release.gate.stranger import SeenText, SeenTokenizer
+from clapas.release.gate.reading import Unreadable, read_object
+from clapas.release.gate.seen import SeenText, SeenTokenizer
+from clapas.release.layout import TOKENIZER, TOKENIZER_CONFIG
 from clapas.release.tokenizer_files import CLASS
 
 
