@@ -9,6 +9,7 @@ from pathlib import Path
 from clapas.checkpoint.committed import committed_checkpoints, step_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.release.documents.hub_names import hub_licence
 from clapas.release.documents.markdown import front_matter
 from clapas.release.documents.words import number
 from clapas.release.evidence.evidence import Evidence
@@ -30,7 +31,10 @@ def short(count: int) -> str:
     """A count in at most three digits and a unit: 10B, 2M, 983k."""
     for size, unit in UNITS:
         if count >= size:
-            return f"{count / size:.3g}{unit}" if count < 1000 * size else f"{count / size:.0f}{unit}"
+            rounded = float(f"{count / size:.3g}")
+            if rounded == 1000 and (larger := next((name for above, name in UNITS if above == 1000 * size), None)):
+                return f"1{larger}"
+            return f"{rounded:.3g}{unit}" if rounded < 1000 else f"{count / size:.0f}{unit}"
     return str(count)
 
 
@@ -68,7 +72,7 @@ def dress_revisions(folder: Path, names: Mapping[str, int], evidence: Evidence, 
 
 
 def _card(name: str, step: int, evidence: Evidence, model: str, licence: str) -> str:
-    metadata = {"license": licence.lower(), "library_name": "transformers", "tags": ["clapas"]}
+    metadata = {**hub_licence(licence), "library_name": "transformers", "tags": ["clapas"]}
     body = (
         f"# {model}, {name}\n\n"
         f"Point de reprise intermédiaire de l'entraînement, au pas {number(step, 'fr')} sur "

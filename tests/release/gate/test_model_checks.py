@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.release.model_draft import blocking, broken, draft_of, results
 from tests.release.mutations import loading, logits, template, tokenizer
-from tests.release.mutations.mutant import Mutant
+from tests.release.mutations.mutant import Case, Mutant
 
+from clapas.recipe.hashes import file_hash
 from clapas.release.gate.check import Draft
+from clapas.release.gate.checks.tokenizer import CHECK as TOKENIZER_CHECK
+from clapas.release.gate.gate import run_checks
 from clapas.release.gate.stranger import Stranger
 from commands import Clapas
 
@@ -73,3 +77,15 @@ def test_each_mutant_is_found(draft: Draft, mutant: Mutant, tmp_path: Path) -> N
     found = blocking(broken(draft, mutant, tmp_path / "copy"))
     assert mutant.check in found
     assert not mutant.only or found == {mutant.check}
+
+
+def test_letters_may_come_back_composed(draft: Draft, tmp_path: Path) -> None:
+    """As from Qwen's tokenizers (NFC), where the data were made so; a ligature that is lost is not the same letters."""
+    for form, found in (("NFC", set[int]()), ("NFKC", {8})):
+        folder = Path(shutil.copytree(draft.folder, tmp_path / form))
+        case = Case(folder, draft.evidence, draft.answers)
+        case.with_json("tokenizer.json", lambda values, form=form: values.update(normalizer={"type": form}))
+        made_by = {"tokenizer_hash": file_hash(folder / "tokenizer.json")}
+        data = tuple(own.model_copy(update=made_by) for own in draft.evidence.data)
+        changed = replace(draft, folder=folder, evidence=draft.evidence.model_copy(update={"data": data}))
+        assert {result.number for result in run_checks(changed, [TOKENIZER_CHECK]) if result.blocks} == found

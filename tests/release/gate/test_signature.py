@@ -57,6 +57,16 @@ def test_what_changes_after_the_seal_is_found(sealed: Draft, tmp_path: Path, mut
     assert look(sealed, copy).status == "fail"
 
 
+def test_sums_are_compared_where_an_identity_signed(sealed: Draft, tmp_path: Path) -> None:
+    """Who signed is known online alone; what was signed is seen here."""
+    copy = Path(shutil.copytree(sealed.folder, tmp_path / "copy"))
+    for folder in (copy, copy / STEP):
+        (folder / "model.sig").write_text('{"verificationMaterial": {"certificate": {"rawBytes": ""}}}')
+    assert look(sealed, copy).status == "pass"
+    (copy / "release.json").write_text("[]\n")
+    assert look(sealed, copy).said == ("release.json is not what SHA256SUMS says",)
+
+
 def test_a_revision_is_looked_at_too(sealed: Draft, tmp_path: Path) -> None:
     """And named."""
     copy = Path(shutil.copytree(sealed.folder, tmp_path / "copy"))

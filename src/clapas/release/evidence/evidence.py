@@ -207,8 +207,9 @@ class Evidence(Section):
     """All of it. time: UTC, when it was gathered, ISO 8601 to the second: the date of every document.
 
     recipe: as resolved, without paths. model: the config's facts (`ModelConfig.facts`), `parameters` and
-    `active_parameters` of the model as trained (before padding rows are cut). steps, tokens: of the run.
-    objective: its name. losses: at most 400 rows, evenly over the run.
+    `active_parameters` of the model as trained (before padding rows are cut). steps: of the run. tokens: that it has
+    read, with those that the runs read which it branched from. objective: its name. losses: at most 400 rows, evenly
+    over the run.
     """
 
     version: Literal[1] = 1

@@ -65,7 +65,7 @@ class Draft:
         """What stock transformers sees in the folder; asked once."""
         if self.stranger is None:
             return None
-        probes = None if self.live is None else self.live.probes
+        probes = None if self.live is None or self.is_revision else self.live.probes
         return self.stranger.look(self.folder, probes)
 
 

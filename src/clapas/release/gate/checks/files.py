@@ -132,7 +132,7 @@ def _problems_of(draft: Draft, name: str) -> Iterator[str]:
     if suffix in PICKLES:
         yield f"{name}: this format can run code when it is loaded; weights are safetensors"
         return
-    if not any(fnmatchcase(name, known) for known in (*MODEL, *PAPERS, *DOCUMENTS, *SEAL, *SOMETIMES)):
+    if not any(_matches(name, known) for known in (*MODEL, *PAPERS, *DOCUMENTS, *SEAL, *SOMETIMES)):
         yield f"{name} is no file of a release"
     if suffix in BINARY:
         with path.open("rb") as file:
@@ -145,6 +145,11 @@ def _problems_of(draft: Draft, name: str) -> Iterator[str]:
         yield f"{name} is no text: byte {error.start}"
         return
     yield from _problems_in(draft, name, text)
+
+
+def _matches(name: str, known: str) -> bool:
+    """In the very folder: weights below another would be files that no check reads."""
+    return name.count("/") == known.count("/") and fnmatchcase(name, known)
 
 
 def _problems_in(draft: Draft, name: str, text: str) -> Iterator[str]:
