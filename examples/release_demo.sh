@@ -17,18 +17,22 @@ if ! ls $run/evaluations/*-tasks.json >/dev/null 2>&1; then
   step "2. Small French tasks, with every answer" "clapas eval $run --tasks local --record"
   clapas eval $run --tasks local --record
 fi
+if ! ls $run/evaluations/*-contamination.json >/dev/null 2>&1; then
+  step "3. Whether their questions stand in the training text" "clapas eval $run --contamination --record"
+  clapas eval $run --contamination --record
+fi
 if [ ! -e release/keys ]; then
-  step "3. A key to sign with" "clapas keygen --out release/keys"
+  step "4. A key to sign with" "clapas keygen --out release/keys"
   clapas keygen --out release/keys
 fi
 if [ ! -e $out ]; then
-  step "4. The release" "clapas release $run --answers examples/release.yaml --key release/keys/key.pem --out $out --gguf q8_0"
+  step "5. The release" "clapas release $run --answers examples/release.yaml --key release/keys/key.pem --out $out --gguf q8_0"
   clapas release $run --answers examples/release.yaml --key release/keys/key.pem --out $out --gguf q8_0
 fi
-step "5. A stranger verifies it, offline" "clapas verify $out --public-key release/keys/key.pub.pem"
+step "6. A stranger verifies it, offline" "clapas verify $out --public-key release/keys/key.pub.pem"
 clapas verify $out --public-key release/keys/key.pub.pem
 
-step "6. Published to a folder, as an institution would store it" "clapas publish $out --mirror release/mirror"
+step "7. Published to a folder, as an institution would store it" "clapas publish $out --mirror release/mirror"
 clapas publish $out --mirror release/mirror
 
 printf '\nDone. Read %s/README.md, and open release/mirror/index.html.\n' "$out"

@@ -12,9 +12,10 @@ import pytest
 
 from commands import clapas_environment
 
+ANSWERS = Path(__file__).parents[2] / "examples/release.yaml"
 PHASES = {
     "export": ("export", "{run}", "--out", "out"),
-    "release": ("release", "{run}", "--out", "out", "--licence", "MIT"),
+    "release": ("release", "{run}", "--out", "out", "--answers", "{answers}", "--key", "{key}"),
     "eval": ("eval", "{run}"),
     "generate": ("generate", "{run}", "Le salarié", "--max-new-tokens", "100000"),
     "training, starting up": ("train", "test", "data.path={data}", "run_dir=out", "--nproc", "2"),
@@ -44,9 +45,12 @@ def is_loading_torch(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_ctrl_c_leaves_nothing_half_written(phase: str, trained_run: Path, test_data: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_half_written(
+    phase: str, trained_run: Path, test_data: Path, key: Path, tmp_path: Path
+) -> None:
     """Interrupted while it loads: no output folder, no hidden partial one."""
-    arguments = tuple(word.format(run=trained_run, data=test_data) for word in PHASES[phase])
+    given = {"run": trained_run, "data": test_data, "key": key, "answers": ANSWERS}
+    arguments = tuple(word.format(**given) for word in PHASES[phase])
     code, errors = interrupt(arguments, tmp_path, is_loading_torch)
     assert code == 130, errors
     assert "Traceback" not in errors

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 import yaml
 from tests.release.drafts import answer_values, write_answers
 
+from clapas.recipe.errors import UserError
+from clapas.release.answers import read_answers
+from clapas.release.gate.checks.revisions import NAME
+from clapas.release.revisions import short
 from clapas.release.template import template
 from commands import Clapas
 
@@ -63,6 +70,40 @@ def test_blanks_are_refused_by_line(trained_run: Path, tmp_path: Path, clapas: C
     line = 1 + text.splitlines().index(next(line for line in text.splitlines() if line.startswith("  repository:")))
     assert f"release.yaml:{line}: model.repository" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda values: values["use"]["limits"].update(fr="À renseigner"), "use.limits.fr: 'À renseigner'"),
+        (lambda values: values["use"]["limits"].update(fr=" ? "), "use.limits.fr: '?'"),
+        (lambda values: values["model"].update(on_market="2026-02-30"), "model.on_market: day is out of range"),
+        (lambda values: values["energy"].update(country="France"), "energy.country"),
+        (
+            lambda values: values["training_content"]["sources"]["fiches-travail"].update(
+                acquired=["2026-00", "2026-01"]
+            ),
+            "acquired[0]: month must be in 1..12",
+        ),
+    ],
+)
+def test_what_is_no_answer_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str) -> None:
+    """Another word that stands for one, a sign alone, days and months that are none."""
+    values = answer_values()
+    change(values)
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_answers(write_answers(tmp_path / "release.yaml", values))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [(999, "999"), (1000, "1k"), (999_499, "999k"), (999_700, "1M"), (9_996_000, "10M"), (999_999_999_999, "1T"),
+     (15_000_000_000_000, "15T"), (1_234_000_000_000_000, "1234T")],
+)  # fmt: skip
+def test_a_revision_is_named_in_three_digits(tokens: int, said: str) -> None:
+    """In the larger unit where they round up to it: nothing that check 22 would take for no name."""
+    assert short(tokens) == said
+    assert NAME.fullmatch(f"stage1-step1-tokens{said}")
 
 
 def test_a_placeholder_is_no_answer(tmp_path: Path, trained_run: Path, clapas: Clapas) -> None:

@@ -6,27 +6,40 @@ line, before anything is written. All else that the documents say is computed fr
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import Section, TypedFile, read_typed
 
 PLACEHOLDER = re.compile(
-    r"\b(?:TODO|TBD|FIXME|XXX+|lorem ipsum|à (?:compléter|remplir|définir)|to be (?:completed|defined|filled))\b"
-    r"|\.\.\.$|…$",
+    r"\b(?:TODO|TBD|FIXME|XXX+|lorem ipsum|à (?:compléter|remplir|définir|renseigner))\b"
+    r"|\bto be (?:completed|defined|filled)\b|\.\.\.$|…$",
     re.I,
 )
 """What stands where an answer should be."""
+
+
+def _is_a_day(said: str) -> str:
+    datetime.date.fromisoformat(said)  # whose ValueError says why not
+    return said
+
+
+def _is_a_month(said: str) -> str:
+    datetime.date.fromisoformat(f"{said}-01")
+    return said
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
-Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_is_a_day)]
+Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$"), AfterValidator(_is_a_month)]
+Repository = Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$")]
 
 
 class Bilingual(Section):
@@ -309,8 +322,8 @@ def read_answers(path: Path) -> Answers:
 def blanks(section: BaseModel | Any, key: str = "") -> Iterator[tuple[str, str]]:
     """(dotted key, what stands there) of every text that is blank or a placeholder."""
     if isinstance(section, str):
-        if not section.strip():
-            yield key, "blank"
+        if not any(character.isalnum() for character in section):
+            yield key, repr(section) if section.strip() else "blank"
         elif PLACEHOLDER.search(section):
             yield key, repr(section if len(section) < 60 else section[:57] + "…")
         return

@@ -23,7 +23,6 @@ from clapas.recipe.recipe import Recipe
 from clapas.release.answers import Answers
 from clapas.release.documents.all import render_all
 from clapas.release.documents.facts import Facts, facts_of
-from clapas.release.evidence.evidence import FILE as EVIDENCE
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.evidence.gather import gather
 from clapas.release.export import SHARD_BYTES, Precision, export, refuse_to_replace
@@ -34,13 +33,13 @@ from clapas.release.gate.live import LiveModel
 from clapas.release.gate.stranger import Stranger
 from clapas.release.gguf.about import about_release
 from clapas.release.gguf.write import write_ggufs
+from clapas.release.keys import load_private_key, public_pem
+from clapas.release.layout import ANSWERS, EVIDENCE, PUBLIC_KEY, RESULTS, REVISIONS
 from clapas.release.licences.texts import check_weights_licence
 from clapas.release.revisions import dress_revisions, export_revisions, find_revisions
-from clapas.release.signature import Keyless, LocalKey, load_private_key, public_pem, seal, signed_by
-from clapas.release.sums import PUBLIC_KEY, REVISIONS, Digests
+from clapas.release.signature import Keyless, LocalKey, seal, signed_by
+from clapas.release.sums import Digests
 from clapas.train.run_folder import read_run_recipe
-
-ANSWERS, RESULTS = "release.yaml", "release.json"
 
 
 @dataclass(frozen=True, slots=True)

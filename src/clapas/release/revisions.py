@@ -9,13 +9,14 @@ from pathlib import Path
 from clapas.checkpoint.committed import committed_checkpoints, step_of
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
+from clapas.release.documents.hub_names import hub_licence
 from clapas.release.documents.markdown import front_matter
 from clapas.release.documents.words import number
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.export import Precision, export
-from clapas.release.sums import REVISIONS
+from clapas.release.layout import CARD, LICENCE, NOTICE, REVISIONS
 
-FROM_RELEASE = ("LICENSE", "NOTICE")
+FROM_RELEASE = (LICENCE, NOTICE)
 """What a revision has word for word as the release beside it has it."""
 UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 
@@ -30,7 +31,10 @@ def short(count: int) -> str:
     """A count in at most three digits and a unit: 10B, 2M, 983k."""
     for size, unit in UNITS:
         if count >= size:
-            return f"{count / size:.3g}{unit}" if count < 1000 * size else f"{count / size:.0f}{unit}"
+            rounded = float(f"{count / size:.3g}")
+            if rounded == 1000 and (larger := next((name for above, name in UNITS if above == 1000 * size), None)):
+                return f"1{larger}"
+            return f"{rounded:.3g}{unit}" if rounded < 1000 else f"{count / size:.0f}{unit}"
     return str(count)
 
 
@@ -64,11 +68,11 @@ def dress_revisions(folder: Path, names: Mapping[str, int], evidence: Evidence, 
         path = folder / REVISIONS / name
         for file in FROM_RELEASE:
             shutil.copyfile(folder / file, path / file)
-        (path / "README.md").write_text(_card(name, step, evidence, model, licence), encoding="utf-8")
+        (path / CARD).write_text(_card(name, step, evidence, model, licence), encoding="utf-8")
 
 
 def _card(name: str, step: int, evidence: Evidence, model: str, licence: str) -> str:
-    metadata = {"license": licence.lower(), "library_name": "transformers", "tags": ["clapas"]}
+    metadata = {**hub_licence(licence), "library_name": "transformers", "tags": ["clapas"]}
     body = (
         f"# {model}, {name}\n\n"
         f"Point de reprise intermédiaire de l'entraînement, au pas {number(step, 'fr')} sur "

@@ -17,12 +17,8 @@ from threading import Lock
 from clapas.recipe.errors import ClapasError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.hashes import file_hash
+from clapas.release.layout import REVISIONS, SIGNATURE, SUMS
 
-SUMS = "SHA256SUMS"
-SIGNATURE = "model.sig"
-PUBLIC_KEY = "model.pub"
-REVISIONS = "revisions"
-"""A folder of intermediate models, each with sums and a signature of its own."""
 OF_CLIENTS = (".git", ".gitattributes", ".github", ".gitignore", ".cache/huggingface")
 """What git and the Hub's client put beside a model's files: no part of a release."""
 LINE = re.compile(r"([0-9a-f]{64})  ([^\\]+)")

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-TOKENIZER, SETTINGS, SPECIAL_TOKENS = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
-TEMPLATE = "chat_template.jinja"
+from clapas.release.layout import SPECIAL_TOKENS, TEMPLATE, TOKENIZER, TOKENIZER_CONFIG
+
 CLASS = "PreTrainedTokenizerFast"
 NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 LISTED = "additional_special_tokens"
@@ -26,14 +26,14 @@ NEEDS_CODE = ("auto_map", "tokenizer_file", "name_or_path")
 def write_tokenizer(source: Path, folder: Path, longest: int) -> None:
     """Write the files of the tokenizer in `source`. longest: tokens that the model takes, which it could not know."""
     shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
-    settings = orjson.loads((source / SETTINGS).read_bytes())
+    settings = orjson.loads((source / TOKENIZER_CONFIG).read_bytes())
     template = _template(source, settings)
     kept = {key: value for key, value in settings.items() if key not in (*NEEDS_CODE, "chat_template")}
     written = {**kept, "tokenizer_class": CLASS, "clean_up_tokenization_spaces": False, "model_max_length": longest}
     if template is not None:
         written["chat_template"] = template
         (folder / TEMPLATE).write_text(template, encoding="utf-8", newline="")
-    write_json(folder / SETTINGS, written)
+    write_json(folder / TOKENIZER_CONFIG, written)
     # those of the settings, by which the ids of shards and configs are found: a map that says otherwise is not copied
     special = {name: settings[name] for name in (*NAMED, LISTED) if settings.get(name)}
     write_json(folder / SPECIAL_TOKENS, special)

@@ -16,22 +16,14 @@ import orjson
 
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.release.gate.stranger import Stranger, has_transformers
-from clapas.release.signature import Keyless, PublicKey, check_signature, fingerprint, is_keyless, signed_files
-from clapas.release.sums import (
-    PUBLIC_KEY,
-    REVISIONS,
-    SIGNATURE,
-    SUMS,
-    Digests,
-    NotSoundError,
-    differences,
-    read_sums,
-)
+from clapas.release.keys import fingerprint
+from clapas.release.layout import ANSWERS, EVIDENCE, GGUF, PUBLIC_KEY, RESULTS, REVISIONS, SIGNATURE, SUMS
+from clapas.release.signature import Keyless, PublicKey, check_signature, is_keyless, signed_files
+from clapas.release.sums import Digests, NotSoundError, differences, read_sums
 
 if TYPE_CHECKING:  # the gate imports torch: meanwhile the stranger's process, which is started first, imports too
     from clapas.release.gate.check import Result
 
-ANSWERS, EVIDENCE, RESULTS = "release.yaml", "evidence.json", "release.json"
 OWN_KEY = "the key came with the folder: nothing changed since it signed, but whose it is, its fingerprint must tell"
 SHOWN = 5
 """Problems that a message names."""
@@ -192,7 +184,7 @@ def _checks(folder: Path, stranger: Stranger | None, digests: Digests) -> tuple[
     except (ClapasError, OSError) as error:
         said = _said(error) if isinstance(error, ClapasError) else f"{error.filename}: {error.strerror}"
         return (Result(21, "card", "the card says what the evidence says", True, "fail", (said,)),)
-    gguf = tuple(sorted(path.stem.rsplit("-", 1)[-1] for path in (folder / "gguf").glob("*.gguf")))
+    gguf = tuple(sorted(path.stem.rsplit("-", 1)[-1] for path in (folder / GGUF).glob("*.gguf")))
     parts = tuple(sorted(path.name for path in (folder / REVISIONS).glob("*")))
     draft = Draft(folder, evidence, answers, None, stranger, gguf, parts, digests=digests)
     others = [check for check in BEFORE_SEALING if check not in (*OF_MODEL, revisions.CHECK)]

@@ -66,6 +66,7 @@ def test_a_revision_needs_no_documents(draft: Draft) -> None:
         ("modeling_clapas.py", b"", "is code"),
         ("training_args.bin", b"", "can run code"),
         ("optimizer.json", b"{}", "is no file of a release"),
+        ("more/model.safetensors", b"", "is no file of a release"),
         ("images/loss.png", b"\x80\x04", "is no PNG file"),
         ("gguf/m-q8_0.gguf", b"\x80\x04", "is no GGUF file"),
         ("NOTICE", b"\x80\x04\x95", "is no text"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.release.model_draft import blocking, draft_of, results
+from tests.release.mutations.mutant import Case
 
+from clapas.recipe.hashes import file_hash
 from clapas.release.gate.check import Draft
+from clapas.release.gate.checks.tokenizer import CHECK as TOKENIZER_CHECK
+from clapas.release.gate.gate import run_checks
 from clapas.release.gate.stranger import Stranger
 from commands import Clapas
 
@@ -63,3 +68,15 @@ def test_without_transformers_nothing_passes_for_checked(draft: Draft) -> None:
     found = results(replace(draft, stranger=None))
     assert {number for number, result in found.items() if result.blocks} == {8, 10, 11, 12}
     assert all("transformers is not installed" in found[number].said[0] for number in (8, 10, 11, 12))
+
+
+def test_letters_may_come_back_composed(draft: Draft, tmp_path: Path) -> None:
+    """As from Qwen's tokenizers (NFC), where the data were made so; a ligature that is lost is not the same letters."""
+    for form, found in (("NFC", set[int]()), ("NFKC", {8})):
+        folder = Path(shutil.copytree(draft.folder, tmp_path / form))
+        case = Case(folder, draft.evidence, draft.answers)
+        case.with_json("tokenizer.json", lambda values, form=form: values.update(normalizer={"type": form}))
+        made_by = {"tokenizer_hash": file_hash(folder / "tokenizer.json")}
+        data = tuple(own.model_copy(update=made_by) for own in draft.evidence.data)
+        changed = replace(draft, folder=folder, evidence=draft.evidence.model_copy(update={"data": data}))
+        assert {result.number for result in run_checks(changed, [TOKENIZER_CHECK]) if result.blocks} == found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from tests.release.mutations import privacy as of_privacy
 from tests.release.mutations.mutant import Case
 from tests.release.provenance_draft import draft_of, evidence_of, write_provenance
 
+from clapas.checkpoint.reader import find_checkpoint
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.gate.check import Draft, Verdict
 from clapas.release.gate.checks import health, licences, sources
+from clapas.release.gate.live import LiveModel
 
 CHECKS = {14: licences.CHECK, 15: sources.CHECK, 19: health.CHECK}
 
@@ -40,6 +43,18 @@ def verdict(case: Case, number: int) -> Verdict:
 def test_a_good_draft_passes(case: Case, number: int) -> None:
     """The demo's answers on the tests' corpus."""
     assert verdict(case, number).status == "pass", verdict(case, number).said
+
+
+def test_a_release_is_not_made_where_its_metadata_cannot_be_looked_at(
+    case: Case, trained_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger who has not the package is told; who releases must have it."""
+    monkeypatch.setitem(sys.modules, "mlcroissant", None)
+    assert "needs `mlcroissant`" in verdict(case, 15).said[0]
+    assert verdict(case, 15).status == "pass"
+    live = LiveModel(trained_run, find_checkpoint(trained_run))
+    draft = Draft(case.folder, case.evidence, case.answers, live=live, stranger=None)
+    assert sources.check_sources(draft).status == "not-run"
 
 
 def test_what_people_decide_is_taken_and_printed(case: Case) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from clapas.release.gate.check import Draft, Verdict
 from clapas.release.gate.checks.signature import SMALL, check_signature
-from clapas.release.signature import LocalKey, generate_key, seal
-from clapas.release.sums import REVISIONS, Digests
+from clapas.release.keys import generate_key
+from clapas.release.layout import REVISIONS
+from clapas.release.signature import LocalKey, seal
+from clapas.release.sums import Digests
 from release.drafts import small_answers, small_evidence
 
 STEP = f"{REVISIONS}/stage1-step2-tokens1k"
@@ -42,6 +44,16 @@ def test_a_sealed_folder_passes(sealed: Draft) -> None:
     assert check_signature(sealed).status == "pass"
     assert sorted(sealed.folder.parent.iterdir()) == before
     assert look(sealed, sealed.folder.parent).status == "not-run"
+
+
+def test_sums_are_compared_where_an_identity_signed(sealed: Draft, tmp_path: Path) -> None:
+    """Who signed is known online alone; what was signed is seen here."""
+    copy = Path(shutil.copytree(sealed.folder, tmp_path / "copy"))
+    for folder in (copy, copy / STEP):
+        (folder / "model.sig").write_text('{"verificationMaterial": {"certificate": {"rawBytes": ""}}}')
+    assert look(sealed, copy).status == "pass"
+    (copy / "release.json").write_text("[]\n")
+    assert look(sealed, copy).said == ("release.json is not what SHA256SUMS says",)
 
 
 def test_a_revision_is_looked_at_too(sealed: Draft, tmp_path: Path) -> None:

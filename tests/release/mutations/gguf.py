@@ -10,12 +10,12 @@ import gguf
 import numpy as np
 from tests.release.mutations.mutant import Case, Mutant
 
-from clapas.release.gguf.write import FOLDER
+from clapas.release.layout import GGUF
 
 
 def _file(case: Case) -> Path:
     """One of the files."""
-    return min((case.folder / FOLDER).iterdir())
+    return min((case.folder / GGUF).iterdir())
 
 
 def _in_place(change: Callable[[Any], object]) -> Callable[[Case], None]:

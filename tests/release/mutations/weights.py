@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.release.mutations.mutant import Case, Mutant, Values
 
-from clapas.release.gate.reading import EMBEDDING, HEAD, INDEX, SINGLE, weight_files
+from clapas.release.gate.reading import EMBEDDING, HEAD, weight_files
+from clapas.release.layout import INDEX, SINGLE
 
 Tensors = dict[str, torch.Tensor]
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

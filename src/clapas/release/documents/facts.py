@@ -9,11 +9,9 @@ from typing import Any
 
 from clapas.release.answers import Answers
 from clapas.release.evidence.evidence import Evidence
-from clapas.release.gate.reading import CONFIG, Unreadable, read_object, read_tensors, weight_files
-from clapas.release.sums import REVISIONS, Digests, NotSoundError
-
-GGUF = "gguf"
-TEMPLATE = "chat_template.jinja"
+from clapas.release.gate.reading import Unreadable, read_object, read_tensors, weight_files
+from clapas.release.layout import CONFIG, GGUF, REVISIONS, TEMPLATE
+from clapas.release.sums import Digests, NotSoundError
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Facts:
     template.
 
     parameters: of the model as exported. gguf: names of the files in `gguf/`. revisions: of intermediate checkpoints.
-    key: the fingerprint of the folder's public key (`signature.fingerprint`); None where an identity signs
+    key: the fingerprint of the folder's public key (`keys.fingerprint`); None where an identity signs
     (`answers.signer`).
     """
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from clapas.release.answers import Answers, Bilingual
 from clapas.release.documents.facts import Facts
 from clapas.release.evidence.evidence import BaseFacts, DataFacts, Evidence, SourceFacts
+from clapas.release.layout import LICENCE, NOTICE
 from clapas.release.licences.texts import WEIGHTS, licence_text
 
 LANGUAGE_STEPS = ("language", "language.paragraphs")
@@ -29,9 +30,9 @@ RULE = "=" * 78
 def documents(facts: Facts) -> dict[str, bytes]:
     """`LICENSE`, but for a licence that is not on the list, and `NOTICE`."""
     evidence, answers = facts.evidence, facts.answers
-    found = {"NOTICE": "\n".join(_notice(evidence, answers)).encode()}
+    found = {NOTICE: "\n".join(_notice(evidence, answers)).encode()}
     if (licence := weights_licence(evidence, answers)) is not None:
-        found["LICENSE"] = licence.encode()
+        found[LICENCE] = licence.encode()
     return found
 
 

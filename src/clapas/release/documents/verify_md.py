@@ -8,7 +8,7 @@ from __future__ import annotations
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, code, plain
 from clapas.release.documents.words import typeset
-from clapas.release.sums import PUBLIC_KEY, REVISIONS, SIGNATURE, SUMS
+from clapas.release.layout import PUBLIC_KEY, REVISIONS, SIGNATURE, SUMS
 
 Words = dict[str, str]
 

@@ -14,6 +14,7 @@ from math import floor, log10
 from typing import Literal
 
 Language = Literal["fr", "en"]
+LANGUAGES: tuple[Language, ...] = ("fr", "en")
 
 NARROW, UNBROKEN = "\u202f", "\u00a0"
 """No-break spaces: between groups of digits, and before a unit."""
@@ -32,6 +33,11 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def either(language: Language, fr: str, en: str) -> str:
     """What is said in this language."""
     return fr if language == "fr" else en
+
+
+def colon(language: Language) -> str:
+    """The sign after a word, with French's space before it, which `typeset` makes one that does not break."""
+    return either(language, " :", ":")
 
 
 def number(value: float, language: Language) -> str:

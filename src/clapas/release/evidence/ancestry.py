@@ -70,7 +70,7 @@ def _run_facts(run: Path, recipe: Recipe, step: int) -> RunFacts:
         step=step,
         objective=public(recipe.objective.model_dump(mode="python")),
         has_adapters=recipe.lora is not None,
-        tokens=recipe.phases.tokens_after(step),
+        tokens=tokens_until(run, recipe, step),
         tokens_computed=totals.tokens_computed,
         flops=totals.flops,
         seconds=totals.seconds,
@@ -96,3 +96,15 @@ def _base_facts(begun: Begun, of: str) -> BaseFacts:
         declared_licence=begun.declared_licence(),
         run=None if begun.run is None else _run_facts(begun.run, read_run_recipe(begun.run), begun.step),
     )
+
+
+def tokens_until(run: Path, recipe: Recipe, step: int) -> int:
+    """What a run and those that it branched from have read, each as its own recipe says; of one that is gone, what the
+    branch's recipe says of its steps."""
+    tokens, phases, after = 0, recipe.phases, 0
+    for ancestor in branches(run, recipe, step):
+        if isinstance(ancestor, str):
+            return tokens + phases.tokens_after(after)
+        phases, after = ancestor.recipe.phases, ancestor.after
+        tokens += phases.tokens_after(ancestor.step) - phases.tokens_after(after)
+    return tokens

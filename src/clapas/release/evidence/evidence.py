@@ -15,8 +15,7 @@ import pydantic
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import Section
-
-FILE = "evidence.json"
+from clapas.release.layout import EVIDENCE
 
 
 class StepTotals(Section):
@@ -208,8 +207,9 @@ class Evidence(Section):
     """All of it. time: UTC, when it was gathered, ISO 8601 to the second: the date of every document.
 
     recipe: as resolved, without paths. model: the config's facts (`ModelConfig.facts`), `parameters` and
-    `active_parameters` of the model as trained (before padding rows are cut). steps, tokens: of the run.
-    objective: its name. losses: at most 400 rows, evenly over the run.
+    `active_parameters` of the model as trained (before padding rows are cut). steps: of the run. tokens: that it has
+    read, with those that the runs read which it branched from. objective: its name. losses: at most 400 rows, evenly
+    over the run.
     """
 
     version: Literal[1] = 1
@@ -255,7 +255,7 @@ class Evidence(Section):
 
 def read_evidence(folder: Path) -> Evidence:
     """The evidence in a release's folder. Raises UserError where there is none, or it is of another version."""
-    path = folder / FILE
+    path = folder / EVIDENCE
     try:
         return Evidence.model_validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -18,7 +18,7 @@ from clapas.ledger.ledger import Totals, read_json_lines, read_ledger, sum_ledge
 from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import file_hash
 from clapas.recipe.recipe import Recipe
-from clapas.release.evidence.ancestry import Lineage
+from clapas.release.evidence.ancestry import Lineage, tokens_until
 from clapas.release.evidence.evidence import Compute, Evidence, HeldOut, Loss, Measured
 from clapas.release.evidence.public import public
 from clapas.train.run_folder import read_run_recipe
@@ -49,7 +49,7 @@ def gather(
         checkpoint_seal=model_seal(reader.folder),
         step=reader.step,
         steps=recipe.total_steps,
-        tokens=recipe.phases.tokens_after(reader.step),
+        tokens=tokens_until(run, recipe, reader.step),
         tokens_computed=totals.tokens_computed,
         objective=recipe.objective.name,
         adapters=None if recipe.lora is None else recipe.lora.identity(),

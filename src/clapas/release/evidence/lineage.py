@@ -18,11 +18,11 @@ from clapas.checkpoint.reader import CheckpointReader
 from clapas.ledger.ledger import read_ledger, sum_ledger
 from clapas.model.source_config import Source, find_source
 from clapas.recipe.recipe import Recipe
+from clapas.release.layout import CARD
 from clapas.train.run_folder import read_run_recipe
 from clapas.tune.config import Distillation
 
 Role = Literal["weights", "adapter", "teacher"]
-CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,13 @@ class Draft:
         """What stock transformers sees in the folder; asked once."""
         if self.stranger is None:
             return None
-        probes = None if self.live is None else self.live.probes
+        probes = None if self.live is None or self.is_revision else self.live.probes
         return self.stranger.look(self.folder, probes)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """title: French, for the report; what: English, one line. mandatory: whether not having run blocks a draft."""
+    """what: what it makes sure of, one line. mandatory: whether not having run blocks a draft."""
 
     number: int
     name: str

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from clapas.recipe.errors import ClapasError
-from clapas.release.gate.check import Check, Draft, Result
+from clapas.release.gate.check import Check, Draft, Result, Verdict
 
 
 class RefusedError(ClapasError):
@@ -31,8 +31,13 @@ def run_checks(draft: Draft, checks: Iterable[Check]) -> tuple[Result, ...]:
 
 
 def _result(check: Check, draft: Draft) -> Result:
-    verdict = check.function(draft)
     mandatory = check.mandatory(draft)
+    try:
+        verdict = check.function(draft)
+    except Exception as error:
+        if draft.live is not None:
+            raise  # a defect of ours; what a stranger's folder holds may be anything
+        verdict = Verdict("fail", (f"what is there cannot be checked: {type(error).__name__}: {error}",))
     return Result(check.number, check.name, check.what, mandatory, verdict.status, verdict.said)
 
 

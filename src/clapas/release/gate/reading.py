@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-CONFIG, GENERATION = "config.json", "generation_config.json"
-TOKENIZER, TOKENIZER_CONFIG, SPECIAL_TOKENS = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
-TEMPLATE = "chat_template.jinja"
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+from clapas.release.layout import TOKENIZER
+
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 ITEM_BYTES = {"F32": 4, "BF16": 2, "F16": 2}
 """safetensors' name of each type that an export may have -> bytes of an element."""

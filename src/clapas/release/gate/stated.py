@@ -12,6 +12,8 @@ EQUATION = re.compile(
     rf"(?P<a>{NUMBER})\s(?P<of>kWh|h) × (?P<b>{NUMBER})(?:\s(?P<per>g/kWh|W))? = (?P<c>{NUMBER})\s(?P<unit>kWh|kg)"
 )
 POWER = re.compile(rf"(?P<mantissa>{NUMBER})\s×\s10(?P<exponent>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+ROUNDING = 0.006
+"""By how much an amount written to three significant figures may differ from it."""
 DIGITS = {chr(sign): chr(digit) for digit, sign in SUPERSCRIPTS.items()}
 
 

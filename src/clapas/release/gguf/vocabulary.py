@@ -14,7 +14,7 @@ import orjson
 from clapas.evaluate.stop_ids import turn_ends
 from clapas.recipe.errors import UserError
 from clapas.release.gguf.about import Value
-from clapas.release.tokenizer_files import TEMPLATE, TOKENIZER
+from clapas.release.layout import TEMPLATE, TOKENIZER
 from clapas_data.encode import open_tokenizer, token_ids
 from clapas_data.tokenizer.presets import SPLITS, split_of
 

@@ -21,9 +21,9 @@ from clapas.release.gguf.architecture import architecture_fields, refuse_what_no
 from clapas.release.gguf.quantisations import QUANTISATIONS, Kind, Quantisation, fell_back
 from clapas.release.gguf.tensors import ROPE_FACTORS, Planned, pieces, planned_tensors, rope_factors
 from clapas.release.gguf.vocabulary import vocabulary_fields
+from clapas.release.layout import CONFIG, GGUF
 from clapas_data.optional import needs
 
-FOLDER = "gguf"
 """Where they lie in a release."""
 QUANTISATION_VERSION = 2
 """Of the layout of blocks in Q8_0 and Q4_0, `general.quantization_version`."""
@@ -41,7 +41,7 @@ class Contents:
 
 def contents_of(folder: Path, quantisation: Quantisation, about: About) -> Contents:
     """What the GGUF of a Hugging Face folder must hold. Raises UserError where that cannot be said in GGUF."""
-    config = from_hf_config(orjson.loads((folder / "config.json").read_bytes()), where=str(folder / "config.json"))
+    config = from_hf_config(orjson.loads((folder / CONFIG).read_bytes()), where=str(folder / CONFIG))
     refuse_what_no_gguf_says(config, folder)
     fields = {
         **about.fields(),
@@ -55,7 +55,7 @@ def contents_of(folder: Path, quantisation: Quantisation, about: About) -> Conte
 
 def file_of(folder: Path, stem: str, quantisation: str) -> Path:
     """Where a release or an export keeps the GGUF of a quantisation. stem: `About.stem`."""
-    return folder / FOLDER / f"{stem}-{quantisation}.gguf"
+    return folder / GGUF / f"{stem}-{quantisation}.gguf"
 
 
 def write_ggufs(folder: Path, names: Iterable[str], about: About) -> list[Path]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from clapas.recipe.errors import UserError
 from clapas.release.answers import Answers, read_answers
+from clapas.release.layout import ANSWERS, REVISIONS, SIGNATURE
 from clapas.release.signature import Keyless, is_keyless
-from clapas.release.sums import REVISIONS, SIGNATURE, Digests, read_sums, release_files
+from clapas.release.sums import Digests, read_sums, release_files
 from clapas.release.verify import verify
 
 MAIN = "main"
-ANSWERS = "release.yaml"
 
 
 @dataclass(frozen=True, slots=True)

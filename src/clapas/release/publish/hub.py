@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from clapas.recipe.errors import UserError
 from clapas.release.gate.checks.upload import WRITTEN_BY_A_HUB, Place, Stored, Tag
+from clapas.release.layout import SUMS
 from clapas.release.publish.contents import MAIN, Contents, Part
 from clapas.release.publish.patience import waits
 from clapas.release.publish.record import Publication, checked, record
 from clapas.release.publish.remote import Refs, Remote, Seen, differ
-from clapas.release.sums import SUMS
 
 STAGING = "clapas-staging-"
 DOWNLOADS = 4

@@ -15,12 +15,12 @@ from typing import Protocol
 
 from clapas.recipe.errors import UserError
 from clapas.release.gate.checks.upload import Place, Stored
+from clapas.release.layout import REVISIONS
 from clapas.release.publish.contents import Contents, File
 from clapas.release.publish.folder_store import FolderStore
 from clapas.release.publish.mirror_index import INDEX, PAGE, Index, read_index, with_version
 from clapas.release.publish.mirror_page import page
 from clapas.release.publish.record import Publication, checked, record
-from clapas.release.sums import REVISIONS
 
 AT_A_TIME = 4
 """Files that are sent, or read back."""

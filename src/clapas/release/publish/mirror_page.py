@@ -9,8 +9,8 @@ from html import escape
 from urllib.parse import quote
 
 from clapas.release.documents.words import Language, count, date, either, size
+from clapas.release.layout import SIGNATURE, SUMS
 from clapas.release.publish.mirror_index import INDEX, Index, Version
-from clapas.release.sums import SIGNATURE, SUMS
 
 STYLE = """
 :root { color-scheme: light dark; }

@@ -14,8 +14,8 @@ from clapas.release.documents.card.use import quick_start, uses
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import front_matter, plain
 from clapas.release.documents.words import Language, either
+from clapas.release.layout import CARD
 
-FILE = "README.md"
 SECTIONS = (
     introduction,
     at_a_glance,
@@ -36,7 +36,7 @@ def documents(facts: Facts) -> dict[str, bytes]:
     """`README.md`."""
     title = f"# {plain(facts.answers.model.name)}\n\n*[Français](#français) · [English](#english)*\n"
     body = "\n".join([title, words.typeset(card(facts, "fr")), card(facts, "en")])
-    return {FILE: front_matter(metadata(facts), body).encode()}
+    return {CARD: front_matter(metadata(facts), body).encode()}
 
 
 def card(facts: Facts, to: Language) -> str:

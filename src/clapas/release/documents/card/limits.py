@@ -8,7 +8,7 @@ from typing import Any
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import block, code
 from clapas.release.documents.results import probes
-from clapas.release.documents.words import NARROW, Language, decimal, either, number, percent
+from clapas.release.documents.words import NARROW, Language, colon, decimal, either, number, percent
 
 NAMES = {
     "memorisation": ("Mémorisation", "Memorisation"),
@@ -24,7 +24,7 @@ def limits(facts: Facts, to: Language) -> str:
     """A section with one line a probe."""
     found = probes(facts.evidence)
     title = either(to, "### Limites et risques", "### Limits and risks")
-    lines = [f"- **{either(to, *names)}**{_colon(to)} {_told(name, found, to)}" for name, names in NAMES.items()]
+    lines = [f"- **{either(to, *names)}**{colon(to)} {_told(name, found, to)}" for name, names in NAMES.items()]
     said = block(facts.answers.use.limits.said(to), 4)
     told = filter(None, [title, said, _intervals(found, to), "\n".join(lines), _health(facts, to)])
     return "\n\n".join(told) + "\n"
@@ -139,7 +139,3 @@ def _health(facts: Facts, to: Language) -> str:
         "Health data are among those of the training (`documents/privacy-report.en.md`). **This model is not a medical "
         "device**: it must serve neither diagnosis nor care.",
     )
-
-
-def _colon(to: Language) -> str:
-    return either(to, " :", ":")

@@ -7,10 +7,9 @@ from clapas.release.documents.model_form.answers_of_data import answers_of_data
 from clapas.release.documents.model_form.answers_of_model import answers_of_model
 from clapas.release.documents.model_form.answers_of_training import answers_of_training
 from clapas.release.documents.model_form.items import ITEMS, TITLE
-from clapas.release.documents.words import Language, either, typeset
+from clapas.release.documents.words import LANGUAGES, Language, either, typeset
 
 NAME = "documents/model-documentation-form.{language}.md"
-LANGUAGES: tuple[Language, ...] = ("fr", "en")
 
 
 def documents(facts: Facts) -> dict[str, bytes]:

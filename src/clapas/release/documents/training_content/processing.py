@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, block, plain, table
 from clapas.release.documents.training_content.page import Page
-from clapas.release.documents.words import Language, count, either, listed, number
+from clapas.release.documents.words import Language, colon, count, either, listed, number
 from clapas.release.evidence.evidence import DataFacts, StepTotals
 
 OPT_OUT = ("opt_out",)
@@ -70,7 +70,7 @@ def _step(step: StepTotals, corpus: str, language: Language) -> str:
     dropped = count(step.documents_in - step.documents_out, "document", "documents", language)
     counted = [(name, amount) for name, amount in (*step.reasons.items(), *step.counts.items()) if amount]
     details = either(language, " ; ", "; ").join(
-        f"{_reason(name, language)}{_colon(language)} {number(n, language)}" for name, n in counted
+        f"{_reason(name, language)}{colon(language)} {number(n, language)}" for name, n in counted
     )
     if language == "fr":
         said = (
@@ -84,10 +84,6 @@ def _step(step: StepTotals, corpus: str, language: Language) -> str:
 def _reason(name: str, language: Language) -> str:
     """A step's own word for why, or what, it counted."""
     return either(language, *REASONS[name]) if name in REASONS else f"`{name}`"
-
-
-def _colon(language: Language) -> str:
-    return either(language, " :", ":")
 
 
 def _all_steps(data: DataFacts, language: Language) -> str:

@@ -14,10 +14,9 @@ from clapas.release.documents.training_content.page import Page
 from clapas.release.documents.training_content.processing import tell_processing
 from clapas.release.documents.training_content.sources import Source, sources_of
 from clapas.release.documents.training_content.top_domains import DOMAINS, domains_file
-from clapas.release.documents.words import Language, date, either, listed, number, rounded
+from clapas.release.documents.words import LANGUAGES, Language, date, either, listed, number, rounded
 
 NAME = "documents/training-content-summary.{language}.md"
-LANGUAGES: tuple[Language, ...] = ("fr", "en")
 UNION = frozenset(
     (
         *("AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT"),

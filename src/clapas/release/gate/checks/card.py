@@ -17,15 +17,13 @@ from clapas.recipe.errors import UserError
 from clapas.release.documents.all import writers
 from clapas.release.documents.eval_results import FOLDER as EVAL_RESULTS
 from clapas.release.documents.facts import Facts, facts_of
-from clapas.release.evidence.evidence import FILE as EVIDENCE
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.claims import false_claims
 from clapas.release.gate.reading import Unreadable, read_object, read_text
-from clapas.release.signature import fingerprint
-from clapas.release.sums import PUBLIC_KEY, NotSoundError
+from clapas.release.keys import fingerprint
+from clapas.release.layout import ANSWERS, CARD, EVIDENCE, PUBLIC_KEY, RESULTS
+from clapas.release.sums import NotSoundError
 from clapas_data.optional import needs
-
-CARD, ANSWERS, RESULTS = "README.md", "release.yaml", "release.json"
 
 
 @dataclass

@@ -12,16 +12,13 @@ from collections.abc import Iterator
 
 from clapas.release.ai_act import GENERAL_PURPOSE, SYSTEMIC_RISK, Verdicts, verdicts
 from clapas.release.documents.compute_text import duties
-from clapas.release.documents.model_form.form import LANGUAGES, NAME
+from clapas.release.documents.model_form.form import NAME
 from clapas.release.documents.training_content.page import plain_spaces
-from clapas.release.documents.words import Language, either, typeset
+from clapas.release.documents.words import LANGUAGES, Language, either, typeset
 from clapas.release.gate.check import Check, Draft, Verdict, judged
 from clapas.release.gate.reading import EMBEDDING, HEAD, Stored, Unreadable, read_header, read_text, weight_files
-from clapas.release.gate.stated import read_powers
+from clapas.release.gate.stated import ROUNDING, read_powers
 from clapas.release.training_compute import TOLERANCE, Recount, recount, work_of
-
-ROUNDING = 0.006
-"""By how much an amount written to three significant figures may differ from it."""
 
 
 def check_compute(draft: Draft) -> Verdict:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import CONFIG, Unreadable, read_object, read_tensors
+from clapas.release.gate.reading import Unreadable, read_object, read_tensors
+from clapas.release.layout import CONFIG
 
 NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 """safetensors' name of a type -> `config.json`'s."""

@@ -11,20 +11,19 @@ from collections.abc import Iterator
 import yaml
 
 from clapas.release.answers import Energy
-from clapas.release.documents.model_form.form import LANGUAGES, NAME
+from clapas.release.documents.model_form.form import NAME
 from clapas.release.documents.training_content.page import plain_spaces
-from clapas.release.documents.words import Language, either
+from clapas.release.documents.words import LANGUAGES, Language, either
 from clapas.release.gate.check import Check, Draft, Verdict, judged
 from clapas.release.gate.reading import Unreadable, read_text
-from clapas.release.gate.stated import Equation, read_equations
+from clapas.release.gate.stated import ROUNDING, Equation, read_equations
+from clapas.release.layout import CARD
 from clapas.release.stems import Part, parts
 
-CARD = "README.md"
 WATTS = (0.5, 3000.0)
 """Of one accelerator or core with its share of the machine: a phone's core to a rack's share of its largest GPU."""
 DIRTIEST = 1500.0
 """g CO2e a kWh: more than any country's current, and than coal's own."""
-ROUNDING = 0.006
 
 
 def check_energy(draft: Draft) -> Verdict:

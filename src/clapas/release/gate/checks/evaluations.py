@@ -20,6 +20,7 @@ from clapas.evaluate.record import EVALUATIONS
 from clapas.release.evidence.evidence import Evidence, Measured
 from clapas.release.gate.check import Check, Draft, Verdict, judged
 from clapas.release.gate.reading import Unreadable, read_object
+from clapas.release.personal_data import memorisation_of
 
 HARNESS = "lm_eval"
 MEANS = ("acc", "acc_norm", "exact_match")
@@ -31,7 +32,7 @@ def check_evaluations(draft: Draft) -> Verdict:
     """The records as files, then what they say, then what is missing."""
     measured = draft.evidence.measured
     problems = [problem for one in measured for problem in _record(draft, one)]
-    problems += _probes(measured)
+    problems += _probes(draft.evidence)
     problems += _tasks(draft.folder, measured)
     problems += _contamination(draft.evidence)
     return judged(problems, _told(measured))
@@ -70,10 +71,17 @@ def _record(draft: Draft, measured: Measured) -> Iterator[str]:
         yield f"{name} does not say its seeds"
 
 
-def _probes(measured: tuple[Measured, ...]) -> Iterator[str]:
-    asked = {name for one in _of(measured, "probes") for name in one.content.get("probes", {})}
+def _probes(evidence: Evidence) -> Iterator[str]:
+    """All were asked; what was remembered, of text that the model has read: of any other it remembers nothing."""
+    asked = {name for one in _of(evidence.measured, "probes") for name in one.content.get("probes", {})}
     if missing := [name for name in PROBES if name not in asked]:
         yield f"not measured: {', '.join(missing)} (`clapas eval RUN --probe {','.join(missing)} --record`)"
+    elif {probe.get("manifest") for probe in memorisation_of(evidence)}.isdisjoint(
+        data.manifest_hash for data in evidence.data
+    ):
+        names = ", ".join(dict.fromkeys(data.name for data in evidence.data))
+        command = "`clapas eval RUN --probe memorisation --record --data FOLDER`"
+        yield f"memorisation was measured on text that this model has not read; it has read {names} ({command})"
 
 
 def _last_by_task(measured: tuple[Measured, ...]) -> dict[str, Measured]:

@@ -18,11 +18,32 @@ import orjson
 import yaml
 
 from clapas.recipe.secrets import secret_in
+from clapas.release.documents.words import LANGUAGES
 from clapas.release.gate.check import Check, Draft, Verdict, judged
-from clapas.release.sums import PUBLIC_KEY, REVISIONS, SIGNATURE, SUMS, is_outside
+from clapas.release.layout import (
+    ANSWERS,
+    CARD,
+    CONFIG,
+    EVIDENCE,
+    GENERATION,
+    GGUF,
+    INDEX,
+    LICENCE,
+    NOTICE,
+    PUBLIC_KEY,
+    RESULTS,
+    REVISIONS,
+    SIGNATURE,
+    SPECIAL_TOKENS,
+    SUMS,
+    TEMPLATE,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+)
+from clapas.release.sums import is_outside
 
-MODEL = ("config.json", "generation_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
-PAPERS = ("LICENSE", "NOTICE", "README.md")
+MODEL = (CONFIG, GENERATION, SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG)
+PAPERS = (LICENCE, NOTICE, CARD)
 """What every folder of weights has: a release's, and each of its revisions'."""
 IN_TWO_LANGUAGES = ("data-card", "model-documentation-form", "privacy-report", "training-content-summary")
 DOCUMENTS = (
@@ -31,22 +52,22 @@ DOCUMENTS = (
     "VERIFY.md",
     "documents/bom.cdx.json",
     "documents/croissant.json",
-    *(f"documents/{name}.{language}.md" for name in IN_TWO_LANGUAGES for language in ("en", "fr")),
-    "evidence.json",
+    *(f"documents/{name}.{language}.md" for name in IN_TWO_LANGUAGES for language in LANGUAGES),
+    EVIDENCE,
     "images/data.png",
     "images/loss.png",
-    "release.yaml",
+    ANSWERS,
 )
-SEAL = ("release.json", SUMS, SIGNATURE)
+SEAL = (RESULTS, SUMS, SIGNATURE)
 """What a draft gets last."""
 SOMETIMES = (
     "*.safetensors",
-    "model.safetensors.index.json",
-    "chat_template.jinja",
+    INDEX,
+    TEMPLATE,
     "documents/crawled-domains.csv",
     "evaluations/*.items.jsonl",
     "evaluations/*.json",
-    "gguf/*.gguf",
+    f"{GGUF}/*.gguf",
     ".eval_results/*.yaml",
     PUBLIC_KEY,
 )
@@ -55,7 +76,7 @@ PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy",
 """Formats that can run code when they are loaded, or whose readers have."""
 BINARY = {".safetensors": b"", ".gguf": b"GGUF", ".png": b"\x89PNG\r\n\x1a\n"}
 """Suffixes of what is no text, with its first bytes; weights' headers are check 2's."""
-RAW = ("tokenizer.json", "*.items.jsonl")
+RAW = (TOKENIZER, "*.items.jsonl")
 """Made of training text or of answers to others' questions: any path may stand there, but none of this machine."""
 PATH = re.compile(
     r"(?<![\w/:.~%#<>*+-])/([\w.-]+)/[\w.@%+-]+[\w.@%+/-]*|\bfile:/{2,3}[^\s\"']+|\b[A-Z]:\\Users\\[\w.-]+"
@@ -111,7 +132,7 @@ def _problems_of(draft: Draft, name: str) -> Iterator[str]:
     if suffix in PICKLES:
         yield f"{name}: this format can run code when it is loaded; weights are safetensors"
         return
-    if not any(fnmatchcase(name, known) for known in (*MODEL, *PAPERS, *DOCUMENTS, *SEAL, *SOMETIMES)):
+    if not any(_matches(name, known) for known in (*MODEL, *PAPERS, *DOCUMENTS, *SEAL, *SOMETIMES)):
         yield f"{name} is no file of a release"
     if suffix in BINARY:
         with path.open("rb") as file:
@@ -124,6 +145,11 @@ def _problems_of(draft: Draft, name: str) -> Iterator[str]:
         yield f"{name} is no text: byte {error.start}"
         return
     yield from _problems_in(draft, name, text)
+
+
+def _matches(name: str, known: str) -> bool:
+    """In the very folder: weights below another would be files that no check reads."""
+    return name.count("/") == known.count("/") and fnmatchcase(name, known)
 
 
 def _problems_in(draft: Draft, name: str, text: str) -> Iterator[str]:

@@ -14,8 +14,6 @@ from clapas.release.gate.check import Check, Draft, Verdict, judged
 from clapas.release.gate.reading import (
     EMBEDDING,
     HEAD,
-    INDEX,
-    SINGLE,
     Stored,
     Unreadable,
     chunks,
@@ -23,6 +21,7 @@ from clapas.release.gate.reading import (
     read_object,
     weight_files,
 )
+from clapas.release.layout import INDEX, SINGLE
 
 EXPONENT = {"F32": 0x7F800000, "BF16": 0x7F80, "F16": 0x7C00}
 """The bits that are all set in a number that is infinite or none, by type."""

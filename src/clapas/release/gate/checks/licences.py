@@ -11,6 +11,7 @@ from clapas.release.documents.notice import attributions, named_sources, weights
 from clapas.release.evidence.evidence import BaseFacts, SourceFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.reading import Unreadable, read_text
+from clapas.release.layout import LICENCE, NOTICE
 from clapas.release.licences.spdx import spdx_problem
 from clapas.release.licences.terms import agreement
 from clapas.release.licences.texts import WEIGHTS
@@ -36,14 +37,14 @@ def _weights(draft: Draft) -> Iterator[str]:
         yield f"model.licence: {problem}"
     elif licence not in WEIGHTS:
         yield f"model.licence: {licence} is not on the list: {', '.join(WEIGHTS)}"
-    elif isinstance(text := read_text(draft.folder, "LICENSE"), Unreadable):
+    elif isinstance(text := read_text(draft.folder, LICENCE), Unreadable):
         yield text.why
     elif text != weights_licence(draft.evidence, draft.answers):
         yield f"LICENSE is not the text of {licence}, word for word"
 
 
 def _notice(draft: Draft) -> Iterator[str]:
-    notice = read_text(draft.folder, "NOTICE")
+    notice = read_text(draft.folder, NOTICE)
     if isinstance(notice, Unreadable):
         yield notice.why
         return

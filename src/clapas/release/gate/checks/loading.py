@@ -9,8 +9,9 @@ from clapas.model.config import ModelConfig
 from clapas.model.hf_config import to_hf_config
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import CONFIG, TOKENIZER_CONFIG, Unreadable, read_object
+from clapas.release.gate.reading import Unreadable, read_object
 from clapas.release.gate.seen import Seen
+from clapas.release.layout import CONFIG, TOKENIZER_CONFIG
 
 REMOTE_CODE = "auto_map"
 """The field by which a folder asks for its own code to be run."""

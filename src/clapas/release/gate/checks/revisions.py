@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.gate import run_checks
-from clapas.release.sums import REVISIONS
+from clapas.release.layout import REVISIONS
 
 NAME = re.compile(r"stage(\d+)-step(\d+)-tokens\d+(?:\.\d+)?[TBMk]?")
 
@@ -34,7 +34,7 @@ def _problems(draft: Draft, there: list[str]) -> Iterator[str]:
         if int(match[2]) > draft.evidence.steps:
             yield f"{name}: the run has {draft.evidence.steps} steps"
         path = draft.folder / REVISIONS / name
-        inner = replace(draft, folder=path, live=None, gguf=(), revisions=(), is_revision=True)
+        inner = replace(draft, folder=path, gguf=(), revisions=(), is_revision=True)
         for result in run_checks(inner, OF_MODEL):
             if result.blocks if draft.live else result.status == "fail":  # a stranger may lack transformers
                 yield f"{name}: {result.number} {result.name}: {'; '.join(result.said)}"

@@ -14,7 +14,8 @@ import pydantic
 from clapas.model.config import ModelConfig
 from clapas.model.hf_rope import read_rope, rope_fields
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import CONFIG, TOKENIZER_CONFIG, Unreadable, read_object
+from clapas.release.gate.reading import Unreadable, read_object
+from clapas.release.layout import CONFIG, TOKENIZER_CONFIG
 
 LONGEST = "max_position_embeddings"
 

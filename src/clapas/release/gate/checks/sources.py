@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from clapas.recipe.errors import UserError
 from clapas.release.evidence.evidence import DataFacts, ShardFacts, SourceFacts
-from clapas.release.gate.check import Check, Draft, Verdict, judged
+from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.machine_readable import PROBLEMS
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -21,26 +21,28 @@ def check_sources(draft: Draft) -> Verdict:
     evidence = draft.evidence
     problems = [f"{data.name}: {problem}" for data in evidence.data for problem in _data(data)]
     problems += _dates(draft)
-    if (read := evidence.own_data.tokens_read) != evidence.tokens:
+    if (read := sum(data.tokens_read for data in evidence.data if data.relation != "base")) != evidence.tokens:
         problems.append(f"{read:,} tokens were read of the data, {evidence.tokens:,} are the run's")
     found, missing = _for_machines(draft)
+    if missing and draft.live is not None and not problems and not found:
+        return not_run("; ".join(missing))
     shards = sum(len(source.shards) for data in evidence.data for source in data.sources)
-    return judged(
-        [*problems, *found],
+    said = (
         f"{shards} shards, each of a source with licence, revision, hash and dates; {evidence.tokens:,} tokens read, "
-        f"as the ledger says{missing}",
+        "as the ledger says"
     )
+    return judged([*problems, *found], "; ".join([said, *missing]))
 
 
-def _for_machines(draft: Draft) -> tuple[list[str], str]:
+def _for_machines(draft: Draft) -> tuple[list[str], list[str]]:
     """What is wrong with the metadata that name the sources for machines; and what could not be looked at."""
-    found, missing = list[str](), ""
+    found, missing = list[str](), list[str]()
     for problem_of in PROBLEMS:
         try:
             if (problem := problem_of(draft.folder)) is not None:
                 found.append(problem)
         except UserError as error:
-            missing += f"; {error.what}"
+            missing.append(error.what)
     return found, missing
 
 

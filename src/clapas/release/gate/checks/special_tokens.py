@@ -13,17 +13,8 @@ from typing import Any
 from clapas.evaluate.stop_ids import has_own_template
 from clapas.recipe.errors import UserError
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import (
-    CONFIG,
-    GENERATION,
-    SPECIAL_TOKENS,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
-    Unreadable,
-    read_object,
-    token_ids,
-    token_name,
-)
+from clapas.release.gate.reading import Unreadable, read_object, token_ids, token_name
+from clapas.release.layout import CONFIG, GENERATION, SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG
 from clapas_data.chat.encoder import open_chat
 from clapas_data.encode import open_tokenizer
 

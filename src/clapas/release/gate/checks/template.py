@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.probe_texts import CONVERSATION
-from clapas.release.gate.reading import TEMPLATE, TOKENIZER_CONFIG, Unreadable, read_object, read_text
+from clapas.release.gate.reading import Unreadable, read_object, read_text
 from clapas.release.gate.seen import SeenTokenizer
+from clapas.release.layout import TEMPLATE, TOKENIZER_CONFIG
 
 MORE = "additional_chat_templates"
 """A folder in which transformers looks for further templates."""

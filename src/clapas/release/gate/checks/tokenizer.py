@@ -1,8 +1,13 @@
-"""Check 8: the tokenizer is the one that made the training data, and gives French back letter by letter."""
+"""Check 8: the tokenizer is the one that made the training data, and gives French back letter by letter.
+
+The letters, not their bytes: an é may come back composed (Unicode's NFC), as Qwen's tokenizers write it. What loses a
+ligature or a no-break space (NFKC) does not pass.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from unicodedata import normalize
 
 from tokenizers import Tokenizer
 
@@ -12,8 +17,9 @@ from clapas.recipe.hashes import file_hash
 from clapas.release.evidence.evidence import DataFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.probe_texts import TEXTS
-from clapas.release.gate.reading import TOKENIZER, TOKENIZER_CONFIG, Unreadable, read_object
+from clapas.release.gate.reading import Unreadable, read_object
 from clapas.release.gate.seen import SeenText, SeenTokenizer
+from clapas.release.layout import TOKENIZER, TOKENIZER_CONFIG
 from clapas.release.tokenizer_files import CLASS
 
 
@@ -65,7 +71,7 @@ def _of_text(text: str, seen: SeenText, own: Tokenizer, begin: tuple[int | None,
         yield "transformers makes other ids than `tokenizers`"
     elif seen.as_called != begin + seen.ids:
         yield f"a plain call adds other ids than the training data have at a document's beginning, {list(begin)}"
-    if seen.decoded != text:
+    if normalize("NFC", seen.decoded) != normalize("NFC", text):
         at = next((i for i, (a, b) in enumerate(zip(text, seen.decoded, strict=False)) if a != b), len(text))
         yield f"decodes to {seen.decoded[at : at + 12]!r}, not {text[at : at + 12]!r}"
 

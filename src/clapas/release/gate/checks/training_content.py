@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 
 from clapas.release.answers import PLACEHOLDER, SourceAnswer, TrainingContent
 from clapas.release.documents.training_content.page import answers_on, plain_spaces, titles_on
-from clapas.release.documents.training_content.summary import LANGUAGES, NAME
+from clapas.release.documents.training_content.summary import NAME
 from clapas.release.documents.training_content.template import QUESTIONS, SECTIONS
-from clapas.release.documents.words import Language, date
+from clapas.release.documents.words import LANGUAGES, Language, date
 from clapas.release.evidence.evidence import SourceFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged
 from clapas.release.gate.reading import Unreadable, read_text

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import CONFIG, EMBEDDING, HEAD, Stored, Unreadable, chunks, read_object, read_tensors
+from clapas.release.gate.reading import EMBEDDING, HEAD, Stored, Unreadable, chunks, read_object, read_tensors
+from clapas.release.layout import CONFIG
 
 FLAG = "tie_word_embeddings"
 

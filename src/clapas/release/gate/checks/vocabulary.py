@@ -8,17 +8,8 @@ from typing import Any
 
 from clapas.model.hf_config import UNPADDED
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import (
-    CONFIG,
-    EMBEDDING,
-    HEAD,
-    TOKENIZER_CONFIG,
-    Stored,
-    Unreadable,
-    read_object,
-    read_tensors,
-    token_ids,
-)
+from clapas.release.gate.reading import EMBEDDING, HEAD, Stored, Unreadable, read_object, read_tensors, token_ids
+from clapas.release.layout import CONFIG, TOKENIZER_CONFIG
 
 ADDED = "added_tokens.json"
 """Where older tokenizers keep tokens of their own."""
