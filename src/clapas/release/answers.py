@@ -8,25 +8,58 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import Section, TypedFile, read_typed
 
 PLACEHOLDER = re.compile(
     r"\b(?:TODO|TBD|FIXME|XXX+|lorem ipsum|à (?:compléter|remplir|définir)|to be (?:completed|defined|filled))\b"
-    r"|\.\.\.$|…$",
+    r"|\.\.\.$|…$|^[\W_]+$|^n/?a$",
     re.I,
 )
 """What stands where an answer should be."""
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
-Repository = Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$")]
+
+
+def _like(pattern: str, wanted: str) -> AfterValidator:
+    """Text of a form, which a message names as people do."""
+
+    def checked(value: str) -> str:
+        if not value.strip():
+            raise ValueError(f"blank; wanted: {wanted}")
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"found {value!r}; must be {wanted}")
+        return value
+
+    return AfterValidator(checked)
+
+
+def _in_the_calendar(value: str) -> str:
+    try:
+        date.fromisoformat(value if len(value) > len("2026-11") else f"{value}-01")
+    except ValueError as error:
+        raise ValueError(f"found {value!r}; not in the calendar: {error}") from None
+    return value
+
+
+MAIL = r"[^@\s]+@[^@\s]+\.[^@\s]+"
+PAGE = r"https?://\S+\.\S+"
+CALENDAR = AfterValidator(_in_the_calendar)
+Date = Annotated[str, _like(r"\d{4}-\d{2}-\d{2}", "a day, such as 2026-11-28"), CALENDAR]
+Month = Annotated[str, _like(r"\d{4}-\d{2}", "a month, such as 2026-03"), CALENDAR]
+Repository = Annotated[str, _like(r"[\w-][\w.-]*/[\w-][\w.-]*", "OWNER/NAME")]
+Country = Annotated[str, _like(r"[A-Z]{2}", "two capitals, ISO 3166's code, such as FR")]
+Mail = Annotated[Text, _like(MAIL, "an address of mail, such as contact@example.org")]
+Page = Annotated[Text, _like(PAGE, "an address that begins with https://")]
+MailOrPage = Annotated[
+    Text, _like(f"{MAIL}|{PAGE}", "an address of mail, or of a page that begins with https://, where people answer")
+]
 
 
 class Bilingual(Section):
@@ -48,10 +81,12 @@ class Model(Section):
     """
 
     name: Text
-    version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\.\d+)?([-.+][A-Za-z0-9.]+)?$")]
+    version: Annotated[str, _like(r"\d+\.\d+(\.\d+)?([-.+][A-Za-z0-9.]+)?", 'numbers with points, such as "1.0.0"')]
     licence: Text
     repository: Repository
-    languages: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...], Field(min_length=1)]
+    languages: Annotated[
+        tuple[Annotated[str, _like(r"[a-z]{2,3}", "ISO 639's code, such as fr")], ...], Field(min_length=1)
+    ]
     on_market: Date
     summary: Bilingual
 
@@ -64,9 +99,9 @@ class Provider(Section):
 
     name: Text
     address: Text
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-    website: Text
-    email: Text
+    country: Country
+    website: Page
+    email: Mail
     representative: Text | None
     small: bool
 
@@ -74,9 +109,9 @@ class Provider(Section):
 class Contacts(Section):
     """Addresses of mail or pages. takedown: for documents to be removed. rights: for complaints of right holders."""
 
-    questions: Text
-    takedown: Text
-    rights: Text
+    questions: MailOrPage
+    takedown: MailOrPage
+    rights: MailOrPage
 
 
 class Author(Section):
@@ -105,6 +140,12 @@ class Crawler(Section):
     behaviour: Bilingual
     first: Month
     last: Month
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Crawler:
+        if self.first > self.last:
+            raise ValueError(f"last: found {self.last}; must not be before first, {self.first}")
+        return self
 
 
 class Synthetic(Section):
@@ -152,6 +193,13 @@ class SourceAnswer(Section):
     licence_decision: Bilingual | None = None
     no_health_data: Bilingual | None = None
 
+    @model_validator(mode="after")
+    def _in_order(self) -> SourceAnswer:
+        first, last = self.acquired
+        if first > last:
+            raise ValueError(f"acquired: found {first}, {last}; the first month must not come after the last")
+        return self
+
 
 class TrainingContent(Section):
     """What the Public Summary of Training Content asks of people. sources: by the name in the corpus.
@@ -196,7 +244,7 @@ class Energy(Section):
     rests on where nothing was measured. carbon_intensity: g CO2e a kWh. Each figure with where it is from.
     """
 
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    country: Country
     site: Text
     power_usage_effectiveness: Annotated[float, Field(ge=1, le=3)] | None
     power_usage_effectiveness_source: Text | None
@@ -206,6 +254,12 @@ class Energy(Section):
     carbon_intensity_source: Text
     hardware: Text
     """The machines, as people name them: `2 cores of an x86 server`, `64 nodes of 4 NVIDIA H100 SXM5 80 GB`."""
+
+    @model_validator(mode="after")
+    def _each_figure_has_a_source(self) -> Energy:
+        if self.power_usage_effectiveness is not None and self.power_usage_effectiveness_source is None:
+            raise ValueError("power_usage_effectiveness_source: blank; wanted: where the figure is from")
+        return self
 
 
 class Health(Section):
@@ -294,6 +348,9 @@ class Answers(TypedFile):
 
 def read_answers(path: Path) -> Answers:
     """The answers in a file. Raises UserError that names the line of every blank and placeholder."""
+    if not path.is_file():
+        way_out = "`clapas release RUN --template > release.yaml` writes a blank one"
+        raise UserError("no such file", where=path, wanted="the answers, a release.yaml", way_out=way_out)
     answers = read_typed(path, Answers)
     if blank := list(blanks(answers)):
         lines = "\n".join(f"           {answers.place(key) or path}: {key}: {found}" for key, found in blank)

@@ -12,7 +12,7 @@ from clapas_data.manifest import open_manifest
 
 FILE = Path(__file__).with_name("release.template.yaml")
 SOURCE = """    {name}:
-      kind:                 # public | licensed | crawled | user | synthetic | other
+      kind:                 # public | licensed | private | crawled | user | synthetic | other
       description: {{fr: "", en: ""}}
       acquired: ["", ""]    # AAAA-MM, AAAA-MM
       large:                # true: plus de 3 % des données publiques / over 3 % of all public data
