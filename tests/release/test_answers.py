@@ -1,4 +1,4 @@
-"""What people answer in `release.yaml`: each slip of a tired person is told where it stands, before anything is written."""
+"""What people answer in `release.yaml`: each slip is told where it stands, before anything is written."""
 
 from __future__ import annotations
 

@@ -20,10 +20,12 @@ from clapas.recipe.typed import Section, TypedFile, read_typed
 
 PLACEHOLDER = re.compile(
     r"\b(?:TODO|TBD|FIXME|XXX+|lorem ipsum|à (?:compléter|remplir|définir)|to be (?:completed|defined|filled))\b"
-    r"|\.\.\.$|…$|^[\W_]+$|^n/?a$",
+    r"|\.\.\.$|…$",
     re.I,
 )
 """What stands where an answer should be."""
+NOTHING = re.compile(r"[\W_]+|n/?a", re.I)
+"""A whole answer that is none: `?`, `-`, `N/A`."""
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -368,7 +370,7 @@ def blanks(section: BaseModel | Any, key: str = "") -> Iterator[tuple[str, str]]
     if isinstance(section, str):
         if not section.strip():
             yield key, "blank"
-        elif PLACEHOLDER.search(section):
+        elif PLACEHOLDER.search(section) or NOTHING.fullmatch(section.strip()):
             yield key, repr(section if len(section) < 60 else section[:57] + "…")
         return
     if isinstance(section, BaseModel):
