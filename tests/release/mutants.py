@@ -123,8 +123,8 @@ def alone(found: Iterable[Caught]) -> dict[int, list[str]]:
 def broken_in_all_ways(run: Path, answers: Path, revision: int, place: Path) -> Iterator[Caught]:
     """Every mutant of a release of a run. revision: the step of an intermediate checkpoint. place: for what is made.
 
-    GGUF files and revisions say again what the weights say, so each is broken beside weights that are not. Raises ValueError where
-    the release is not good to begin with: then no mutant means anything.
+    GGUF files and revisions say again what the weights say, so each is broken beside weights that are not. Raises
+    ValueError where the release is not good to begin with: then no mutant means anything.
     """
     generate_key(place / "keys")
     signer = LocalKey(place / "keys" / "key.pem")
