@@ -51,7 +51,7 @@ from clapas.release.sums import Digests
 
 TOPICS = (
     files, weights, config, tokens, tokenizer, template, loading, logits, licences, sources, ai_act, privacy,
-    evaluations, card, revisions,
+    evaluations, card,
 )  # fmt: skip
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for topic in TOPICS for mutant in topic.MUTANTS)
 GGUF = ("f32", "q8_0")
@@ -123,19 +123,23 @@ def alone(found: Iterable[Caught]) -> dict[int, list[str]]:
 def broken_in_all_ways(run: Path, answers: Path, revision: int, place: Path) -> Iterator[Caught]:
     """Every mutant of a release of a run. revision: the step of an intermediate checkpoint. place: for what is made.
 
-    GGUF files say again what the weights say, so they are broken beside weights that are not. Raises ValueError where
-    the release is not good to begin with: then no mutant means anything.
+    GGUF files and revisions say again what the weights say, so each is broken beside weights that are not. Raises
+    ValueError where the release is not good to begin with: then no mutant means anything.
     """
     generate_key(place / "keys")
     signer = LocalKey(place / "keys" / "key.pem")
+    drafts = {
+        "plain": (Wishes(signer, shard_bytes=SHARD_BYTES), MUTANTS),
+        "gguf": (Wishes(signer, gguf=GGUF), gguf.MUTANTS),
+        "revisions": (Wishes(signer, revisions=(revision,)), revisions.MUTANTS),
+    }
     with Remembering() as stranger:
-        plain = Wishes(signer, shard_bytes=SHARD_BYTES, revisions=(revision,))
-        for name, wishes, mutants in (("plain", plain, MUTANTS), ("gguf", Wishes(signer, gguf=GGUF), gguf.MUTANTS)):
+        for name, (wishes, mutants) in drafts.items():
             breaker = Breaker(run, answers, wishes, place / name, stranger)
             if blocked := [result for result in breaker.good() if result.blocks]:
                 raise ValueError(f"the release is not good to begin with: {blocked}")
             yield from map(breaker.caught, mutants)
-            if name == "plain":
+            if name == "revisions":
                 yield from breaker.caught_sealed()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 from tests.release.drafts import NOW, small_evidence
+from tests.release.provenance_draft import draft_of
 
 from clapas.checkpoint.reader import open_checkpoint
 from clapas.ledger.ledger import read_ledger, sum_ledger
@@ -20,6 +21,7 @@ from clapas.release.evidence.evidence import Evidence, read_evidence
 from clapas.release.evidence.gather import gather
 from clapas.release.evidence.public import public
 from clapas.release.evidence.tokens_read import tokens_read
+from clapas.release.gate.checks.sources import check_sources
 from clapas_data.manifest import open_manifest
 from commands import Clapas
 
@@ -84,10 +86,13 @@ def test_a_branch_and_a_base_are_followed(clapas: Clapas, trained_run: Path, tes
     checkpoint = trained_run / "checkpoints" / open_checkpoint(trained_run).folder.name
     steps = open_checkpoint(trained_run).step + 2
     branch = (f"branch.checkpoint={checkpoint}", f"train.steps={steps}", f"data.path={test_data}", "run_dir=branch")
+    branch = (*branch, "train.global_batch_size=4")  # half its stem's
     result = clapas("train", "test", *branch, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     found = gather(tmp_path / "branch", open_checkpoint(tmp_path / "branch"), NOW)
     assert [data.relation for data in found.data] == ["this", "branch"]
-    assert sum(data.tokens_read for data in found.data) == found.tokens
+    assert sum(data.tokens_read for data in found.data) == found.tokens == ((steps - 2) * 8 + 2 * 4) * 128
+    draft = draft_of(tmp_path / "draft", found)
+    assert check_sources(draft).status == "pass", check_sources(draft).said
     assert [stem.step for stem in found.stems] == [steps - 2]
     assert not found.missing_stems

@@ -178,11 +178,27 @@ def check(document: Document, model: type[Model], where: Path | str) -> Model:
     try:
         value = model.model_validate(document.values)
     except pydantic.ValidationError as error:
-        lines = [_explain(item, document, model, where) for item in error.errors(include_url=False)]
+        items = [item for item in error.errors(include_url=False) if not _echoes(item)]
+        lines = [_explain(item, document, model, where) for item in items]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
     if isinstance(value, TypedFile):
         value._source = Source(document, str(where))
     return value
+
+
+BLANK = {
+    "string_type": "a text",
+    "string_too_short": "a text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+}
+"""What is wanted where nothing stands, by pydantic's kind of error."""
+
+
+def _echoes(item: Any) -> bool:
+    """Whether a list is called too short only because what stands in it was refused, which another line tells."""
+    return item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]
 
 
 def _explain(item: Any, document: Document, model: type[BaseModel], where: Path | str) -> str:
@@ -194,6 +210,10 @@ def _explain(item: Any, document: Document, model: type[BaseModel], where: Path 
         return f"{place}: {name}: unknown key; {_suggest(path, model)}"
     if kind == "missing":
         return f"{place}: {name}: missing; it has no default"
+    if item["input"] is None or (isinstance(item["input"], str) and not item["input"].strip()):
+        wanted = f"one of {item['ctx']['expected']}" if kind == "literal_error" else BLANK.get(kind)
+        if wanted:
+            return f"{place}: {name}: blank; wanted: {wanted}"
     if kind.startswith("value_error"):  # a check of ours; one across sections begins with the key that it is about
         key = message.partition(": ")[0]
         place = document.place((*path, *key_path(key))) or place
@@ -204,6 +224,10 @@ def _explain(item: Any, document: Document, model: type[BaseModel], where: Path 
         return f"{place}: {name}.{key}: found {tag!r}; must be one of {item['ctx']['expected_tags']}"
     if kind in ("tuple_type", "list_type"):
         return f"{place}: {name}: found {item['input']!r}; input should be a list: [{item['input']}]"
+    if kind == "string_type" and isinstance(item["input"], int | float):
+        return f"{place}: {name}: found {item['input']!r}; must be text: write it in quotes"
+    if kind == "bool_parsing":
+        return f"{place}: {name}: found {item['input']!r}; must be true or false"
     return f"{place}: {name}: found {item['input']!r}; {message[0].lower()}{message[1:]}"
 
 

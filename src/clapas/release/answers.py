@@ -6,9 +6,9 @@ line, before anything is written. All else that the documents say is computed fr
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,22 +24,44 @@ PLACEHOLDER = re.compile(
     re.I,
 )
 """What stands where an answer should be."""
-
-
-def _is_a_day(said: str) -> str:
-    datetime.date.fromisoformat(said)  # whose ValueError says why not
-    return said
-
-
-def _is_a_month(said: str) -> str:
-    datetime.date.fromisoformat(f"{said}-01")
-    return said
-
-
+NOTHING = re.compile(r"[\W_]+|n/?a", re.I)
+"""A whole answer that is none: `?`, `-`, `N/A`."""
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_is_a_day)]
-Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$"), AfterValidator(_is_a_month)]
-Repository = Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$")]
+
+
+def _like(pattern: str, wanted: str) -> AfterValidator:
+    """Text of a form, which a message names as people do."""
+
+    def checked(value: str) -> str:
+        if not value.strip():
+            raise ValueError(f"blank; wanted: {wanted}")
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"found {value!r}; must be {wanted}")
+        return value
+
+    return AfterValidator(checked)
+
+
+def _in_the_calendar(value: str) -> str:
+    try:
+        date.fromisoformat(value if len(value) > len("2026-11") else f"{value}-01")
+    except ValueError as error:
+        raise ValueError(f"found {value!r}; not in the calendar: {error}") from None
+    return value
+
+
+MAIL = r"[^@\s]+@[^@\s]+\.[^@\s]+"
+PAGE = r"https?://\S+\.\S+"
+CALENDAR = AfterValidator(_in_the_calendar)
+Date = Annotated[str, _like(r"\d{4}-\d{2}-\d{2}", "a day, such as 2026-11-28"), CALENDAR]
+Month = Annotated[str, _like(r"\d{4}-\d{2}", "a month, such as 2026-03"), CALENDAR]
+Repository = Annotated[str, _like(r"[\w-][\w.-]*/[\w-][\w.-]*", "OWNER/NAME")]
+Country = Annotated[str, _like(r"[A-Z]{2}", "two capitals, ISO 3166's code, such as FR")]
+Mail = Annotated[Text, _like(MAIL, "an address of mail, such as contact@example.org")]
+Page = Annotated[Text, _like(PAGE, "an address that begins with https://")]
+MailOrPage = Annotated[
+    Text, _like(f"{MAIL}|{PAGE}", "an address of mail, or of a page that begins with https://, where people answer")
+]
 
 
 class Bilingual(Section):
@@ -61,10 +83,12 @@ class Model(Section):
     """
 
     name: Text
-    version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\.\d+)?([-.+][A-Za-z0-9.]+)?$")]
+    version: Annotated[str, _like(r"\d+\.\d+(\.\d+)?([-.+][A-Za-z0-9.]+)?", 'numbers with points, such as "1.0.0"')]
     licence: Text
     repository: Repository
-    languages: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...], Field(min_length=1)]
+    languages: Annotated[
+        tuple[Annotated[str, _like(r"[a-z]{2,3}", "ISO 639's code, such as fr")], ...], Field(min_length=1)
+    ]
     on_market: Date
     summary: Bilingual
 
@@ -77,9 +101,9 @@ class Provider(Section):
 
     name: Text
     address: Text
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-    website: Text
-    email: Text
+    country: Country
+    website: Page
+    email: Mail
     representative: Text | None
     small: bool
 
@@ -87,9 +111,9 @@ class Provider(Section):
 class Contacts(Section):
     """Addresses of mail or pages. takedown: for documents to be removed. rights: for complaints of right holders."""
 
-    questions: Text
-    takedown: Text
-    rights: Text
+    questions: MailOrPage
+    takedown: MailOrPage
+    rights: MailOrPage
 
 
 class Author(Section):
@@ -118,6 +142,12 @@ class Crawler(Section):
     behaviour: Bilingual
     first: Month
     last: Month
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Crawler:
+        if self.first > self.last:
+            raise ValueError(f"last: found {self.last}; must not be before first, {self.first}")
+        return self
 
 
 class Synthetic(Section):
@@ -165,6 +195,13 @@ class SourceAnswer(Section):
     licence_decision: Bilingual | None = None
     no_health_data: Bilingual | None = None
 
+    @model_validator(mode="after")
+    def _in_order(self) -> SourceAnswer:
+        first, last = self.acquired
+        if first > last:
+            raise ValueError(f"acquired: found {first}, {last}; the first month must not come after the last")
+        return self
+
 
 class TrainingContent(Section):
     """What the Public Summary of Training Content asks of people. sources: by the name in the corpus.
@@ -209,7 +246,7 @@ class Energy(Section):
     rests on where nothing was measured. carbon_intensity: g CO2e a kWh. Each figure with where it is from.
     """
 
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    country: Country
     site: Text
     power_usage_effectiveness: Annotated[float, Field(ge=1, le=3)] | None
     power_usage_effectiveness_source: Text | None
@@ -219,6 +256,12 @@ class Energy(Section):
     carbon_intensity_source: Text
     hardware: Text
     """The machines, as people name them: `2 cores of an x86 server`, `64 nodes of 4 NVIDIA H100 SXM5 80 GB`."""
+
+    @model_validator(mode="after")
+    def _each_figure_has_a_source(self) -> Energy:
+        if self.power_usage_effectiveness is not None and self.power_usage_effectiveness_source is None:
+            raise ValueError("power_usage_effectiveness_source: blank; wanted: where the figure is from")
+        return self
 
 
 class Health(Section):
@@ -307,6 +350,9 @@ class Answers(TypedFile):
 
 def read_answers(path: Path) -> Answers:
     """The answers in a file. Raises UserError that names the line of every blank and placeholder."""
+    if not path.is_file():
+        way_out = "`clapas release RUN --template > release.yaml` writes a blank one"
+        raise UserError("no such file", where=path, wanted="the answers, a release.yaml", way_out=way_out)
     answers = read_typed(path, Answers)
     if blank := list(blanks(answers)):
         lines = "\n".join(f"           {answers.place(key) or path}: {key}: {found}" for key, found in blank)
@@ -322,9 +368,9 @@ def read_answers(path: Path) -> Answers:
 def blanks(section: BaseModel | Any, key: str = "") -> Iterator[tuple[str, str]]:
     """(dotted key, what stands there) of every text that is blank or a placeholder."""
     if isinstance(section, str):
-        if not any(character.isalnum() for character in section):
-            yield key, repr(section) if section.strip() else "blank"
-        elif PLACEHOLDER.search(section):
+        if not section.strip():
+            yield key, "blank"
+        elif PLACEHOLDER.search(section) or NOTHING.fullmatch(section.strip()):
             yield key, repr(section if len(section) < 60 else section[:57] + "…")
         return
     if isinstance(section, BaseModel):

@@ -52,11 +52,15 @@ def load_private_key(path: Path) -> Any:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec
 
-    way_out = f"`clapas keygen`; a key with a passphrase needs ${PASSPHRASE}"
+    if path.is_dir():
+        raise UserError("a folder, no key", where=path, way_out=f"name the file in it: {path / 'key.pem'}")
+    way_out = f"the private key, key.pem of `clapas keygen`; with a passphrase, its own in ${PASSPHRASE}"
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), passphrase())
     except FileNotFoundError:
         raise UserError("no private key here", where=path, way_out="`clapas keygen --out FOLDER`") from None
+    except OSError as error:
+        raise UserError("cannot be read", where=path, found=error.strerror, way_out="its owner's `chmod 600`") from None
     except (ValueError, TypeError) as error:  # TypeError: a passphrase too many, or none where one is needed
         raise UserError("not a private key that opens", where=path, found=str(error), way_out=way_out) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -82,7 +86,11 @@ def fingerprint(public_key: Path | bytes) -> str:
     try:
         key = serialization.load_pem_public_key(where.read_bytes() if where else public_key)  # type: ignore[arg-type]
     except FileNotFoundError:
-        raise UserError("no public key here", where=where) from None
+        raise UserError("no public key here", where=where, way_out="the file that the provider publishes") from None
+    except OSError as error:
+        raise UserError(
+            "cannot be read", where=where, found=error.strerror, wanted="a file with a public key"
+        ) from None
     except ValueError:
         raise UserError("not a public key", where=where, wanted="PEM: -----BEGIN PUBLIC KEY-----") from None
     if not isinstance(key, ec.EllipticCurvePublicKey):

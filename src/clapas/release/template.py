@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clapas.recipe.recipe import Recipe
+from clapas.release.evidence.data import manifest_read
 from clapas.release.evidence.lineage import Begun, begun_with, branches, is_run
 from clapas.train.run_folder import read_run_recipe
-from clapas_data.manifest import open_manifest
 
 FILE = Path(__file__).with_name("release.template.yaml")
 SOURCE = """    {name}:
-      kind:                 # public | licensed | crawled | user | synthetic | other
+      kind:                 # public | licensed | private | crawled | user | synthetic | other
       description: {{fr: "", en: ""}}
       acquired: ["", ""]    # AAAA-MM, AAAA-MM
       large:                # true: plus de 3 % des données publiques / over 3 % of all public data
@@ -44,7 +44,7 @@ def template(run: Path) -> str:
     sources: dict[str, str] = {}
     health, models = False, dict[str, bool]()
     for ran, begun in _lineage(run, recipe):
-        manifest = open_manifest(ran.data.path)
+        manifest = manifest_read(ran.name, ran)
         for name, source in manifest.sources.items():
             sources[name] = source.licence
             health |= "health" in (source.model_extra or {}).get("contains", ())

@@ -10,10 +10,12 @@ import pytest
 from tests.release.model_draft import blocking, draft_of, results
 from tests.release.mutations.mutant import Case
 
+from clapas.checkpoint.reader import open_checkpoint
 from clapas.recipe.hashes import file_hash
 from clapas.release.gate.check import Draft
 from clapas.release.gate.checks.tokenizer import CHECK as TOKENIZER_CHECK
 from clapas.release.gate.gate import run_checks
+from clapas.release.gate.live import LiveModel, NoText
 from clapas.release.gate.stranger import Stranger
 from commands import Clapas
 
@@ -80,3 +82,14 @@ def test_letters_may_come_back_composed(draft: Draft, tmp_path: Path) -> None:
         data = tuple(own.model_copy(update=made_by) for own in draft.evidence.data)
         changed = replace(draft, folder=folder, evidence=draft.evidence.model_copy(update={"data": data}))
         assert {result.number for result in run_checks(changed, [TOKENIZER_CHECK]) if result.blocks} == found
+
+
+def test_a_validation_that_the_ledger_lost_keeps_a_release_in(run: Path, tmp_path: Path) -> None:
+    """The run's data hold text out, so its last step was validated: not having run is no excuse."""
+    other = Path(shutil.copytree(run, tmp_path / "run"))
+    lines = (other / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (other / "ledger.jsonl").write_bytes(b"".join(line for line in lines if b'"evaluation"' not in line))
+    text = LiveModel(other, open_checkpoint(other).folder).held_out
+    assert isinstance(text, NoText)
+    assert not text.is_sound
+    assert "text was held out" in text.why

@@ -59,7 +59,7 @@ def probe_memorisation(asked: Asked, data: Path | None = None) -> dict[str, Any]
     manifest = fitting_manifest(asked.loaded, data)
     prompt = min(PROMPT_TOKENS, asked.longest // 2)
     length = prompt + min(CONTINUATION_TOKENS, asked.longest - prompt)
-    read, how = _read_of(asked, manifest)
+    read, how, was_read = _read_of(asked, manifest)
     drawn = {
         "training": _excerpts(manifest, read, length, np.random.default_rng([asked.seed, 0]), TRAIN),
         "held_out": _excerpts(
@@ -78,7 +78,7 @@ def probe_memorisation(asked: Asked, data: Path | None = None) -> dict[str, Any]
     return {
         "version": VERSION,
         "data": str(manifest.folder),
-        "manifest": manifest.hash,
+        "manifest": was_read.hash,
         "drawn": {"prompt_tokens": prompt, "continuation_tokens": n, "training": how},
         "figures": {**figures, "difference": _apart(items, n)},
         "items": [{"split": name, **item} for name, own in items.items() for item in own],
@@ -89,17 +89,20 @@ Draw = Callable[[np.random.Generator], list[Span]]
 """Parts of documents, of which an excerpt may be taken."""
 
 
-def _read_of(asked: Asked, manifest: Manifest) -> tuple[Draw, str]:
-    """Draws from what the run has read until this checkpoint; of a model without its run, from the training split."""
+def _read_of(asked: Asked, manifest: Manifest) -> tuple[Draw, str, Manifest]:
+    """Draws from what the run has read until this checkpoint, and the revision of the data that it read, of which
+    documents may have been removed since; of a model without its run, from the training split."""
     source = asked.loaded.source
     run = source.parent.parent
     if FOLDER.fullmatch(source.name) is None or not (run / "recipe.yaml").is_file():
-        return _any_document(manifest, TRAIN), "documents of the training split"
+        return _any_document(manifest, TRAIN), "documents of the training split", manifest
     recipe = read_recipe(run / "recipe.yaml")
     plan = plan_that_ran(recipe, recorded_identity(run / "recipe.yaml"), manifest)
     if plan is None:
-        return _any_document(manifest, TRAIN), "documents of the training split: these are not the data of the run"
-    return _from_plan(plan.leaving_out(left_out(run)), step_of(source)), "documents in samples that the run has read"
+        how = "documents of the training split: these are not the data of the run"
+        return _any_document(manifest, TRAIN), how, manifest
+    draw = _from_plan(plan.leaving_out(left_out(run)), step_of(source))
+    return draw, "documents in samples that the run has read", plan.manifest
 
 
 def _from_plan(plan: DataPlan, steps: int) -> Draw:

@@ -71,7 +71,9 @@ def _overview(data: DataFacts, to: Language) -> str:
     rows = {
         either(to, "rôle", "role"): f"{relation} ({code(data.of)})",
         either(to, "empreinte du manifeste (SHA-256)", "manifest hash (SHA-256)"): code(data.manifest_hash),
-        either(to, "découpeur (SHA-256)", "tokenizer (SHA-256)"): code(data.tokenizer_hash or "–"),
+        either(to, "découpeur en jetons, ou *tokenizer* (SHA-256)", "tokenizer (SHA-256)"): code(
+            data.tokenizer_hash or "–"
+        ),
         either(to, "révision", "revision"): words.number(data.revision, to),
         either(to, "fragments", "shards"): words.number(shards, to),
         either(to, "documents", "documents"): words.number(sum(own.documents for own in data.sources), to),

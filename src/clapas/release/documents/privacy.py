@@ -36,7 +36,7 @@ def _report(facts: Facts, to: Language) -> Iterator[str]:
     yield from _memorisation(facts, to)
     yield from _legal_basis(facts, to)
     yield from _removals(facts, to)
-    yield from _limits(facts, to)
+    yield from _limits(facts, any(source.step is not None for source in sources), to)
 
 
 def _device(facts: Facts, to: Language) -> Iterator[str]:
@@ -160,8 +160,8 @@ def _probe(probe: dict[str, Any], corpus: str, to: Language) -> str:
             table(head, rows, numbers=range(1, 5)),
             either(
                 to,
-                f"La mémorisation {'est' if shown else 'n’est pas'} montrée : la différence entre les deux lignes "
-                f"{'est' if shown else 'n’est pas'} significative. Un échantillon ne prouve pas l'absence.",
+                f"{'Une mémorisation est' if shown else 'Aucune mémorisation n’est'} établie : la différence entre les "
+                f"deux lignes {'est' if shown else 'n’est pas'} significative. Un échantillon ne prouve pas l'absence.",
                 f"Memorisation is {'shown' if shown else 'not shown'}: the difference between the two lines is "
                 f"{'' if shown else 'not '}significant. A sample does not prove absence.",
             ),
@@ -187,21 +187,24 @@ def _removals(facts: Facts, to: Language) -> Iterator[str]:
         before, since = words.number(data.removed_before, to), words.number(data.removed_since, to)
         yield either(
             to,
-            f"{code(data.name)} : {before} avant l'entraînement {code(data.of)}, qui ne les a pas lus ; {since} "
-            "depuis.",
-            f"{code(data.name)}: {before} before the training {code(data.of)}, which has not read them; {since} since.",
+            f"{code(data.name)} : {before} avant l'entraînement {code(data.of)}"
+            f"{', qui ne les a pas lus' if data.removed_before else ''} ; {since} depuis.",
+            f"{code(data.name)}: {before} before the training {code(data.of)}"
+            f"{', which has not read them' if data.removed_before else ''}; {since} since.",
         )
 
 
-def _limits(facts: Facts, to: Language) -> Iterator[str]:
+def _limits(facts: Facts, replaced: bool, to: Language) -> Iterator[str]:
     contacts = facts.answers.contacts
     yield either(to, "## Limites et droits", "## Limits and rights")
     yield either(
         to,
-        "C'est au mieux une pseudonymisation : ce qui reste peut désigner une personne, seul ou avec d'autres sources, "
-        "et retirer un document n'en efface pas la trace d'un modèle qui l'a lu.",
-        "This is pseudonymisation at best: what remains may single a person out, alone or with other sources, and "
-        "removing a document does not erase it from a model that has read it.",
+        ("C'est au mieux une pseudonymisation : ce qui reste" if replaced else "Ce que contiennent les textes")
+        + " peut désigner une personne, seul ou avec d'autres sources, et retirer un document n'efface pas sa trace "
+        "d'un modèle qui l'a lu.",
+        ("This is pseudonymisation at best: what remains" if replaced else "What the texts contain")
+        + " may single a person out, alone or with other sources, and removing a document does not erase it from a "
+        "model that has read it.",
     )
     asked = either(to, "Accès, rectification, retrait d'un document : ", "Access, rectification, takedown: ")
     yield f"{asked}{address(contacts.takedown)}."

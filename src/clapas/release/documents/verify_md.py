@@ -26,11 +26,11 @@ ALL = "clapas verify ."
 FRENCH: Words = {
     "title": "# Vérifier ce modèle",
     "language": "*[In English below](#verify-this-model)*",
-    "where": "Les commandes se donnent dans le dossier du modèle, téléchargé sans liens symboliques :",
+    "where": "Lancez ces commandes dans le dossier du modèle, téléchargé sans liens symboliques :",
     "sums": "## 1. Les sommes\n\nChaque fichier est celui qui a été publié. Rien ne s'affiche si tout est en ordre :",
-    "sums_limit": "Un fichier de trop n'est pas vu ainsi ; la signature le voit.",
+    "sums_limit": "Cette commande ne voit pas un fichier ajouté ; la vérification de la signature, si.",
     "signature": "## 2. La signature\n\nLa signature porte sur tous les fichiers, les sommes comprises. Elle suit le "
-    "format de l'OpenSSF pour les modèles et se vérifie hors ligne, avec l'outil d'autrui :",
+    "format de l'OpenSSF pour les modèles et se vérifie hors ligne, avec un outil tiers :",
     "key": f"La clé publique est jointe ({code(PUBLIC_KEY)}). Jointe, elle prouve que rien n'a changé depuis la "
     "signature, non qui a signé : comparez son empreinte (SHA-256 de la clé, forme DER) à celle qui est publiée sur "
     "{website} ({provider}).",
@@ -40,7 +40,7 @@ FRENCH: Words = {
     "revisions": f"Les étapes intermédiaires ({code(REVISIONS + '/')}, ou une branche chacune) ont leurs sommes et "
     "leur signature : les mêmes commandes dans leur dossier. Ici : {names}.",
     "all": "## 3. Le reste\n\nEn plus des sommes et de la signature : le modèle se charge avec transformers seul, dans "
-    "un processus propre et hors ligne, et ses documents disent ce que disent les preuves (`evidence.json`).",
+    "un processus isolé, hors ligne, et ses documents disent ce que disent les preuves (`evidence.json`).",
     "better": "Avec la clé obtenue ailleurs que dans ce dossier : `clapas verify . --public-key CLÉ.pem`.",
 }
 ENGLISH: Words = {
@@ -48,9 +48,9 @@ ENGLISH: Words = {
     "language": "*[En français ci-dessus](#vérifier-ce-modèle)*",
     "where": "Give the commands in the model's folder, downloaded without symbolic links:",
     "sums": "## 1. Sums\n\nEvery file is the one that was published. Nothing is shown if all is well:",
-    "sums_limit": "A file too many is not seen like this; the signature sees it.",
+    "sums_limit": "This command does not see a file that was added; verifying the signature does.",
     "signature": "## 2. Signature\n\nThe signature covers every file, the sums too. It follows the OpenSSF's format "
-    "for models and is verified offline, with a tool of others:",
+    "for models and is verified offline, with a tool that is not ours:",
     "key": f"The public key comes with the model ({code(PUBLIC_KEY)}). As such it proves that nothing has changed "
     "since it was signed, not who signed: compare its fingerprint (SHA-256 of the key in its DER form) with the one "
     "that is published at {website} ({provider}).",

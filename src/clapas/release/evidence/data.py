@@ -28,7 +28,7 @@ def data_facts(
 
     Raises UserError where the data are gone, or are not those that the run read.
     """
-    newest = open_manifest(recipe.data.path)
+    newest = manifest_read(run, recipe)
     plan = plan_that_ran(recipe, recorded_identity(run / "recipe.yaml"), newest)
     if plan is None:
         raise UserError(
@@ -60,6 +60,25 @@ def data_facts(
         steps=tuple(_step(step.name, step, step.options) for step in manifest.steps),
         tokens_read=sum(read.values()),
     )
+
+
+def manifest_read(run: Path | str, recipe: Recipe) -> Manifest:
+    """The newest manifest of the data that a run read. Raises UserError where they are gone."""
+    path = recipe.data.path
+    if not path.exists():
+        here = (
+            ""
+            if path.is_absolute()
+            else f", or give the command in the folder where {run} trained, not in {Path.cwd()}"
+        )
+        raise UserError(
+            "the data that this run read are not here",
+            where=run,
+            found=f"no {path}",
+            wanted="the folder that its recipe names (data.path)",
+            way_out=f"bring the data back to {path}{here}",
+        )
+    return open_manifest(path)
 
 
 def _removed(newest: Manifest, since: int = 0, until: float = float("inf")) -> int:

@@ -24,6 +24,7 @@ from clapas.recipe.recipe import Recipe
 from clapas.release.gate.held_out_text import REPRODUCIBLE, held_out_text, logged_validation
 from clapas.release.gate.probes import probes_of
 from clapas.release.gate.seen import HeldOutText, Probe, Probes
+from clapas.train.callbacks.validation import has_held_out
 from clapas.train.run_folder import read_run_recipe
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.manifest import open_manifest
@@ -80,7 +81,7 @@ class LiveModel:
         objective, split = self.recipe.objective.name, self.recipe.evaluation.split
         logged = logged_validation(read_ledger(self.run), self._reader.step, split)
         if logged is None:
-            return NoText(f"nothing was validated at step {self._reader.step}", is_sound=True)
+            return self._unvalidated()
         if objective not in REPRODUCIBLE:
             why = f"the held-out loss of {objective} is no cross-entropy that stock transformers could compute"
             return NoText(why, is_sound=True)
@@ -95,6 +96,16 @@ class LiveModel:
             return held_out_text(self.recipe, manifest, logged[1])
         except ClapasError as error:
             return NoText(f"the run's held-out text is not to be had: {error.what}", is_sound=False)
+
+    def _unvalidated(self) -> NoText:
+        """Sound where the run's data hold nothing out; else its last step was validated before its checkpoint was
+        written, and the ledger has lost that."""
+        why = f"nothing was validated at step {self._reader.step}"
+        try:
+            held = has_held_out(self.recipe, data_that_ran(self.run, self.recipe, open_manifest(self.recipe.data.path)))
+        except ClapasError as error:
+            return NoText(f"{why}, and whether text was held out is not known: {error.what}", is_sound=False)
+        return NoText(f"{why}, and text was held out" if held else why, is_sound=not held)
 
     @cached_property
     def probes(self) -> Probes:

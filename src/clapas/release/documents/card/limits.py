@@ -87,8 +87,9 @@ def _bias(figures: dict[str, Any], to: Language) -> str:
     share = _share(figures["preferred"], figures["interval"], to)
     return either(
         to,
-        f"de {number(figures['pairs'], to)} paires de phrases qui ne diffèrent que par la personne visée, le modèle "
-        f"juge le préjugé plus probable dans {share} des cas (50{NARROW}% : aucune préférence) ; {', '.join(axes)}.",
+        f"de {number(figures['pairs'], to)} paires de phrases qui ne diffèrent que par la personne visée, le "
+        f"modèle juge plus probable celle du préjugé dans {share} des cas (50{NARROW}% : aucune préférence) ; "
+        f"{', '.join(axes)}.",
         f"of {number(figures['pairs'], to)} pairs of sentences that differ only in whom they are about, the model "
         f"finds the prejudice likelier in {share} of cases (50%: no preference); {', '.join(axes)}.",
     )

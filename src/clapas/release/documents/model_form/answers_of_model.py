@@ -98,8 +98,8 @@ def _use(facts: Facts, language: Language) -> dict[str, str]:
         ),
         "licence": either(
             language,
-            f"{plain(answers.model.licence)} (licence libre ; texte : `LICENSE`), pour les poids, le découpeur et les "
-            "documents ; attributions : `NOTICE`.",
+            f"{plain(answers.model.licence)} (licence libre ; texte : `LICENSE`), pour les poids, le découpeur en "
+            "jetons et les documents ; attributions : `NOTICE`.",
             f"{plain(answers.model.licence)} (free licence; text: `LICENSE`), of weights, tokenizer and documents; "
             "attributions: `NOTICE`.",
         ),

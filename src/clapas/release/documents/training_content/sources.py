@@ -62,7 +62,9 @@ def _refuse_strangers(found: Iterable[str], answered: Iterable[str]) -> None:
         raise UserError(
             "a source of the data without an answer" if silent else "an answer about a source that no run read",
             where="release.yaml: training_content.sources",
-            found=", ".join(unknown) if unknown else "no " + ", ".join(silent),
+            found="; ".join(
+                f"{word} {', '.join(names)}" for word, names in (("no", silent), ("one of", unknown)) if names
+            ),
             wanted=f"the sources of the corpus: {', '.join(found)}",
         )
 

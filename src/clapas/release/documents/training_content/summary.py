@@ -66,7 +66,7 @@ def _introduction(language: Language) -> str:
 def _identify(page: Page, facts: Facts) -> None:
     provider, model, language = facts.answers.provider, facts.answers.model, page.language
     contacts = ", ".join(
-        (plain(provider.address), plain(provider.country), address(provider.website), address(provider.email))
+        (f"{plain(provider.address)} ({plain(provider.country)})", address(provider.website), address(provider.email))
     )
     page.answer("provider", f"{plain(provider.name)}, {contacts}")
     page.answer(

@@ -40,7 +40,7 @@ def check_evaluations(draft: Draft) -> Verdict:
 
 def _told(measured: tuple[Measured, ...]) -> str:
     tasks = _last_by_task(measured)
-    last = {tuple(one.content.get("manifests", ())): one.content for one in _of(measured, "contamination")}
+    last = {tuple(own): one.content for one in _of(measured, "contamination") if (own := one.content.get("manifests"))}
     looked = [own for content in last.values() for own in content["tasks"].values()]
     overlapping, items = (sum(own[key] for own in looked) for key in ("overlapping", "looked_for"))
     return f"{len(tasks)} tasks and {len(PROBES)} probes; {overlapping} of {items} items looked for stand in the text"
