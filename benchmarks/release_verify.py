@@ -33,8 +33,9 @@ from clapas.release.answers import read_answers
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.export import SHARD_BYTES
 from clapas.release.gate.stranger import Stranger
+from clapas.release.keys import generate_key
 from clapas.release.release import Wishes, draft_release, seal_draft, write_documents
-from clapas.release.signature import LocalKey, generate_key
+from clapas.release.signature import LocalKey
 
 HASH = """
 import hashlib, pathlib, sys

@@ -82,7 +82,7 @@ def released_run(trained_run: Path, clapas: Clapas, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A private key; its public half lies beside it."""
-    from clapas.release.signature import generate_key
+    from clapas.release.keys import generate_key
 
     folder = tmp_path_factory.mktemp("keys")
     generate_key(folder)

@@ -321,7 +321,7 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _keygen(options: argparse.Namespace) -> None:
-    from clapas.release.signature import generate_key
+    from clapas.release.keys import generate_key
 
     print(f"{options.out}: key.pem (keep it secret), key.pub.pem; SHA-256 {generate_key(options.out)}")
 

@@ -5,24 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tests.release.drafts import small_answers, small_evidence
+from tests.release.drafts import small_answers, small_evidence, small_facts, write_contents
 
 from clapas.checkpoint.reader import open_checkpoint
 from clapas.release.answers import Answers
-from clapas.release.documents.facts import Facts
 from clapas.release.documents.model_form import form
 from clapas.release.documents.training_content import summary
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.export import export
 from clapas.release.gate.check import Draft
 from clapas.release.gate.live import LiveModel
-
-WEIGHTS = {"model.safetensors": 1_000_000}
-
-
-def facts(evidence: Evidence, answers: Answers) -> Facts:
-    """What these documents are rendered from, of weights whose hash nobody looks at."""
-    return Facts(evidence, answers, WEIGHTS, dict.fromkeys(WEIGHTS, "0" * 64), {}, False, evidence.parameters)
 
 
 def draft_of(run: Path, folder: Path) -> Draft:
@@ -36,10 +28,8 @@ def draft_of(run: Path, folder: Path) -> Draft:
 
 def write(folder: Path, evidence: Evidence, answers: Answers) -> None:
     """The documents of these facts, over what is there."""
-    given = facts(evidence, answers)
-    for name, content in (form.documents(given) | summary.documents(given)).items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
+    given = small_facts(evidence, answers)
+    write_contents(folder, form.documents(given) | summary.documents(given))
 
 
 def changed(draft: Draft, evidence: Evidence | None = None, answers: Answers | None = None) -> Draft:

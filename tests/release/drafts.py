@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,3 +57,11 @@ def small_facts(evidence: Evidence, answers: Answers | None = None, **changes: A
         key="ab" * 32,
     )
     return replace(facts, **changes)
+
+
+def write_contents(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Documents as files of a release's folder. contents: by name."""
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

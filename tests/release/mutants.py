@@ -44,8 +44,9 @@ from clapas.release.gate.all_checks import BEFORE_SEALING, SEALED
 from clapas.release.gate.check import Result
 from clapas.release.gate.gate import run_checks
 from clapas.release.gate.stranger import Stranger
+from clapas.release.keys import generate_key
 from clapas.release.release import Wishes, draft_release, seal_draft, write_documents
-from clapas.release.signature import LocalKey, generate_key
+from clapas.release.signature import LocalKey
 from clapas.release.sums import Digests
 
 TOPICS = (

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.release.drafts import small_answers, small_evidence
+from tests.release.drafts import small_answers, small_evidence, small_facts, write_contents
 
 from clapas.release.answers import Answers
 from clapas.release.documents import bom, croissant, data_card, notice, privacy
-from clapas.release.documents.facts import Facts
 from clapas.release.evidence.evidence import Evidence, Measured
 from clapas.release.gate.check import Draft
 
@@ -36,26 +35,10 @@ def evidence_of(run: Path) -> Evidence:
     return evidence.model_copy(update={"measured": (measured,)})
 
 
-def facts_of(evidence: Evidence, answers: Answers | None = None) -> Facts:
-    """Facts with weights of which only a name is looked at."""
-    return Facts(
-        evidence=evidence,
-        answers=answers or small_answers(),
-        files={"model.safetensors": 1000},
-        digests={"model.safetensors": "d" * 64},
-        config={"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
-        is_chat=False,
-        parameters=500,
-    )
-
-
 def write_provenance(folder: Path, evidence: Evidence, answers: Answers) -> None:
     """The documents, and a card that says what check 19 asks of one."""
     for module in (notice, data_card, croissant, bom, privacy):
-        for name, content in module.documents(facts_of(evidence, answers)).items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write_contents(folder, module.documents(small_facts(evidence, answers)))
     (folder / "README.md").write_text(CARD, encoding="utf-8")
 
 

@@ -12,18 +12,9 @@ from pathlib import Path
 import pytest
 
 from clapas.recipe.errors import ClapasError, UserError
+from clapas.release.keys import PASSPHRASE, fingerprint, generate_key
 from clapas.release.layout import SUMS
-from clapas.release.signature import (
-    PASSPHRASE,
-    Keyless,
-    LocalKey,
-    PublicKey,
-    check_signature,
-    fingerprint,
-    generate_key,
-    seal,
-    signed_files,
-)
+from clapas.release.signature import Keyless, LocalKey, PublicKey, check_signature, seal, signed_files
 from clapas.release.sums import Digests, NotSoundError, differences, read_sums, release_files
 
 KEYLESS = Keyless("equipe@exemple.fr", "https://connexion.exemple.fr")

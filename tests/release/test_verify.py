@@ -16,8 +16,9 @@ import pytest
 import clapas.release.verify as verifying
 from clapas.recipe.errors import UserError
 from clapas.release.export import export
+from clapas.release.keys import fingerprint, generate_key
 from clapas.release.layout import REVISIONS
-from clapas.release.signature import LocalKey, PublicKey, fingerprint, generate_key, seal
+from clapas.release.signature import LocalKey, PublicKey, seal
 from clapas.release.sums import Digests, NotSoundError
 from clapas.release.verify import verify
 from commands import Clapas

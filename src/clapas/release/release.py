@@ -33,10 +33,11 @@ from clapas.release.gate.live import LiveModel
 from clapas.release.gate.stranger import Stranger
 from clapas.release.gguf.about import about_release
 from clapas.release.gguf.write import write_ggufs
+from clapas.release.keys import load_private_key, public_pem
 from clapas.release.layout import ANSWERS, EVIDENCE, PUBLIC_KEY, RESULTS, REVISIONS
 from clapas.release.licences.texts import check_weights_licence
 from clapas.release.revisions import dress_revisions, export_revisions, find_revisions
-from clapas.release.signature import Keyless, LocalKey, load_private_key, public_pem, seal, signed_by
+from clapas.release.signature import Keyless, LocalKey, seal, signed_by
 from clapas.release.sums import Digests
 from clapas.train.run_folder import read_run_recipe
 

@@ -16,8 +16,9 @@ import orjson
 
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.release.gate.stranger import Stranger, has_transformers
+from clapas.release.keys import fingerprint
 from clapas.release.layout import ANSWERS, EVIDENCE, GGUF, PUBLIC_KEY, RESULTS, REVISIONS, SIGNATURE, SUMS
-from clapas.release.signature import Keyless, PublicKey, check_signature, fingerprint, is_keyless, signed_files
+from clapas.release.signature import Keyless, PublicKey, check_signature, is_keyless, signed_files
 from clapas.release.sums import Digests, NotSoundError, differences, read_sums
 
 if TYPE_CHECKING:  # the gate imports torch: meanwhile the stranger's process, which is started first, imports too

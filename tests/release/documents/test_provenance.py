@@ -6,11 +6,11 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.release.drafts import small_answers
+from tests.release.drafts import small_answers, small_facts
 from tests.release.mutations.licences import BASE, FIRST
 from tests.release.mutations.mutant import Case
 from tests.release.mutations.privacy import COUNTS, make_health, personal_step
-from tests.release.provenance_draft import draft_of, evidence_of, facts_of
+from tests.release.provenance_draft import draft_of, evidence_of
 
 from clapas.release.documents import bom, croissant, data_card, notice, privacy
 from clapas.release.evidence.evidence import Evidence
@@ -42,7 +42,7 @@ def test_machines_can_read_them(tmp_path: Path, evidence: Evidence) -> None:
 
 def test_croissant_names_every_shard_by_its_hash(evidence: Evidence) -> None:
     """And the sources with licence and revision; it says that none of it is distributed."""
-    found = orjson.loads(croissant.documents(facts_of(evidence))[croissant.FILE])
+    found = orjson.loads(croissant.documents(small_facts(evidence))[croissant.FILE])
     shards = [shard for source in evidence.own_data.sources for shard in source.shards]
     assert [file["sha256"] for file in found["distribution"]] == [shard.bin_sha256 for shard in shards]
     assert [(source["name"], source["version"]) for source in found["isBasedOn"]] == [
@@ -54,9 +54,9 @@ def test_croissant_names_every_shard_by_its_hash(evidence: Evidence) -> None:
 def test_bill_of_materials(evidence: Evidence) -> None:
     """Weights by hash, texts as components that the card refers to, the base as ancestor, the energy as estimated."""
     case = with_a_base(evidence)
-    found = orjson.loads(bom.documents(facts_of(case.evidence, case.answers))[bom.FILE])
+    found = orjson.loads(bom.documents(small_facts(case.evidence, case.answers))[bom.FILE])
     model = found["metadata"]["component"]
-    assert model["components"][0]["hashes"] == [{"alg": "SHA-256", "content": "d" * 64}]
+    assert model["components"][0]["hashes"] == [{"alg": "SHA-256", "content": "0" * 64}]
     texts = {part["bom-ref"] for part in found["components"] if part["type"] == "data"}
     assert {text["ref"] for text in model["modelCard"]["modelParameters"]["datasets"]} == texts != set()
     assert [ancestor["name"] for ancestor in model["pedigree"]["ancestors"]] == ["Base"]
@@ -68,8 +68,8 @@ def test_bill_of_materials(evidence: Evidence) -> None:
 
 def test_the_serial_number_is_of_the_content(evidence: Evidence) -> None:
     """The same facts give the same bytes; other weights another number."""
-    facts = facts_of(evidence)
-    assert bom.documents(facts) == bom.documents(facts_of(evidence))
+    facts = small_facts(evidence)
+    assert bom.documents(facts) == bom.documents(small_facts(evidence))
     other = bom.documents(facts.__class__(**{**facts.__dict__, "digests": {"model.safetensors": "e" * 64}}))
     numbers = [orjson.loads(found[bom.FILE])["serialNumber"] for found in (bom.documents(facts), other)]
     assert numbers[0] != numbers[1]
@@ -78,7 +78,7 @@ def test_the_serial_number_is_of_the_content(evidence: Evidence) -> None:
 def test_notice_names_whoever_is_due(evidence: Evidence) -> None:
     """Sources, base models with their licence's text, the language model where it chose texts, the takedown contact."""
     case = with_a_base(evidence)
-    said = notice.documents(facts_of(case.evidence, case.answers))["NOTICE"].decode()
+    said = notice.documents(small_facts(case.evidence, case.answers))["NOTICE"].decode()
     for due in notice.attributions(case.evidence, case.answers):
         assert due in said
     assert case.answers.contacts.takedown in said
@@ -86,13 +86,13 @@ def test_notice_names_whoever_is_due(evidence: Evidence) -> None:
     assert "lid.176" not in said
     step = personal_step(200) | {"name": "language"}
     case.with_evidence(lambda values: values["data"][0]["steps"].append(step))
-    assert "CC-BY-SA-3.0" in notice.documents(facts_of(case.evidence, case.answers))["NOTICE"].decode()
+    assert "CC-BY-SA-3.0" in notice.documents(small_facts(case.evidence, case.answers))["NOTICE"].decode()
 
 
 def test_cards_say_what_the_evidence_says(evidence: Evidence) -> None:
     """Counts, hashes and both languages."""
     source = evidence.own_data.sources[0]
-    found = data_card.documents(facts_of(evidence))
+    found = data_card.documents(small_facts(evidence))
     english = found["documents/data-card.en.md"].decode()
     assert f"{source.tokens_read:,}" in english
     assert evidence.own_data.manifest_hash in english
@@ -102,11 +102,11 @@ def test_cards_say_what_the_evidence_says(evidence: Evidence) -> None:
 
 def test_the_privacy_report_counts_what_was_replaced(evidence: Evidence) -> None:
     """By kind and source; a source that did not go through the step is said not to have."""
-    without = privacy.documents(facts_of(evidence))["documents/privacy-report.en.md"].decode()
+    without = privacy.documents(small_facts(evidence))["documents/privacy-report.en.md"].decode()
     assert "No source went through" in without
     case = Case(Path(), evidence, small_answers())
     make_health(case, step=personal_step(200, leave=["email"]))
-    found = privacy.documents(facts_of(case.evidence, case.answers))
+    found = privacy.documents(small_facts(case.evidence, case.answers))
     english = found["documents/privacy-report.en.md"].decode()
     assert f"| number of a patient or a stay | {COUNTS['personal.ipp']} |" in english
     assert "| e-mail | left |" in english

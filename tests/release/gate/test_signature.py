@@ -11,8 +11,9 @@ from tests.release.mutations.signature import SEALED_MUTANTS
 
 from clapas.release.gate.check import Draft, Verdict
 from clapas.release.gate.checks.signature import SMALL, check_signature
+from clapas.release.keys import generate_key
 from clapas.release.layout import REVISIONS
-from clapas.release.signature import LocalKey, generate_key, seal
+from clapas.release.signature import LocalKey, seal
 from clapas.release.sums import Digests
 from release.drafts import small_answers, small_evidence
 

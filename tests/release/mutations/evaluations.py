@@ -110,7 +110,7 @@ MUTANTS = [
     Mutant("the scores are another checkpoint's", 20, in_record("tasks", of_another), only=True),
     Mutant("the harness' version is not told", 20, in_record("tasks", lose("harness", "lm_eval"))),
     Mutant("a task has no version", 20, in_record("tasks", without_version)),
-    Mutant("the seeds are not told", 20, in_record("tasks", lose("seeds"))),
+    Mutant("the seeds are not told", 20, in_record("probes", lose("seeds"))),
     Mutant("the probe of bias was not asked", 20, in_record("probes", lose("probes", "bias"))),
     Mutant("memorisation was asked of text that was not read", 20, in_record("probes", remembers_another), only=True),
     Mutant("no task was run", 20, without("tasks")),

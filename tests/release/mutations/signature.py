@@ -11,8 +11,9 @@ from typing import Any
 
 from tests.release.mutations.mutant import Case, Mutant
 
+from clapas.release.keys import generate_key, load_private_key, public_pem
 from clapas.release.layout import PUBLIC_KEY, SIGNATURE, SUMS
-from clapas.release.signature import LocalKey, generate_key, load_private_key, public_pem, sign, signed_files
+from clapas.release.signature import LocalKey, sign, signed_files
 from clapas.release.sums import Digests
 
 Break = Callable[[Case], None]

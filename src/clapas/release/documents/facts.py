@@ -21,7 +21,7 @@ class Facts:
     template.
 
     parameters: of the model as exported. gguf: names of the files in `gguf/`. revisions: of intermediate checkpoints.
-    key: the fingerprint of the folder's public key (`signature.fingerprint`); None where an identity signs
+    key: the fingerprint of the folder's public key (`keys.fingerprint`); None where an identity signs
     (`answers.signer`).
     """
 

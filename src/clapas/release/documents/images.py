@@ -7,11 +7,13 @@ told apart with any sight, and by shape too.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.words import number, percent
+from clapas.release.evidence.evidence import HeldOut, Loss
 from clapas_data.optional import needs
 
 if TYPE_CHECKING:
@@ -27,12 +29,18 @@ MOST_SOURCES = 30
 
 def documents(facts: Facts) -> dict[str, bytes]:
     """Both plots. Raises UserError where matplotlib is not installed."""
-    sources = _sources(facts)
-    height = 1.3 + 0.32 * len(sources)
-    return {
-        LOSS: _png(lambda axes: _loss(axes, facts), 3.4),
-        DATA: _png(lambda axes: _bars(axes, sources), height),
-    }
+    evidence = facts.evidence
+    return {LOSS: _loss_plot(evidence.losses, evidence.held_out), DATA: _data_plot(tuple(_sources(facts)))}
+
+
+@lru_cache(maxsize=4)  # drawing takes longer than all other documents together, and is asked for again by the gate
+def _loss_plot(losses: tuple[Loss, ...], held_out: tuple[HeldOut, ...]) -> bytes:
+    return _png(lambda axes: _loss(axes, losses, held_out), 3.4)
+
+
+@lru_cache(maxsize=4)
+def _data_plot(sources: tuple[tuple[str, int], ...]) -> bytes:
+    return _png(lambda axes: _bars(axes, sources), 1.3 + 0.32 * len(sources))
 
 
 def _png(draw: Callable[[Axes], None], height: float) -> bytes:
@@ -52,9 +60,7 @@ def _png(draw: Callable[[Axes], None], height: float) -> bytes:
     return out.getvalue()
 
 
-def _loss(axes: Axes, facts: Facts) -> None:
-    evidence = facts.evidence
-    rows, held_out = evidence.losses, evidence.held_out
+def _loss(axes: Axes, rows: Sequence[Loss], held_out: Sequence[HeldOut]) -> None:
     axes.plot([r.step for r in rows], [r.loss for r in rows], color=BLUE, linewidth=1, label="entraînement · training")
     splits = list(dict.fromkeys(row.split for row in held_out))
     for place, split in enumerate(splits):
@@ -78,7 +84,7 @@ def _sources(facts: Facts) -> list[tuple[str, int]]:
     return ordered[:MOST_SOURCES] + ([("autres · others", rest)] if rest else [])
 
 
-def _bars(axes: Axes, sources: list[tuple[str, int]]) -> None:
+def _bars(axes: Axes, sources: Sequence[tuple[str, int]]) -> None:
     whole = sum(tokens for _, tokens in sources) or 1
     places = range(len(sources))
     axes.barh(places, [tokens for _, tokens in sources], color=BLUE, height=0.7)

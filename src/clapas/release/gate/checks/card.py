@@ -20,8 +20,8 @@ from clapas.release.documents.facts import Facts, facts_of
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.claims import false_claims
 from clapas.release.gate.reading import Unreadable, read_object, read_text
+from clapas.release.keys import fingerprint
 from clapas.release.layout import ANSWERS, CARD, EVIDENCE, PUBLIC_KEY, RESULTS
-from clapas.release.signature import fingerprint
 from clapas.release.sums import NotSoundError
 from clapas_data.optional import needs
 
