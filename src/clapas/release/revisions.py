@@ -52,13 +52,15 @@ def find_revisions(run: Path, steps: Sequence[int]) -> dict[int, Path]:
     return {step: there[step] for step in sorted(set(steps))}
 
 
-def export_revisions(folder: Path, recipe: Recipe, checkpoints: Mapping[int, Path], dtype: Precision) -> dict[str, int]:
+def export_revisions(
+    folder: Path, recipe: Recipe, checkpoints: Mapping[int, Path], dtype: Precision, shard_bytes: int
+) -> dict[str, int]:
     """Write each checkpoint as FOLDER/revisions/NAME. checkpoints: by step. Returns name -> step."""
     names = {revision_name(recipe, step): step for step in checkpoints}
     for name, step in names.items():
         path = folder / REVISIONS / name
         path.parent.mkdir(exist_ok=True)
-        export(checkpoints[step], path, dtype=dtype)
+        export(checkpoints[step], path, dtype=dtype, shard_bytes=shard_bytes)
     return names
 
 

@@ -72,13 +72,19 @@ def _record(draft: Draft, measured: Measured) -> Iterator[str]:
 
 
 def _probes(evidence: Evidence) -> Iterator[str]:
-    """All were asked; what was remembered, of text that the model has read: of any other it remembers nothing."""
-    asked = {name for one in _of(evidence.measured, "probes") for name in one.content.get("probes", {})}
+    """All were asked; what was remembered, of text that the model has read: of any other it remembers nothing.
+
+    Examples may be too short to be asked of, or none is held out: then the record says why.
+    """
+    records = _of(evidence.measured, "probes")
+    asked = {name for one in records for name in one.content.get("probes", {})}
+    if "memorisation" not in asked and evidence.own_data.kind != "text":
+        asked |= {name for one in records for name in one.content.get("not_run", {})} & {"memorisation"}
     if missing := [name for name in PROBES if name not in asked]:
         yield f"not measured: {', '.join(missing)} (`clapas eval RUN --probe {','.join(missing)} --record`)"
-    elif {probe.get("manifest") for probe in memorisation_of(evidence)}.isdisjoint(
-        data.manifest_hash for data in evidence.data
-    ):
+        return
+    manifests = {probe.get("manifest") for probe in memorisation_of(evidence)}
+    if manifests and manifests.isdisjoint(data.manifest_hash for data in evidence.data):
         names = ", ".join(dict.fromkeys(data.name for data in evidence.data))
         command = "`clapas eval RUN --probe memorisation --record --data FOLDER`"
         yield f"memorisation was measured on text that this model has not read; it has read {names} ({command})"
