@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -122,9 +123,12 @@ def test_a_placeholder_is_no_answer(tmp_path: Path, trained_run: Path, clapas: C
 def test_a_checkpoint_that_was_not_kept_is_no_revision(
     trained_run: Path, key: Path, clapas: Clapas, tmp_path: Path
 ) -> None:
-    """Its step is named, and those that there are."""
+    """Its step is named, and those that there are. What a killed release left half made is gone."""
     answers = write_answers(tmp_path / "release.yaml")
+    killed = tmp_path / f".other.partial-{os.uname().nodename}-4194305"  # above any process's number
+    killed.mkdir()
     options = ("--answers", answers, "--key", key, "--out", "model", "--revisions", "3")
     result = clapas("release", trained_run, *options, cwd=tmp_path)
     assert result.returncode == 2
     assert "the run has no checkpoint of these steps" in result.stderr
+    assert not killed.exists()

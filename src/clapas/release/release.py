@@ -40,6 +40,7 @@ from clapas.release.revisions import dress_revisions, export_revisions, find_rev
 from clapas.release.signature import Keyless, LocalKey, seal, signed_by
 from clapas.release.sums import Digests
 from clapas.train.run_folder import read_run_recipe
+from clapas_data.files import remove_partials
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def release(run: Path, out: Path, answers: Answers, wishes: Wishes) -> dict[str,
     check_weights_licence(answers.model.licence, answers.place("model.licence"))
     if isinstance(wishes.signer, LocalKey):
         load_private_key(wishes.signer.path)
+    remove_partials(out.parent)  # of releases that were killed
     with Stranger() as stranger, new_folder(out) as folder:  # it imports transformers meanwhile
         draft = draft_release(run, folder, answers, wishes, stranger)
         results = run_checks(draft, BEFORE_SEALING)

@@ -12,6 +12,7 @@ from clapas.release.documents.words import Language, count, date, either, size
 from clapas.release.layout import SIGNATURE, SUMS
 from clapas.release.publish.mirror_index import INDEX, Index, Version
 
+VERIFY = "VERIFY.md"
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 64rem; margin: 0 auto; padding: 1rem; }
@@ -88,7 +89,13 @@ def _download(place: str, version: Version, language: Language) -> str:
         "done",
         "sha256sum -c SHA256SUMS",
     ]
-    return f"<h3>{title}</h3>\n<pre><code>{escape(chr(10).join(lines), quote=False)}</code></pre>\n"
+    page = f'<a href="{_url(place, VERIFY)}">{VERIFY}</a>'
+    signed = either(language, f"{page} dit comment vérifier aussi la signature.",
+                    f"{page} says how to check the signature too.")  # fmt: skip
+    return (
+        f"<h3>{title}</h3>\n<pre><code>{escape(chr(10).join(lines), quote=False)}</code></pre>\n"
+        + f"<p>{signed}</p>\n" * (VERIFY in version.files)
+    )
 
 
 def _files(place: str, version: Version, language: Language) -> str:

@@ -23,6 +23,15 @@ REASONS = {
     "adult": ("textes pour adultes", "adult texts"),
 }
 """Reasons and counts of these steps, as people say them."""
+EVERY_BUILD = {
+    "extract": ("extraction du texte", "extraction of text"),
+    "clean": ("nettoyage", "cleaning"),
+    "deduplicate": ("dédoublonnage", "removal of duplicates"),
+    "hold out": ("mise à l'écart de textes de validation", "holding out of validation text"),
+    "decontaminate": ("retrait de ce qui leur ressemble", "removal of what is close to it"),
+    "tokenize": ("découpage en jetons, textes de validation compris", "cutting into tokens, validation text included"),
+}
+"""Steps that every build has, as people say them."""
 
 
 def tell_processing(page: Page, facts: Facts) -> None:
@@ -98,4 +107,6 @@ def _all_steps(data: DataFacts, language: Language) -> str:
 def _rows(data: DataFacts, language: Language) -> Iterator[tuple[str, ...]]:
     for step in data.steps:
         amounts = (step.documents_in, step.documents_out, step.bytes_in, step.bytes_out)
-        yield plain(step.name), *(number(amount, language) for amount in amounts)
+        known = EVERY_BUILD.get(step.name)
+        said = f"{_colon(language)} {either(language, *known)}" if known else ""
+        yield plain(step.name) + said, *(number(amount, language) for amount in amounts)
