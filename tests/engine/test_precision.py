@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from clapas.checkpoint.reader import CheckpointReader, find_checkpoint
 from clapas.ledger.ledger import read_json_lines
-from commands import Clapas, clapas_environment, python
+from commands import Clapas, clapas_environment, python, python_ranks
 
 SCRIPT = """
 import sys
@@ -170,12 +169,8 @@ def test_gradients_are_summed_over_ranks_in_the_precision_asked_for(
     tmp_path: Path, test_data: Path, reduce: str, zero_stage: int
 ) -> None:
     """Of a bf16 run on two ranks: every tensor that the ranks add up. DeepSpeed's own default is bf16."""
-    (tmp_path / "watch.py").write_text(WATCH)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "watch.py"]
     layout = [f"parallel.zero_stage={zero_stage}", f"parallel.reduce_precision={reduce}", "precision=bf16"]
     arguments = [f"data.path={test_data}", "run_dir=run", *SMALL, "train.steps=3", *layout]
-    result = subprocess.run(
-        [*launcher, *arguments], cwd=tmp_path, env=clapas_environment(), capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert set(result.stdout.split()) == {{"fp32": "torch.float32", "bf16": "torch.bfloat16"}[reduce]}
+    for ended in python_ranks(WATCH, arguments, ranks=2, meeting=tmp_path / "meeting"):
+        assert ended.returncode == 0, ended.stderr
+        assert set(ended.stdout.split()) == {{"fp32": "torch.float32", "bf16": "torch.bfloat16"}[reduce]}

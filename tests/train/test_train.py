@@ -231,7 +231,7 @@ def test_a_finished_run_does_nothing_more(train: Any, tmp_path: Path) -> None:
 def test_validation_is_logged_and_kept_as_evidence(train: Any, tmp_path: Path) -> None:
     """Held-out loss and bits per byte at the steps asked for and at the end, equal on one rank and on two."""
     for name, nproc in (("one", 1), ("two", 2)):
-        result = train(name, "evaluation.every=3", "evaluation.tokens=null", nproc=nproc)
+        result = train(name, "evaluation.every=3", "evaluation.tokens=32768", nproc=nproc)
         assert result.returncode == 0, result.stderr
     found = {}
     for name in ("one", "two"):
