@@ -85,13 +85,6 @@ def intensity(value: float) -> Any:
     return lambda case: case.with_answers(lambda values: values["energy"].update(carbon_intensity=value))
 
 
-def a_figure_without_a_source(case: Case) -> None:
-    """A PUE that nobody stands for."""
-    case.with_answers(
-        lambda values: values["energy"].update(power_usage_effectiveness=1.1, power_usage_effectiveness_source=None)
-    )
-
-
 def a_stale_summary(case: Case) -> None:
     """Evidence of seven months ago, and so are all documents."""
     old = datetime.fromisoformat(case.evidence.time) - timedelta(days=213)
@@ -183,7 +176,6 @@ MUTANTS = [
     Mutant("another CO2 than energy x intensity", 17, round_the_co2_down),
     Mutant("current that emits nothing", 17, intensity(0.0), only=True),
     Mutant("current dirtier than coal", 17, intensity(21_700.0), only=True),
-    Mutant("a PUE without a source", 17, a_figure_without_a_source, only=True),
     Mutant("a summary of seven months ago", 18, a_stale_summary, only=True),
     Mutant("licensed data without a licence", 18, licensed_without_a_licence, only=True),
     Mutant("crawled data without domains", 18, crawled_without_domains, only=True),

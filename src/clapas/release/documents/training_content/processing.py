@@ -108,5 +108,5 @@ def _rows(data: DataFacts, language: Language) -> Iterator[tuple[str, ...]]:
     for step in data.steps:
         amounts = (step.documents_in, step.documents_out, step.bytes_in, step.bytes_out)
         known = EVERY_BUILD.get(step.name)
-        said = f"{_colon(language)} {either(language, *known)}" if known else ""
+        said = f"{colon(language)} {either(language, *known)}" if known else ""
         yield plain(step.name) + said, *(number(amount, language) for amount in amounts)
