@@ -78,13 +78,16 @@ def test_blanks_are_refused_by_line(trained_run: Path, tmp_path: Path, clapas: C
     [
         (lambda values: values["use"]["limits"].update(fr="À renseigner"), "use.limits.fr: 'À renseigner'"),
         (lambda values: values["use"]["limits"].update(fr=" ? "), "use.limits.fr: '?'"),
-        (lambda values: values["model"].update(on_market="2026-02-30"), "model.on_market: day is out of range"),
+        (
+            lambda values: values["model"].update(on_market="2026-02-30"),
+            "model.on_market: found '2026-02-30'; not in the calendar",
+        ),
         (lambda values: values["energy"].update(country="France"), "energy.country"),
         (
             lambda values: values["training_content"]["sources"]["fiches-travail"].update(
                 acquired=["2026-00", "2026-01"]
             ),
-            "acquired[0]: month must be in 1..12",
+            "acquired[0]: found '2026-00'; not in the calendar",
         ),
     ],
 )

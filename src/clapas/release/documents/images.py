@@ -29,6 +29,8 @@ MOST_SOURCES = 30
 
 def documents(facts: Facts) -> dict[str, bytes]:
     """Both plots. Raises UserError where matplotlib is not installed."""
+    with needs("matplotlib", "the card's plots", extra="release"):
+        import matplotlib as mpl  # noqa: F401 - said here, for plots that were drawn before are not drawn again
     evidence = facts.evidence
     return {LOSS: _loss_plot(evidence.losses, evidence.held_out), DATA: _data_plot(tuple(_sources(facts)))}
 
@@ -44,10 +46,9 @@ def _data_plot(sources: tuple[tuple[str, int], ...]) -> bytes:
 
 
 def _png(draw: Callable[[Axes], None], height: float) -> bytes:
-    with needs("matplotlib", "the card's plots", extra="release"):
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     with mpl.rc_context(mpl.rcParamsDefault):
         figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")

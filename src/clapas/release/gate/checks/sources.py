@@ -1,6 +1,8 @@
 """Check 15: every shard that was read is of a source that is known, and tokens read add up to what the ledger says.
 
-Also that the files which name the sources for machines, Croissant metadata and bill of materials, are valid."""
+Also that the files which name the sources for machines, Croissant metadata and bill of materials, are valid: where the
+release is made. To a stranger they are signed, and check 21 renders them again.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ def check_sources(draft: Draft) -> Verdict:
     problems += _dates(draft)
     if (read := sum(data.tokens_read for data in evidence.data if data.relation != "base")) != evidence.tokens:
         problems.append(f"{read:,} tokens were read of the data, {evidence.tokens:,} are the run's")
-    found, missing = _for_machines(draft)
-    if missing and draft.live is not None and not problems and not found:
+    found, missing = _for_machines(draft) if draft.live is not None else ([], [])
+    if missing and not problems and not found:
         return not_run("; ".join(missing))
     shards = sum(len(source.shards) for data in evidence.data for source in data.sources)
     said = (
