@@ -43,3 +43,21 @@ def test_every_corpus_of_the_lineage_is_asked_for(good: Draft) -> None:
     (said,) = check_evaluations(replace(good, evidence=evidence)).said
     assert "in web, which stem read" in said
     assert "--data FOLDER" in said
+
+
+@pytest.mark.parametrize(("kind", "status"), [("conversations", "pass"), ("text", "fail")])
+def test_examples_may_be_too_short_to_be_remembered(good: Draft, tmp_path: Path, kind: str, status: str) -> None:
+    """Where the record says why memorisation was not asked, that is enough for examples, and not for running text."""
+    folder = Path(shutil.copytree(good.folder, tmp_path / "draft"))
+    measured = []
+    for one in good.evidence.measured:
+        content = dict(one.content)
+        if "memorisation" in content.get("probes", {}):
+            probes = {name: probe for name, probe in content["probes"].items() if name != "memorisation"}
+            content |= {"probes": probes, "not_run": {"memorisation": "every document is under 100 tokens"}}
+        (folder / EVALUATIONS / one.file).write_bytes(orjson.dumps(content))
+        measured.append(one.model_copy(update={"content": content}))
+    own = good.evidence.own_data.model_copy(update={"kind": kind})
+    evidence = good.evidence.model_copy(update={"measured": tuple(measured), "data": (own,)})
+    verdict = check_evaluations(replace(good, folder=folder, evidence=evidence))
+    assert verdict.status == status, verdict.said
