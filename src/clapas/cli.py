@@ -258,14 +258,19 @@ def _export(options: argparse.Namespace) -> None:
     if options.adapter:
         from clapas.release.adapter import export_adapter
 
+        for name in ("dtype", "shard_size", "keep_padding"):
+            if getattr(options, name):
+                option = f"--{name.replace('_', '-')}"
+                way_out = f"leave {option} out, or --adapter"
+                raise UserError(f"{option} is of a whole model: an adapter is in fp32", where=option, way_out=way_out)
         print(export_adapter(options.source, options.out, weights=options.weights))
         return
     from clapas.release.export import export, shard_bytes_of
     from clapas.release.gguf.quantisations import read_names
 
-    chosen = {"dtype": options.dtype, "weights": options.weights, "keep_padding": options.keep_padding}
+    chosen = {"dtype": options.dtype or "bf16", "weights": options.weights, "keep_padding": options.keep_padding}
     chosen["gguf"] = () if options.gguf is None else read_names(options.gguf)
-    print(export(options.source, options.out, shard_bytes=shard_bytes_of(options.shard_size), **chosen))
+    print(export(options.source, options.out, shard_bytes=shard_bytes_of(options.shard_size or "5GB"), **chosen))
 
 
 def _eval(options: argparse.Namespace) -> int | None:
@@ -685,8 +690,8 @@ def _model_verbs(verbs: Any) -> None:
     verb = _verb(verbs, "export", "write a checkpoint as a Hugging Face folder", example, _export)
     verb.add_argument("source", type=Path, metavar="RUN_OR_CHECKPOINT")
     verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
-    verb.add_argument("--shard-size", default="5GB", metavar="SIZE", help="most bytes of a file of weights (5GB)")
+    verb.add_argument("--dtype", choices=("bf16", "fp32"), help="of the weights (bf16)")
+    verb.add_argument("--shard-size", metavar="SIZE", help="most bytes of a file of weights (5GB)")
     does = "keep rows of the vocabulary that no token has, and declare them (default: they are removed)"
     verb.add_argument("--keep-padding", action="store_true", help=does)
     what = verb.add_mutually_exclusive_group()

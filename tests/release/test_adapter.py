@@ -206,3 +206,12 @@ def test_an_adapter_of_a_changed_base_is_refused(runs: Runs, tmp_path: Path) -> 
     lora = LoraConfig.model_validate({"rank": 4, "rslora": True, "targets": ["q_proj", "v_proj"]})
     with pytest.raises(UserError, match="another base"):
         read_adapter(path.parent, lora, lora.shapes(CONFIG))
+
+
+@pytest.mark.parametrize("option", [("--dtype", "bf16"), ("--shard-size", "1GB"), ("--keep-padding",)])
+def test_what_an_adapter_has_no_use_for_is_refused(clapas: Clapas, tmp_path: Path, option: tuple[str, ...]) -> None:
+    """An option of a whole model beside --adapter is not passed over in silence."""
+    result = clapas("export", "run", "--out", "out", "--adapter", *option, cwd=tmp_path)
+    assert result.returncode == 2
+    assert f"{option[0]}: {option[0]} is of a whole model" in result.stderr
+    assert not (tmp_path / "out").exists()

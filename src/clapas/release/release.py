@@ -45,9 +45,8 @@ from clapas_data.files import remove_partials
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a release is to hold. dtype: of the weights. shard_bytes: most bytes of a
-    file of them. gguf: quantisations beside them. revisions: steps of
-    intermediate checkpoints. signer: who signs."""
+    """What a release is to hold. signer: who signs. dtype: of the weights. shard_bytes: most bytes of a file of them.
+    gguf: quantisations beside them. revisions: steps of intermediate checkpoints."""
 
     signer: LocalKey | Keyless
     dtype: Precision = "bf16"

@@ -9,8 +9,8 @@ from typing import Any
 
 from clapas.release.answers import Answers
 from clapas.release.evidence.evidence import Evidence
-from clapas.release.gate.reading import Unreadable, read_object, read_tensors, weight_files
-from clapas.release.layout import CONFIG, GGUF, REVISIONS, TEMPLATE
+from clapas.release.gate.reading import Unreadable, read_model, weight_files
+from clapas.release.layout import GGUF, REVISIONS, TEMPLATE
 from clapas.release.sums import Digests, NotSoundError
 
 
@@ -47,12 +47,10 @@ def facts_of(folder: Path, evidence: Evidence, answers: Answers, digests: Digest
 
     Raises NotSoundError where its config or its weights cannot be read.
     """
-    config, tensors, files = read_object(folder, CONFIG), read_tensors(folder), weight_files(folder)
-    for found in (config, tensors):
-        if isinstance(found, Unreadable):
-            raise NotSoundError(found.why, where=folder)
-    assert isinstance(config, dict)
-    assert isinstance(tensors, dict)
+    model, files = read_model(folder), weight_files(folder)
+    if isinstance(model, Unreadable):
+        raise NotSoundError(model.why, where=folder)
+    config, tensors = model
     return Facts(
         evidence=evidence,
         answers=answers,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from clapas.release.layout import TOKENIZER
+from clapas.release.layout import CONFIG, TOKENIZER
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 ITEM_BYTES = {"F32": 4, "BF16": 2, "F16": 2}
@@ -145,6 +145,14 @@ def read_tensors(folder: Path) -> dict[str, Stored] | Unreadable:
             return header
         tensors |= header[0]
     return tensors
+
+
+def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Stored]] | Unreadable:
+    """`config.json` and every tensor; the first of them that cannot be read."""
+    config, tensors = read_object(folder, CONFIG), read_tensors(folder)
+    if isinstance(config, Unreadable):
+        return config
+    return tensors if isinstance(tensors, Unreadable) else (config, tensors)
 
 
 def chunks(folder: Path, tensor: Stored) -> Iterator[np.ndarray]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import Unreadable, read_object, read_tensors
+from clapas.release.gate.reading import Unreadable, read_model
 from clapas.release.layout import CONFIG
 
 NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -17,12 +17,10 @@ FIELDS = ("dtype", "torch_dtype")
 
 def check_dtype(draft: Draft) -> Verdict:
     """The tensors' types, and both fields."""
-    config, tensors = read_object(draft.folder, CONFIG), read_tensors(draft.folder)
-    for unreadable in (config, tensors):
-        if isinstance(unreadable, Unreadable):
-            return not_run(unreadable.why)
-    assert not isinstance(config, Unreadable)
-    assert not isinstance(tensors, Unreadable)
+    model = read_model(draft.folder)
+    if isinstance(model, Unreadable):
+        return not_run(model.why)
+    config, tensors = model
     stored = sorted({NAMES.get(tensor.dtype, tensor.dtype) for tensor in tensors.values()})
     return judged(_problems(config, stored), f"{len(tensors)} tensors and {CONFIG}: {stored[0]}")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import EMBEDDING, HEAD, Stored, Unreadable, chunks, read_object, read_tensors
+from clapas.release.gate.reading import EMBEDDING, HEAD, Stored, Unreadable, chunks, read_model
 from clapas.release.layout import CONFIG
 
 FLAG = "tie_word_embeddings"
@@ -20,12 +20,10 @@ FLAG = "tie_word_embeddings"
 
 def check_tying(draft: Draft) -> Verdict:
     """The flag, the weights, and how the model was trained."""
-    config, tensors = read_object(draft.folder, CONFIG), read_tensors(draft.folder)
-    for unreadable in (config, tensors):
-        if isinstance(unreadable, Unreadable):
-            return not_run(unreadable.why)
-    assert not isinstance(config, Unreadable)
-    assert not isinstance(tensors, Unreadable)
+    model = read_model(draft.folder)
+    if isinstance(model, Unreadable):
+        return not_run(model.why)
+    config, tensors = model
     trained = draft.evidence.model[FLAG]
     said = "tied, and stored once" if trained else "a head of its own"
     return judged(_problems(draft.folder, config.get(FLAG), tensors, trained), said)

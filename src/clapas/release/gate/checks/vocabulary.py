@@ -8,7 +8,7 @@ from typing import Any
 
 from clapas.model.hf_config import UNPADDED
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import EMBEDDING, HEAD, Stored, Unreadable, read_object, read_tensors, token_ids
+from clapas.release.gate.reading import EMBEDDING, HEAD, Stored, Unreadable, read_model, read_object, token_ids
 from clapas.release.layout import CONFIG, TOKENIZER_CONFIG
 
 ADDED = "added_tokens.json"
@@ -17,13 +17,12 @@ ADDED = "added_tokens.json"
 
 def check_vocabulary(draft: Draft) -> Verdict:
     """Rows of embedding and head, `vocab_size`, and the highest id."""
-    config, tensors, ids = read_object(draft.folder, CONFIG), read_tensors(draft.folder), token_ids(draft.folder)
-    for unreadable in (config, tensors, ids):
-        if isinstance(unreadable, Unreadable):
-            return not_run(unreadable.why)
-    assert not isinstance(config, Unreadable)
-    assert not isinstance(tensors, Unreadable)
-    assert not isinstance(ids, Unreadable)
+    model, ids = read_model(draft.folder), token_ids(draft.folder)
+    if isinstance(model, Unreadable):
+        return not_run(model.why)
+    if isinstance(ids, Unreadable):
+        return not_run(ids.why)
+    config, tensors = model
     if EMBEDDING not in tensors or not tensors[EMBEDDING].shape:
         return not_run(f"there is no table {EMBEDDING}")
     tokens = 1 + max([*ids.values(), *_added(draft.folder)], default=-1)
