@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tests.evaluate.small import BOS, CONFIG, EOS, write_model, write_tokenizer
 
 from clapas.evaluate.continuations import Scorer
 from clapas.evaluate.harness.french import ALIASES, FRENCH
-from clapas.evaluate.harness.library import import_library
+from clapas.evaluate.harness.library import import_library, network
 from clapas.evaluate.harness.local_tasks import find_local_tasks, read_task
 from clapas.evaluate.load import load
 from clapas.evaluate.writer import Writer
@@ -22,7 +23,7 @@ from clapas.recipe.errors import UserError
 lm_eval = pytest.importorskip("lm_eval")
 import_library()
 
-from lm_eval.api.instance import Instance  # noqa: E402 after import_library, which makes it offline
+from lm_eval.api.instance import Instance  # noqa: E402 after import_library, which makes it silent
 from lm_eval.models.huggingface import HFLM  # noqa: E402
 
 from clapas.evaluate.harness.model import HarnessModel  # noqa: E402
@@ -160,6 +161,20 @@ def test_missing_data_stop_no_other_task(folder: Path) -> None:
     assert "not run: belebele_fra_Latn: data not at hand" in tasks_table(found)
     with pytest.raises(UserError, match="no task can be run"):
         run_tasks(ours(folder), open_tasks(["belebele_fra_Latn"]))
+
+
+def test_a_measurement_leaves_the_network_as_it_was(folder: Path) -> None:
+    """No request while tasks are opened and run; a publication by the same process, or by one it starts, goes out."""
+    import datasets.config
+    import huggingface_hub.constants as hub
+
+    before = dict(os.environ), datasets.config.HF_HUB_OFFLINE, hub.HF_HUB_OFFLINE
+    with network(False):
+        assert os.environ["HF_HUB_OFFLINE"] == os.environ["HF_DATASETS_OFFLINE"] == "1"
+        assert datasets.config.HF_HUB_OFFLINE
+        assert hub.is_offline_mode()
+    run_tasks(ours(folder), open_tasks(["clapas_fr_completer", "belebele_fra_Latn"]), limit=1, bootstrap=0)
+    assert (dict(os.environ), datasets.config.HF_HUB_OFFLINE, hub.HF_HUB_OFFLINE) == before
 
 
 def test_the_french_names_are_the_harnesses() -> None:

@@ -137,6 +137,13 @@ def test_a_private_repository_is_made_private(hub: LoopbackHub, contents: Conten
     assert hub.repositories[REPO].private
 
 
+def test_a_machine_told_to_stay_offline_is_asked(contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As sites' job scripts tell it: refused before anything is sent."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="unset HF_HUB_OFFLINE"):
+        publish(contents, REPO)
+
+
 def test_a_wrong_token_is_one_message(hub: LoopbackHub, contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 2, and the token is not repeated; none at all is refused before any call."""
     wrong = "hf_" + "x" * 32

@@ -176,14 +176,14 @@ def _text(options: argparse.Namespace, loaded: Any, ranks: Any) -> tuple[str, di
 def _tasks(options: argparse.Namespace, loaded: Any, ranks: Any) -> tuple[str, dict[str, Any], dict[str, Any], str]:
     from clapas.evaluate.harness.library import import_library
 
-    import_library(download=options.download)
+    import_library()
     from clapas.evaluate.harness.model import harness_model
     from clapas.evaluate.harness.run import run_tasks, tasks_table
     from clapas.evaluate.harness.tasks import open_tasks
 
     model = harness_model(loaded, ranks, seed=options.seed, chat=options.chat)
     chosen = {name: getattr(options, name) for name in ("seed", "num_fewshot", "limit", "chat", "system")}
-    measured = run_tasks(model, open_tasks(_names(options.tasks)), **chosen)
+    measured = run_tasks(model, open_tasks(_names(options.tasks), download=options.download), **chosen)
     figures = {
         "tasks": {name: {**task["metrics"], "version": task["version"]} for name, task in measured["tasks"].items()},
         **{name: measured[name] for name in ("harness", "seeds", "limit", "chat")},

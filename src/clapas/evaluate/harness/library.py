@@ -17,6 +17,8 @@ from clapas_data.optional import needs
 PACKAGES = ("lm_eval", "datasets", "torch", "tokenizers")
 """Whose versions decide what a task measures."""
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+READERS = ("datasets.config", "huggingface_hub.constants")
+"""Modules that read them, once, as HF_HUB_OFFLINE."""
 
 
 def require_library() -> None:
@@ -28,26 +30,42 @@ def require_library() -> None:
         )
 
 
-def import_library(*, download: bool = False) -> None:
-    """Import `lm-eval`, silent but for errors. Raises UserError where it is not installed.
-
-    download: let `datasets` fetch what is not at hand; otherwise it is told, also where it was imported already, that
-    there is no network.
-    """
+def import_library() -> None:
+    """Import `lm-eval`, silent but for errors. Raises UserError where it is not installed."""
     require_library()
-    if not download:
-        os.environ.update(dict.fromkeys(OFFLINE, "1"))
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     logging.getLogger("lm-eval").setLevel(logging.ERROR)
     with needs("lm-eval", "an evaluation by tasks", "eval"):
         import datasets  # noqa: F401
         import lm_eval.evaluator  # noqa: F401
-    hub = sys.modules.get("huggingface_hub.constants")
-    if not download:
-        sys.modules["datasets.config"].__dict__["HF_HUB_OFFLINE"] = True
-        if hub is not None:
-            hub.__dict__["HF_HUB_OFFLINE"] = True
     logging.getLogger("datasets").setLevel(logging.ERROR)
+
+
+@contextmanager
+def network(allowed: bool) -> Iterator[None]:
+    """Whether `datasets` may fetch what is not at hand, within this block; afterwards all is as it was before.
+
+    Said to this process's copies of the libraries, which read their variables once, and to processes that it starts.
+    """
+    if allowed:
+        yield
+        return
+    modules = [sys.modules[name].__dict__ for name in READERS if name in sys.modules]
+    before = {name: os.environ.get(name) for name in OFFLINE}
+    was = [module["HF_HUB_OFFLINE"] for module in modules]
+    os.environ.update(dict.fromkeys(OFFLINE, "1"))
+    for module in modules:
+        module["HF_HUB_OFFLINE"] = True
+    try:
+        yield
+    finally:
+        for module, value in zip(modules, was, strict=True):
+            module["HF_HUB_OFFLINE"] = value
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from clapas.evaluate.harness.library import library_versions, silent
+from clapas.evaluate.harness.library import library_versions, network, silent
 from clapas.evaluate.random_states import own_random_states
 from clapas.recipe.errors import UserError
 
@@ -46,7 +46,7 @@ def run_tasks(
         own = task.get_config("num_fewshot")
         task.set_config(key="num_fewshot", value=num_fewshot if num_fewshot is not None and own != 0 else own or 0)
         task.set_fewshot_seed(seed=seed)
-    with own_random_states(seed), silent():
+    with own_random_states(seed), network(opened.download), silent():
         found: Any = evaluate(
             lm=model,
             task_dict={"tasks": opened.tasks, "groups": opened.groups, "group_map": _members(opened)},

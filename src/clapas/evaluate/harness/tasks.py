@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clapas.evaluate.harness.french import ALIASES, FRENCH
-from clapas.evaluate.harness.library import silent
+from clapas.evaluate.harness.library import network, silent
 from clapas.evaluate.harness.local_tasks import LocalTask, find_local, is_local, read_rows
 from clapas.recipe.errors import UserError
 
@@ -23,28 +23,31 @@ NOT_AT_HAND = "data not at hand"
 class OpenTasks:
     """tasks: by name, with their data. groups: the harness's groups among them. not_run: name -> why not.
 
-    local: the files of those of ours and the user's.
+    local: the files of those of ours and the user's. download: whether what is not at hand may be fetched.
     """
 
     tasks: dict[str, Task] = field(default_factory=dict)
     groups: dict[str, Any] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
     local: dict[str, LocalTask] = field(default_factory=dict)
+    download: bool = False
 
 
-def open_tasks(words: Iterable[str]) -> OpenTasks:
+def open_tasks(words: Iterable[str], *, download: bool = False) -> OpenTasks:
     """The tasks of these words: names of `lm-eval` and of ours, short names, YAML files. `import_library` comes first.
 
-    Raises UserError for a name that nobody knows, or a local task that is not sound; missing data are `not_run`.
+    download: fetch the data that are not at hand; otherwise nothing is asked of any network. Raises UserError for a
+    name that nobody knows, or a local task that is not sound; missing data are `not_run`.
     """
-    found = OpenTasks()
-    for word in dict.fromkeys(name for given in words for name in ALIASES.get(given, (given,))):
-        if is_local(word):
-            for task in find_local(word):
-                _add_local(found, task)
-        else:
-            for name, build in _of_harness(word):
-                _add(found, name, build)
+    found = OpenTasks(download=download)
+    with network(download):
+        for word in dict.fromkeys(name for given in words for name in ALIASES.get(given, (given,))):
+            if is_local(word):
+                for task in find_local(word):
+                    _add_local(found, task)
+            else:
+                for name, build in _of_harness(word):
+                    _add(found, name, build)
     return found
 
 

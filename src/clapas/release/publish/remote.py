@@ -57,6 +57,8 @@ class Remote:
         endpoint = endpoint or os.environ.get("HF_ENDPOINT")
         if endpoint and "HF_HUB_DISABLE_XET" not in os.environ:
             constants.HF_HUB_DISABLE_XET = True  # a store of the public Hub alone: others know LFS
+        if constants.is_offline_mode():
+            raise UserError("told not to use the network", where="HF_HUB_OFFLINE", way_out="unset HF_HUB_OFFLINE")
         if not (token := os.environ.get("HF_TOKEN")):
             raise UserError("no token", where="HF_TOKEN", wanted="a token that may write", way_out="export HF_TOKEN=…")
         logging.set_verbosity_error()  # what it warns of names addresses that stores signed
