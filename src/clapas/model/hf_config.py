@@ -58,11 +58,13 @@ FIXED: dict[Architecture, dict[str, tuple[Any, ...]]] = {
     "qwen3_moe": {**_FIXED, **_UNSLID, "decoder_sparse_step": (1,), "mlp_only_layers": ([], None)},
 }
 """What the decoder computes in one way only: the values that mean that way. The first is the one that is written."""
-FIXED_WHERE_SAID: dict[str, dict[str, tuple[Any, ...]]] = {
-    "llama": {"rope_interleaved": (False,)},  # SmolLM2's
-    "qwen2": {"use_mrope": (False, None)},  # Qwen2.5's
+_FIXED_WHERE_SAID = {"quantization_config": (None,), "partial_rotary_factor": (1.0, None)}
+FIXED_WHERE_SAID: dict[Architecture, dict[str, tuple[Any, ...]]] = {
+    **dict.fromkeys(CLASSES, _FIXED_WHERE_SAID),
+    "llama": {**_FIXED_WHERE_SAID, "rope_interleaved": (False,)},  # SmolLM2's
+    "qwen2": {**_FIXED_WHERE_SAID, "use_mrope": (False, None)},  # Qwen2.5's
 }
-"""The same for fields that transformers does not know, and that some files have."""
+"""The same for fields that we do not write, and that some files have."""
 
 _DEFAULTS: dict[str, Any] = {"rms_norm_eps": 1e-6, "tie_word_embeddings": False, "initializer_range": 0.02}
 TRANSFORMERS_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -105,8 +107,12 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "num_hidden_layers": (int,),
     "max_position_embeddings": (int,),
     "sliding_window": (int,),
+    "tie_word_embeddings": (bool,),
+    "norm_topk_prob": (bool,),
+    "auto_map": (dict,),
 }
-"""What is in the fields that are computed with before all are checked together; null stands for missing."""
+"""What is in the fields that are computed with before all are checked together, and in those where text would be read
+as another kind; null stands for missing."""
 UNPADDED = "unpadded_vocab_size"
 """Our own field, where rows of the vocabulary are kept that no token has: how many have one. Readers keep it silently.
 """
@@ -171,10 +177,10 @@ def _dimensions(architecture: Architecture) -> tuple[str, ...]:
 def from_hf_config(fields: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
     """Our config of a Hugging Face model. Raises UserError that names each field that we would not compute exactly."""
     _check_kinds(fields, where)
-    kind = fields.get("model_type", "llama")
+    kind = fields.get("model_type")
     if kind not in READ_AS:
-        why = REFUSED.get(kind, f"not one of {', '.join(READ_AS)}")
-        _refuse([f"model_type: {kind!r}, {why}"], where)
+        why = REFUSED.get(kind or "", f"not one of {', '.join(READ_AS)}")
+        _refuse([f"model_type: {'missing' if kind is None else repr(kind)}, {why}"], where)
     architecture = READ_AS[kind]
     fields = {**fields, **_number_of_experts(fields)}
     defaults = TRANSFORMERS_DEFAULTS[kind]
@@ -216,6 +222,13 @@ def _number_of_experts(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"num_experts": written} if written is not None and "num_experts" not in fields else {}
 
 
+def _code_of_its_own(fields: Mapping[str, Any]) -> list[str]:
+    """The classes that the folder brings along, but for a tokenizer: what they compute, only they say."""
+    classes = [value for key, value in (fields.get("auto_map") or {}).items() if not key.startswith("AutoTokenizer")]
+    why = "code of its own, which may compute something else (if it does not, take auto_map out of this file)"
+    return [f"auto_map: {', '.join(map(str, classes))}, {why}"] if classes else []
+
+
 def _window_of_mistral(fields: Mapping[str, Any]) -> list[str]:
     """Its sliding window, where a token of the longest text would not see all before it. Missing, it is 4,096."""
     window = fields.get("sliding_window", 4096)
@@ -227,9 +240,9 @@ def _window_of_mistral(fields: Mapping[str, Any]) -> list[str]:
 
 def _what_differs(fields: Mapping[str, Any], architecture: Architecture) -> list[str]:
     """The fields that ask for another computation than ours, each with what it holds."""
-    fixed: dict[str, tuple[Any, ...]] = {**FIXED[architecture], "quantization_config": (None,)}
-    fixed |= FIXED_WHERE_SAID.get(architecture, {})
-    problems = _window_of_mistral(fields) if fields.get("model_type") == "mistral" else []
+    fixed: dict[str, tuple[Any, ...]] = {**FIXED[architecture], **FIXED_WHERE_SAID[architecture]}
+    problems = _code_of_its_own(fields)
+    problems += _window_of_mistral(fields) if fields.get("model_type") == "mistral" else []
     if architecture != "llama":
         every = ["full_attention"] * int(fields.get("num_hidden_layers") or 0)
         fixed["layer_types"] = (None, every)
