@@ -13,6 +13,7 @@ from tests.release.mutations.privacy import COUNTS, make_health, personal_step
 from tests.release.provenance_draft import draft_of, evidence_of
 
 from clapas.release.documents import bom, croissant, data_card, notice, privacy
+from clapas.release.documents.model_form import form
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.machine_readable import bom_problem, croissant_problem
 
@@ -64,6 +65,17 @@ def test_bill_of_materials(evidence: Evidence) -> None:
     assert energy["activityEnergyCost"]["value"] > 0
     assert {"name": "clapas:method", "value": "estimated"} in energy["properties"]
     assert {part["name"] for part in found["components"] if part["type"] == "library"} >= {"torch"}
+
+
+def test_every_file_of_weights_has_its_hash(evidence: Evidence) -> None:
+    """Those for llama.cpp too: in the bill of materials and in the form's item on authenticity."""
+    digests = {"model.safetensors": "a" * 64, "gguf/petit-q8_0.gguf": "b" * 64}
+    facts = small_facts(evidence, gguf={"petit-q8_0.gguf": 7}, digests=digests)
+    files = orjson.loads(bom.documents(facts)[bom.FILE])["metadata"]["component"]["components"]
+    assert {file["name"]: file["hashes"][0]["content"] for file in files} == digests
+    assert files[0]["properties"] == [{"name": "clapas:bytes", "value": "7"}]
+    said = form.documents(facts)["documents/model-documentation-form.fr.md"].decode()
+    assert all(f"`{name}` | `{digest}`" in said for name, digest in digests.items())
 
 
 def test_the_serial_number_is_of_the_content(evidence: Evidence) -> None:
