@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clapas.release.answers import Answers, Bilingual
+from clapas.release.answers import Answers
+from clapas.release.asked.forms import Bilingual
 from clapas.release.documents.facts import Facts
 from clapas.release.evidence.evidence import BaseFacts, DataFacts, Evidence, SourceFacts
 from clapas.release.layout import LICENCE, NOTICE

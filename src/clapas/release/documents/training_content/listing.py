@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clapas.release.answers import Crawler
+from clapas.release.asked.content import Crawler
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import block, plain, table
 from clapas.release.documents.training_content.page import Page

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from clapas.recipe.errors import UserError
-from clapas.release.answers import SourceAnswer
+from clapas.release.asked.content import SourceAnswer
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, block, code, plain
 from clapas.release.documents.words import Language, count, date, month, number

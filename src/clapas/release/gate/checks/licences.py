@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from clapas.recipe.errors import UserError
-from clapas.release.answers import Bilingual
+from clapas.release.asked.forms import Bilingual
 from clapas.release.documents.notice import attributions, named_sources, weights_licence
 from clapas.release.evidence.evidence import BaseFacts, SourceFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
