@@ -16,13 +16,13 @@ SOURCE = """    {name}:
       description: {{fr: "", en: ""}}
       acquired: ["", ""]    # AAAA-MM, AAAA-MM
       large:                # true: plus de 3 % des données publiques / over 3 % of all public data
-      licence_basis:        # où la licence {licence} est dite / where it is said
+      licence_basis: {{fr: "", en: ""}}   # où la licence {licence} est dite / where it is said
       attribution:
 """
 HEALTH = """
 health:                     # une source contient des données de santé / a source contains health data
   legal_basis: {fr: "", en: ""}
-  authorisation:
+  authorisation: {fr: "", en: ""}
   deidentification: {fr: "", en: ""}
   not_a_medical_device:     # true: ce modèle n'est pas un dispositif médical
 """

@@ -221,7 +221,7 @@ def test_no_answer_breaks_the_card(evidence: Evidence) -> None:
         values["model"]["name"] = "A | B: 'c'\n---\n# d"
         values["model"]["summary"]["fr"] = "# Titre\n---\nlicense: none"
         values["provider"]["name"] = "X | Y"
-        values["energy"]["watts_source"] = "une | deux\ntrois"
+        values["energy"]["watts_source"]["fr"] = "une | deux\ntrois"
 
     facts = facts_with(evidence, answer=break_)
     text = told(facts)

@@ -66,7 +66,7 @@ class SourceAnswer(Section):
     description: Bilingual
     acquired: tuple[Month, Month]
     large: bool
-    licence_basis: Text
+    licence_basis: Bilingual
     attribution: Text
     licence_decision: Bilingual | None = None
     no_health_data: Bilingual | None = None

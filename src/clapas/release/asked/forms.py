@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, model_validator
 
 from clapas.recipe.typed import Section
 
@@ -55,6 +55,14 @@ class Bilingual(Section):
 
     fr: Text
     en: Text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _twice(cls, value: Any) -> Any:
+        if value is None or isinstance(value, str):
+            found = f"found {value!r}" if value and value.strip() else "blank"
+            raise ValueError(f"{found}; must be in both languages: {{fr: …, en: …}}")
+        return value
 
     def said(self, language: str) -> str:
         """In `fr` or `en`."""

@@ -32,14 +32,14 @@ class Energy(Section):
     """
 
     country: Country
-    site: Text
+    site: Bilingual
     power_usage_effectiveness: Annotated[float, Field(ge=1, le=3)] | None
-    power_usage_effectiveness_source: Text | None
+    power_usage_effectiveness_source: Bilingual | None
     watts_per_accelerator: Annotated[float, Field(gt=0)]
-    watts_source: Text
+    watts_source: Bilingual
     carbon_intensity: Annotated[float, Field(ge=0)]
-    carbon_intensity_source: Text
-    hardware: Text
+    carbon_intensity_source: Bilingual
+    hardware: Bilingual
     """The machines, as people name them: `2 cores of an x86 server`, `64 nodes of 4 NVIDIA H100 SXM5 80 GB`."""
 
     @model_validator(mode="after")
@@ -53,7 +53,7 @@ class Health(Section):
     """Asked where a source contains health data. legal_basis: of the GDPR, articles 6 and 9, or the national law's."""
 
     legal_basis: Bilingual
-    authorisation: Text
+    authorisation: Bilingual
     deidentification: Bilingual
     not_a_medical_device: bool
 

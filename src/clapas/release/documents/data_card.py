@@ -127,7 +127,7 @@ def _source(facts: Facts, source: SourceFacts, to: Language) -> str:
         first, last = (words.month(month, to) for month in answer.acquired)
         known |= {
             either(to, "acquis", "acquired"): first if first == last else f"{first} – {last}",
-            either(to, "d'où la licence est connue", "how the licence is known"): plain(answer.licence_basis),
+            either(to, "d'où la licence est connue", "how the licence is known"): plain(answer.licence_basis.said(to)),
             "attribution": plain(answer.attribution),
             either(to, "décision sur la licence", "decision on the licence"): ""
             if answer.licence_decision is None

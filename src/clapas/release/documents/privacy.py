@@ -176,7 +176,7 @@ def _legal_basis(facts: Facts, to: Language) -> Iterator[str]:
     yield either(to, "## Données de santé", "## Health data")
     yield either(to, "### Base légale", "### Legal basis")
     yield block(health.legal_basis.said(to), 4)
-    yield either(to, "Autorisation : ", "Authorisation: ") + plain(health.authorisation)
+    yield either(to, "Autorisation : ", "Authorisation: ") + plain(health.authorisation.said(to))
     yield either(to, "### Dé-identification", "### De-identification")
     yield block(health.deidentification.said(to), 4)
 
