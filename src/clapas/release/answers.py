@@ -16,7 +16,7 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.typed import TypedFile, read_typed
 from clapas.release.asked.blanks import blanks
 from clapas.release.asked.content import TrainingContent
-from clapas.release.asked.model import Author, Benchmark, Change, Contacts, Model, Provider, Signer, Use
+from clapas.release.asked.model import Author, Benchmark, Change, Contacts, EvaluationSet, Model, Provider, Signer, Use
 from clapas.release.asked.training import Documentation, Energy, FirstModel, Health
 
 
@@ -24,7 +24,9 @@ class Answers(TypedFile):
     """A whole `release.yaml`. base_models: by the name of the folder that `model.from` or a teacher named.
 
     benchmarks: by the name of a task or of a held-out split, where what it asks is a data set on a hub: only these
-    results can stand on its pages. signer: null where a local key signs.
+    results can stand on its pages. evaluation_sets: by the name of a task, or by what the names of several begin with:
+    whose the questions are that it was asked, but for those that ship with Clapas. signer: null where a local key
+    signs.
     """
 
     model: Model
@@ -38,6 +40,7 @@ class Answers(TypedFile):
     health: Health | None = None
     base_models: dict[str, FirstModel] = Field(default_factory=dict)
     benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
+    evaluation_sets: dict[str, EvaluationSet] = Field(default_factory=dict)
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
     signer: Signer | None = None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 from tests.release.drafts import small_answers, small_facts
-from tests.release.mutations.licences import BASE, FIRST
+from tests.release.mutations.licences import BASE, FIRST, SET
 from tests.release.mutations.mutant import Case
 from tests.release.mutations.privacy import COUNTS, make_health, personal_step
 from tests.release.provenance_draft import draft_of, evidence_of
@@ -99,6 +99,35 @@ def test_notice_names_whoever_is_due(evidence: Evidence) -> None:
     step = personal_step(200) | {"name": "language"}
     case.with_evidence(lambda values: values["data"][0]["steps"].append(step))
     assert "CC-BY-SA-3.0" in notice.documents(small_facts(case.evidence, case.answers))["NOTICE"].decode()
+
+
+def ask(case: Case, *tasks: str) -> None:
+    """Record that the model was asked these."""
+    content = {"tasks": {task: {"version": 2} for task in tasks}}
+    record = {"kind": "tasks", "file": "f", "sha256": "", "items": "i", "items_sha256": "", "figures": {}}
+    case.with_evidence(lambda values: values["measured"].append(record | {"content": content}))
+
+
+def test_notice_says_whose_the_questions_are(evidence: Evidence) -> None:
+    """Ours under CC0, others' as people answered, several tasks of one set together; the longer name first."""
+    case = Case(Path(), evidence, small_answers())
+    ask(case, "clapas_fr_grammaire", "global_mmlu_fr_business", "global_mmlu_fr_other", "global_mmlu_fr_humanities")
+    sets = {
+        "global_mmlu_fr": {**SET, "name": "Global MMLU"},
+        "global_mmlu_fr_other": {**SET, "attribution": "D’autres"},
+    }
+    case.with_answers(lambda values: values["evaluation_sets"].update(sets))
+    said = notice.documents(small_facts(case.evidence, case.answers))["NOTICE"].decode()
+    assert "licence : CC0-1.0\n  tâches / tasks : clapas_fr_grammaire (version 2)\n" in said
+    block = said[said.index("Global MMLU\n") :]
+    assert block.split("\n\n")[0].splitlines() == [
+        "Global MMLU",
+        "  Des chercheurs",
+        "  licence : CC-BY-4.0",
+        "  lien / link : <https://questions.example>",
+        "  tâches / tasks : global_mmlu_fr_business (version 2), global_mmlu_fr_humanities (version 2)",
+    ]
+    assert "D’autres\n" in said
 
 
 def test_cards_say_what_the_evidence_says(evidence: Evidence) -> None:

@@ -85,6 +85,15 @@ class Benchmark(Section):
     task: Text
 
 
+class EvaluationSet(Section):
+    """Questions of others that the model was asked, and that its release holds. licence: an SPDX expression."""
+
+    name: Text
+    url: Page
+    licence: Text
+    attribution: Text
+
+
 class Signer(Section):
     """Who signs without a key of their own, through Sigstore. identity: an address of mail, or a workflow's URL.
 
