@@ -8,7 +8,7 @@ import orjson
 import pytest
 from tests.release.drafts import small_answers, small_facts
 from tests.release.mutations.licences import BASE, FIRST, SET
-from tests.release.mutations.mutant import Case
+from tests.release.mutations.mutant import Case, Values
 from tests.release.mutations.privacy import COUNTS, make_health, personal_step
 from tests.release.provenance_draft import draft_of, evidence_of
 
@@ -87,6 +87,22 @@ def test_the_serial_number_is_of_the_content(evidence: Evidence) -> None:
     assert numbers[0] != numbers[1]
 
 
+def test_memorisation_is_told_as_it_was_measured_last(evidence: Evidence) -> None:
+    """Once for each corpus, in the report and in the bill of materials, however often it was recorded."""
+    case = Case(Path(), evidence, small_answers())
+
+    def again(values: Values) -> None:
+        second = orjson.loads(orjson.dumps(values["measured"][0]))
+        second["content"]["probes"]["memorisation"]["figures"]["training"]["excerpts"] = 321
+        values["measured"].append(second)
+
+    case.with_evidence(again)
+    facts = small_facts(case.evidence, case.answers)
+    report = privacy.documents(facts)["documents/privacy-report.en.md"].decode()
+    assert report.count("| read in training | 321 |") == report.count("| read in training |") == 1
+    assert bom.documents(facts)[bom.FILE].count(b"memorised_word_for_word") == 2
+
+
 def test_notice_names_whoever_is_due(evidence: Evidence) -> None:
     """Sources, base models with their licence's text, the language model where it chose texts, the takedown contact."""
     case = with_a_base(evidence)
@@ -145,6 +161,7 @@ def test_the_privacy_report_counts_what_was_replaced(evidence: Evidence) -> None
     """By kind and source; a source that did not go through the step is said not to have."""
     without = privacy.documents(small_facts(evidence))["documents/privacy-report.en.md"].decode()
     assert "No source went through" in without
+    assert without.count("| – | not looked at | no |") == 1
     case = Case(Path(), evidence, small_answers())
     make_health(case, step=personal_step(200, leave=["email"]))
     found = privacy.documents(small_facts(case.evidence, case.answers))

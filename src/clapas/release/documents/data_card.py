@@ -186,8 +186,11 @@ def _reasons(data: DataFacts, to: Language) -> list[tuple[str, str, str]]:
 def _limits(facts: Facts, to: Language) -> Iterator[str]:
     answers = facts.answers
     yield either(to, "## Limites", "## Limits")
-    yield block(answers.documentation.unsuitable.said(to), 3)
-    yield block(answers.documentation.biases.said(to), 3)
+    yield either(to, "### Sources inadaptées", "### Unsuitable sources")
+    yield block(answers.documentation.unsuitable.said(to), 4)
+    yield either(to, "### Biais", "### Biases")
+    yield block(answers.documentation.biases.said(to), 4)
+    yield either(to, "### Personnes, droits, retrait", "### Persons, rights, takedown")
     yield either(
         to,
         "Données personnelles et de santé : [rapport](privacy-report.fr.md). Réserves des ayants droit et contenus "
