@@ -36,6 +36,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "release.yaml"
             "found 'le site'; must be in both languages",
         ),
         ("  characteristics: null", "  characteristics: ''", "blank; must be in both languages"),
+        ("concluded: false", "concluded: true", "licensed.description: blank; wanted: what these data are"),
         ("power_usage_effectiveness: null", "power_usage_effectiveness: 1.2", "wanted: where the figure is from"),
     ],
 )

@@ -99,3 +99,14 @@ class TrainingContent(Section):
     illegal_content: Bilingual
     code_of_practice: bool
     """Whether the provider has signed the Code of Practice, whose copyright chapter has commitments of its own."""
+
+    @model_validator(mode="after")
+    def _licensed_data_are_described(self) -> TrainingContent:
+        kinds = {source.kind for source in self.sources.values()}
+        for key, kind, there in (
+            ("concluded", "licensed", self.licensed.concluded),
+            ("private_data", "private", self.licensed.private_data),
+        ):
+            if there and kind not in kinds and self.licensed.description is None:
+                raise ValueError(f"licensed.description: blank; wanted: what these data are, as {key} is true")
+        return self

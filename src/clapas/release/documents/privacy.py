@@ -32,11 +32,12 @@ def _report(facts: Facts, to: Language) -> Iterator[str]:
     yield from _device(facts, to)
     yield from _contents(facts, sources, to)
     yield from _replaced(sources, to)
-    yield from quality(to)
+    if through := any(source.step is not None for source in sources):
+        yield from quality(to)
     yield from _memorisation(facts, to)
     yield from _legal_basis(facts, to)
     yield from _removals(facts, to)
-    yield from _limits(facts, any(source.step is not None for source in sources), to)
+    yield from _limits(facts, through, to)
 
 
 def _device(facts: Facts, to: Language) -> Iterator[str]:
@@ -63,11 +64,11 @@ def _contents(facts: Facts, sources: list[Persons], to: Language) -> Iterator[st
     yield either(
         to,
         "« Dit contenir » : ce que déclare la personne qui a construit le corpus ; un tiret : rien n'est déclaré. "
-        "« Semble contenir » : un indice, d'après ce que l'étape `personal` y a trouvé ; un texte qui n'y est pas passé peut "
-        "contenir des données personnelles que personne n'a vues.",
+        "« Semble contenir » : un indice, d'après ce que l'étape `personal` y a trouvé ; un texte qui n'y est pas "
+        "passé peut contenir des données personnelles que personne n'a vues.",
         "“Is said to contain”: what whoever built the corpus declares; a dash: nothing is declared. “Seems to "
-        "contain”: a hint, by what the step `personal` found; text that did not go through it may hold personal data that nobody "
-        "has seen.",
+        "contain”: a hint, by what the step `personal` found; text that did not go through it may hold personal data "
+        "that nobody has seen.",
     )
     for name in dict.fromkeys(source.name for source in sources if source.no_health and "health" in source.seems):
         said = facts.answers.training_content.sources[name].no_health_data
