@@ -80,7 +80,7 @@ def draft_release(run: Path, folder: Path, answers: Answers, wishes: Wishes, str
     evidence = gather(run, reader, crawled=crawled)
     folder.mkdir(exist_ok=True)
     _export(run, reader, folder, evidence, answers, wishes)
-    names = export_revisions(folder, recipe, checkpoints, wishes.dtype, wishes.shard_bytes)
+    names = export_revisions(folder, run, recipe, checkpoints, wishes.dtype, wishes.shard_bytes)
     digests = Digests()
     facts = write_documents(folder, evidence, answers, digests, wishes.signer)
     dress_revisions(folder, names, evidence, answers.model.name, answers.model.licence)
