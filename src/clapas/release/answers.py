@@ -317,7 +317,7 @@ class Change(Section):
 
 
 class Answers(TypedFile):
-    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` or a teacher named.
+    """A whole `release.yaml`. base_models: by the name of the folder that `model.from`, `lora.from` or a teacher named.
 
     benchmarks: by the name of a task or of a held-out split, where what it asks is a data set on a hub: only these
     results can stand on its pages. signer: null where a local key signs.

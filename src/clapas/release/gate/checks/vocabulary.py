@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clapas.model.hf_config import UNPADDED
+from clapas.model.hf_fields import UNPADDED
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.reading import (
     EMBEDDING,
