@@ -26,7 +26,7 @@ from clapas.model.lora_config import (
     head_flops_per_token,
     trained_parameters,
 )
-from clapas.model.rope_scaling import check_scaling
+from clapas.model.rope_scaling_config import check_scaling
 from clapas.model.source_config import find_source, is_resolved, model_values, no_source, says_all
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
