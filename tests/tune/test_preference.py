@@ -217,7 +217,7 @@ def test_a_run_that_gets_a_stage_keeps_its_reference(
 def test_a_stage_of_longer_samples_needs_another_reference_for_kto(
     clapas: Clapas, folders: Path, tmp_path: Path
 ) -> None:
-    """Mismatched answers are cut to the longest sample: stored at another cut, they are not what the policy is asked."""
+    """Mismatched answers are cut to the longest sample: at another cut they are not what the policy is asked."""
     run = tmp_path / "run"
     train(clapas, folders, run, "kto", "data.sequence_length=64")
     arguments = ("train", "test", "objective.name=kto", f"data.path={folders / 'labelled'}", f"run_dir={run}", *BASE)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ from clapas.loader.stream import Span
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.recipe.files import atomic_write
 from clapas.tune.objective import Training
-from clapas.tune.read_by_run import spans_of_held_out, spans_of_run
+from clapas.tune.read_by_run import documents_of, spans_of_held_out, spans_of_run
 
 FILE = "reference.safetensors"
 SOUND = "sound"
@@ -152,13 +152,6 @@ def packs(run: Training, samples: list[list[Span]]) -> Batches:
 def longest(run: Training) -> int:
     """The longest sequence of any phase of a run: what mismatched documents are cut to."""
     return max(phase.sequence_length for phase in run.plan.phases)
-
-
-def documents_of(pool: ShardPool, spans: Sequence[Span]) -> Iterator[int]:
-    """The numbers of the documents of some examples."""
-    for span in spans:
-        shard, before = pool[span.shard], pool.documents_before(span.shard)
-        yield from range(before + shard.document_at(span.start), before + shard.document_at(span.stop - 1) + 1)
 
 
 def _state(run: Training, path: Path, numbers: np.ndarray, *, has_trained: bool) -> str:
