@@ -84,7 +84,10 @@ def test_defaults_of_a_sparse_file_are_transformers_own() -> None:
         ({"model_type": "gemma"}, "model_type: 'gemma', not one of llama, qwen2, qwen3, qwen3_moe, mistral"),
         ({"model_type": "smollm3"}, "model_type: 'smollm3', every fourth layer has no rotary positions (NoPE)"),
         ({"rope_interleaved": True}, "rope_interleaved: True"),
-        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: unknown here"),
+        ({"model_type": None}, "model_type: missing, not one of llama, qwen2, qwen3, qwen3_moe, mistral"),
+        ({"auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}}, "auto_map: modeling_own.Own, code of its own"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5, not 1.0"),
+        ({"tie_word_embeddings": "false"}, "tie_word_embeddings: 'false'"),
         ({"hidden_act": "gelu"}, "hidden_act: 'gelu'"),
         ({"attention_bias": True}, "attention_bias: True"),
         ({"mlp_bias": True}, "mlp_bias: True"),
@@ -140,6 +143,12 @@ def test_defaults_of_a_sparse_qwen_file_are_transformers_own(architecture: str) 
         names += ["num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob"]
         assert ours.head_dim == 2
     assert [getattr(ours, name) for name in names] == [getattr(theirs, name) for name in names]
+
+
+def test_what_changes_nothing_is_read_over() -> None:
+    """Rotary positions of all dimensions, and a tokenizer's own code, say nothing of the logits."""
+    said = {"partial_rotary_factor": 1.0, "auto_map": {"AutoTokenizer": ["tokenization_own.Own", None]}}
+    assert from_hf_config({**fields_of(), **said}) == config_of()
 
 
 def test_a_missing_dimension_is_named() -> None:

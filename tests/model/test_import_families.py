@@ -13,6 +13,7 @@ import transformers
 from clapas.model.hf_config import from_hf_config
 from clapas.model.source import filled_model, open_source
 from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import read_recipe
 
 TOLERANCE = 1e-5
 SMALL: dict[str, Any] = {
@@ -71,8 +72,9 @@ def test_weights_of_two_bytes_are_read_as_they_are(dtype: torch.dtype, tmp_path:
     compare(tmp_path, transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32))
 
 
-def test_lucie_as_published_is_read() -> None:
-    """Its shape: 6,706,958,336 parameters."""
+@pytest.mark.parametrize("name", ["continue-lucie-7b", "lora-7b", "dpo-7b"])
+def test_lucie_as_published_is_the_model_of_the_recipes(name: str) -> None:
+    """6,706,958,336 parameters: what is planned before the model is at hand is what its own file says."""
     published = {
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": False,
@@ -81,20 +83,21 @@ def test_lucie_as_published_is_read() -> None:
         "hidden_act": "silu",
         "hidden_size": 4096,
         "intermediate_size": 12_288,
-        "max_position_embeddings": 4096,
+        "max_position_embeddings": 32_000,
         "mlp_bias": False,
         "model_type": "llama",
         "num_attention_heads": 32,
         "num_hidden_layers": 32,
         "num_key_value_heads": 8,
         "rms_norm_eps": 1e-5,
-        "rope_theta": 500_000.0,
+        "rope_theta": 20_000_000.0,
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
         "vocab_size": 65_024,
     }
     config = from_hf_config(published)
     assert (config.architecture, config.head_dim, config.parameters()) == ("llama", 128, 6_706_958_336)
+    assert read_recipe(f"tune/{name}").model.facts() == config.facts()
 
 
 @pytest.mark.parametrize("window", [{"sliding_window": 191}, {}])
@@ -114,6 +117,32 @@ def test_quantised_weights_are_refused(tmp_path: Path) -> None:
     tensors["model.norm.weight"] = tensors["model.norm.weight"].to(torch.int8)
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="no floats\n  found:   I8"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("pytorch_model.bin", r"pickles(?s:.*)pytorch_model.bin(?s:.*)save_pretrained"),
+        ("consolidated.00.pth", r"pickles(?s:.*)consolidated.00.pth"),
+        ("model-q8_0.gguf", r"GGUF(?s:.*)model-q8_0.gguf"),
+        ("weights.txt", r"no weights here(?s:.*)weights.txt(?s:.*)model.safetensors"),
+    ],
+)
+def test_weights_in_another_form_are_refused(file: str, told: str, tmp_path: Path) -> None:
+    """By the file's name, with the way to safetensors; nothing of it is read."""
+    save("Lucie", tmp_path, torch.float32, shard_size="1GB")
+    (tmp_path / "model.safetensors").rename(tmp_path / file)
+    with pytest.raises(UserError, match=told):
+        open_source(tmp_path)
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    """Before anything is read, with what to do."""
+    save("Lucie", tmp_path, torch.float32)
+    missing = sorted(tmp_path.glob("model-*.safetensors"))[1]
+    missing.unlink()
+    with pytest.raises(UserError, match=rf"missing\n  found:   {missing.name}\n  way out: fetch"):
         open_source(tmp_path)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from tests.evaluate.small import CONFIG
 from tests.release.drafts import NOW, small_evidence
 from tests.release.provenance_draft import draft_of
 
@@ -16,9 +17,10 @@ from clapas.checkpoint.reader import open_checkpoint
 from clapas.ledger.ledger import read_ledger, sum_ledger
 from clapas.loader.plan import DataPlan
 from clapas.recipe.errors import UserError
-from clapas.recipe.recipe import read_recipe
+from clapas.recipe.recipe import Recipe, read_recipe
 from clapas.release.evidence.evidence import Evidence, read_evidence
 from clapas.release.evidence.gather import gather
+from clapas.release.evidence.lineage import begun_with
 from clapas.release.evidence.public import public
 from clapas.release.evidence.tokens_read import tokens_read
 from clapas.release.gate.checks.sources import check_sources
@@ -96,3 +98,20 @@ def test_a_branch_and_a_base_are_followed(clapas: Clapas, trained_run: Path, tes
     assert check_sources(draft).status == "pass", check_sources(draft).said
     assert [stem.step for stem in found.stems] == [steps - 2]
     assert not found.missing_stems
+
+
+def test_an_adapter_that_a_run_went_on_with_is_known_by_its_weights() -> None:
+    """As its base is: name, role and hash stand in the evidence, and so in the card."""
+    recipe = Recipe.model_validate(
+        {
+            "name": "further",
+            "model": {**CONFIG.facts(), "from": "models/lucie", "from_seal": "a" * 64},
+            "lora": {"rank": 4, "from": "adapters/chat", "seal": "b" * 64},
+            "data": {"path": "data", "sequence_length": 16},
+            "train": {"steps": 1, "global_batch_size": 1},
+        }
+    )
+    assert [(begun.role, begun.name, begun.seal) for begun in begun_with(recipe)] == [
+        ("weights", "lucie", "a" * 64),
+        ("adapter", "chat", "b" * 64),
+    ]

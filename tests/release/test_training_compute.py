@@ -9,6 +9,7 @@ import pytest
 from tests.release.drafts import answer_values, small_answers, small_evidence
 from tests.tune.every_kind import run_all, settings, write_folders
 
+from clapas.release.ai_act import Verdicts, verdicts
 from clapas.release.answers import Answers
 from clapas.release.evidence.evidence import BaseFacts, Evidence, RunFacts
 from clapas.release.training_compute import TOLERANCE, Recount, recount, work_of
@@ -154,3 +155,25 @@ def test_both_counts_agree_on_every_kind_of_training(
         assert again.agrees(found.compute.flops), (kind, again, found.compute.flops)
         assert "weights" in {base.role for base in found.bases}
         assert work_of(found, small_answers()).training > found.compute.flops, "the base's own training counts"
+
+
+def test_who_goes_on_with_an_adapter_modifies_the_model_that_it_is_on(evidence: Evidence) -> None:
+    """A third of the base's compute counts; the adapter's, a thousandth, is in the sum, and is not known to be all."""
+    values, facts = answer_values(), evidence.model_copy(
+        update={"bases": (base("weights", None, "lucie"), base("adapter", None, "chat"))}
+    )  # fmt: skip
+    own = work_of(facts, small_answers()).total
+
+    def said(base_flops: float, adapter_flops: float | None) -> Verdicts:
+        known = {"revision": "1", "url": "https://l.example", "licence": "MIT", "attribution": "L", "summary": None}
+        asked = {"lucie": ("Lucie", base_flops), "chat": ("Chat", adapter_flops)}
+        firsts = {folder: {"name": name, **known, "training_flops": flops} for folder, (name, flops) in asked.items()}
+        return verdicts(facts, Answers.model_validate({**values, "base_models": firsts}))
+
+    found = said(10 * own, own / 100)
+    assert found.becomes_provider is False
+    assert [each.name for each in found.modified] == ["Lucie"]
+    assert found.total == pytest.approx(11.01 * own)
+    assert not found.is_least
+    assert said(10 * own, None).is_least
+    assert said(2 * own, own / 100).becomes_provider

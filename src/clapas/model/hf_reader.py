@@ -27,6 +27,8 @@ from clapas.recipe.errors import UserError
 
 FLOATS = ("F64", "F32", "BF16", "F16")
 """What weights may be stored in, by safetensors' names; anything else is quantised, and needs its scales."""
+OTHER_FORMS = (".bin", ".pt", ".pth", ".ckpt", ".gguf")
+"""How the names of files end that hold weights in another form, which we do not read."""
 
 
 class HuggingFaceWeights:
@@ -109,7 +111,13 @@ class HuggingFaceWeights:
         pieces = [self._pieces(name) for name in (EMBEDDING, HEAD)]
         if not all(torch.equal(one, other) for one, other in zip(*pieces, strict=True)):
             found = f"{HEAD} differs from {EMBEDDING}"
-            raise UserError("config.json ties the head, the weights do not", where=self.folder, found=found)
+            raise UserError(
+                "config.json ties the head, the weights do not",
+                where=self.folder,
+                found=found,
+                way_out="`tie_word_embeddings`: false in config.json, where the head was trained apart; or take the "
+                f"files without {HEAD}",
+            )
 
     def _pieces(self, stored: str) -> Iterator[Tensor]:
         elements = torch.Size(self._shapes[EMBEDDING]).numel()
@@ -142,10 +150,28 @@ def _files_by_name(folder: Path) -> dict[str, str]:
                 "not an index of safetensors", where=folder / INDEX, wanted="JSON with `weight_map`"
             ) from None
         missing = sorted({file for file in where.values() if not (folder / file).is_file()})
-        _refuse(folder, "files that the index names are missing", missing)
+        _refuse(folder, "files that the index names are missing", missing, way_out="fetch the model again")
         return where
+    _refuse_other_forms(folder)
     found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder"
     raise UserError("no weights here", where=folder, found=found, wanted=f"{SINGLE}, or shards with {INDEX}")
+
+
+def _refuse_other_forms(folder: Path) -> None:
+    """Raise UserError where a folder has weights, but not in safetensors."""
+    there = sorted(path.name for path in folder.iterdir() if path.suffix in OTHER_FORMS)
+    if pickled := [name for name in there if not name.endswith(".gguf")]:
+        raise UserError(
+            "these weights are pickles, which can run code as they are read",
+            where=folder,
+            found=", ".join(pickled[:5]),
+            wanted=f"safetensors: {SINGLE}, or shards with {INDEX}",
+            way_out="take the model's safetensors; or, if you trust the files, convert them: transformers' "
+            f"AutoModelForCausalLM.from_pretrained({str(folder)!r}, dtype='auto').save_pretrained(ANOTHER_FOLDER)",
+        )
+    if there:
+        way_out = "take the model's own safetensors: a GGUF file is made from them, as a rule with less precision"
+        raise UserError("these weights are in GGUF", where=folder, found=", ".join(there[:5]), way_out=way_out)
 
 
 def _header(path: Path) -> Mapping[str, tuple[str, tuple[int, ...]]]:
@@ -159,10 +185,10 @@ def _header(path: Path) -> Mapping[str, tuple[str, tuple[int, ...]]]:
         raise UserError("not a whole safetensors file", where=path, found=str(error)) from None
 
 
-def _refuse(folder: Path, what: str, names: list[str], shown: int = 5) -> None:
+def _refuse(folder: Path, what: str, names: list[str], shown: int = 5, way_out: str | None = None) -> None:
     if names:
         more = f" and {len(names) - shown} more" if len(names) > shown else ""
-        raise UserError(what, where=folder, found=f"{', '.join(names[:shown])}{more}")
+        raise UserError(what, where=folder, found=f"{', '.join(names[:shown])}{more}", way_out=way_out)
 
 
 @torch.no_grad()

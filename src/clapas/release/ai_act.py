@@ -43,23 +43,30 @@ class Modified:
 class Verdicts:
     """own: FLOPs of the provider's own runs, with what stands beside training. modified: models of others.
 
-    unknown: runs whose compute is not known: then `own` is a least.
+    unknown: runs whose compute is not known: then `own` is a least. adapters: FLOPs of adapters that training began
+    with; None where nobody knows. They are part of what the model took, and have no threshold of their own: who goes on
+    with an adapter modifies the model that it is on, and a third of so little says nothing.
     """
 
     own: float
     modified: tuple[Modified, ...]
     unknown: tuple[str, ...] = ()
+    adapters: tuple[float | None, ...] = ()
 
     @property
     def total(self) -> float:
-        """Cumulative compute of the model: the provider's own and that of the models that it began with, as far as it
-        is known."""
-        return self.own + sum(base.flops or 0.0 for base in self.modified)
+        """Cumulative compute of the model: the provider's own and that of the models and adapters that it began with,
+        as far as it is known."""
+        return self.own + sum(flops or 0.0 for flops in self._of_others)
 
     @property
     def is_least(self) -> bool:
         """Whether some of the total is not known."""
-        return bool(self.unknown) or any(base.flops is None for base in self.modified)
+        return bool(self.unknown) or None in self._of_others
+
+    @property
+    def _of_others(self) -> tuple[float | None, ...]:
+        return (*(base.flops for base in self.modified), *self.adapters)
 
     @property
     def general_purpose(self) -> bool:
@@ -102,8 +109,10 @@ class Verdicts:
 def verdicts(evidence: Evidence, answers: Answers) -> Verdicts:
     """Of a model as it is released."""
     work = work_of(evidence, answers)
-    others = [base for base in evidence.bases if base.run is None and base.role != "teacher"]
-    return Verdicts(work.total, tuple(_modified(base.folder, answers) for base in others), work.unknown)
+    others = [base for base in evidence.bases if base.run is None]
+    modified = tuple(_modified(base.folder, answers) for base in others if base.role == "weights")
+    adapters = tuple(_modified(base.folder, answers).flops for base in others if base.role == "adapter")
+    return Verdicts(work.total, modified, work.unknown, adapters)
 
 
 def _modified(folder: str, answers: Answers) -> Modified:

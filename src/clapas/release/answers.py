@@ -21,7 +21,7 @@ from clapas.release.asked.training import Documentation, Energy, FirstModel, Hea
 
 
 class Answers(TypedFile):
-    """A whole `release.yaml`. base_models: by the name of the folder that `model.from` or a teacher named.
+    """A whole `release.yaml`. base_models: by the name of the folder that `model.from`, `lora.from` or a teacher named.
 
     benchmarks: by the name of a task or of a held-out split, where what it asks is a data set on a hub: only these
     results can stand on its pages. evaluation_sets: by the name of a task, or by what the names of several begin with:

@@ -112,7 +112,7 @@ def threshold_rows(found: Verdicts, language: Language) -> list[tuple[str, str, 
     name = either(language, "un tiers du calcul du modèle d'origine", "a third of the original model's compute")
     if not found.modified:
         apply = either(language, "sans objet", "not applicable")
-        reason = either(language, "aucun modèle d'un autre fournisseur", "no model of another provider")
+        reason = either(language, "aucun modèle de base d'un autre fournisseur", "no base model of another provider")
         return [*rows, (name, reason, own, apply)]
     thirds = [
         (

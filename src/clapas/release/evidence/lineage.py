@@ -56,7 +56,7 @@ def is_run(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A model that a run used. path: as its recipe names it. seal: of its weights, None for a base of adapters' own.
+    """A model that a run used. path: as its recipe names it. seal: of its weights.
 
     source: where it still is. run: the run of ours that made it, where that is at hand.
     """
@@ -111,7 +111,7 @@ def begun_with(recipe: Recipe) -> Iterator[Begun]:
     if recipe.branch is None and recipe.model.from_ is not None:
         yield _begun("weights", recipe.model.from_, recipe.model.from_seal)
     if recipe.lora is not None and recipe.lora.from_ is not None:
-        yield _begun("adapter", recipe.lora.from_, None)
+        yield _begun("adapter", recipe.lora.from_, recipe.lora.seal)
     if isinstance(recipe.objective, Distillation):
         yield _begun("teacher", recipe.objective.teacher, recipe.objective.seal)
 
