@@ -11,14 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clapas.recipe.errors import UserError
-from clapas.recipe.files import partial_of, sync_file, sync_folder
+from clapas.recipe.files import is_being_made, partial_of, sync_file, sync_folder
 from clapas.recipe.locks import take_lock
 
 LOCK = ".lock"
-PARTIAL = re.compile(r"\.partial-(?:(?P<host>.+)-)?(?P<pid>\d+)(?:-\w{8})?$")
-"""As `clapas.recipe.files.partial_of` names them; `atomic_write` adds eight letters."""
+PARTIAL = re.compile(r".*\.partial-(?:(?P<host>.+)-)?(?P<pid>\d+)(?:-\w{8})?$")
+"""As `clapas.recipe.files.partial_of` names them, of a partial folder too; `atomic_write` adds eight letters."""
 FOREIGN_SECONDS = 86_400
-"""After which a partial file of another machine is taken for abandoned: no task works for a day."""
+"""After which a partial file or folder of another machine, if nothing in it was written since, counts as abandoned."""
 
 
 def make_folder(path: Path, way_out: str = "choose another place") -> None:
@@ -60,16 +60,14 @@ def remove_partials(folder: Path) -> None:
 
 
 def _may_be_written(partial: Path) -> bool:
-    """Whether the process that makes a partial file may still be at it; this process is not."""
-    match = PARTIAL.search(partial.name)
+    """Whether the process that makes a partial file or folder may still be at it; this process knows its folders."""
+    match = PARTIAL.match(partial.name)
     if match is None:
         return False
     if match["host"] not in (None, os.uname().nodename):
-        with suppress(FileNotFoundError):
-            return time.time() - partial.stat().st_mtime < FOREIGN_SECONDS
-        return False
+        return time.time() - _last_written(partial) < FOREIGN_SECONDS
     if int(match["pid"]) == os.getpid():
-        return False
+        return is_being_made(partial)
     try:
         os.kill(int(match["pid"]), 0)
     except ProcessLookupError:
@@ -77,6 +75,15 @@ def _may_be_written(partial: Path) -> bool:
     except PermissionError:  # another user's, alive
         pass
     return True
+
+
+def _last_written(partial: Path) -> float:
+    """When anything in a file or folder was last changed, in seconds."""
+    times = [0.0]
+    for path in (partial, *partial.rglob("*")):
+        with suppress(FileNotFoundError):
+            times.append(path.stat(follow_symlinks=False).st_mtime)
+    return max(times)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from commands import clapas_environment
 TRAIN = """
 import ctypes, os, signal, sys, time
 import torch
-import clapas.cli
+import clapas.cli.training
 from clapas.recipe.recipe import read_recipe
 from clapas.train.callbacks.base import Callback
 from clapas.train.train import train
@@ -24,7 +24,7 @@ class Fault(Callback):
         step = run.step + 1
         {before_step}
 
-clapas.cli._train = lambda options: train(read_recipe(options.recipe, options.overrides), callbacks=[Fault()])
+clapas.cli.training._train = lambda options: train(read_recipe(options.recipe, options.overrides), callbacks=[Fault()])
 clapas.cli.main(["train", "test", *sys.argv[1:]])
 """
 """`clapas train test`, with one callback more."""

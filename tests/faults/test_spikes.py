@@ -29,7 +29,7 @@ import zlib
 
 import torch
 
-import clapas.cli
+import clapas.cli.training
 import clapas.train.segments as segments
 from clapas.recipe.recipe import read_recipe
 from clapas.train.callbacks.base import Callback
@@ -63,7 +63,7 @@ def poisoned(options):
     return train(read_recipe(options.recipe, options.overrides), callbacks=callbacks, objective=objective)
 
 
-clapas.cli._train = poisoned
+clapas.cli.training._train = poisoned
 clapas.cli.main(["train", "test", *sys.argv[1:]])
 """
 NAN, LARGE = "float('nan')", "1000.0"

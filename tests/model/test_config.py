@@ -11,6 +11,7 @@ from clapas.engine.config import ParallelConfig, check_shares
 from clapas.model.config import ComputeConfig, ModelConfig, check_compute
 from clapas.model.decoder import CausalLM
 from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import Recipe
 from clapas.recipe.typed import read_typed
 from model.shapes import COMMON, SHAPES, config_of
 
@@ -75,6 +76,18 @@ def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path: Path, changes: di
         or "head_dim" in said
     )
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_yarn_ends_at_the_longest_text() -> None:
+    """transformers 4 takes the ratio of the lengths for the factor: where they differ, an export is read two ways."""
+    scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096}
+    recipe: dict[str, Any] = {"name": "long", "data": {"path": "data", "sequence_length": 64}}
+    recipe["train"] = {"steps": 1, "global_batch_size": 1}
+    recipe["model"] = {**COMMON, "max_position_embeddings": 16_384, "rope_scaling": scaling}
+    assert Recipe.model_validate(recipe).model.rope_scaling is not None
+    recipe["model"]["max_position_embeddings"] = 8192
+    with pytest.raises(ValueError, match=r"max_position_embeddings: found 8192; .*max_position_embeddings=16384"):
+        Recipe.model_validate(recipe)
 
 
 def test_experts_are_not_tiled() -> None:

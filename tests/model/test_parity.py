@@ -15,7 +15,7 @@ from clapas.model.decoder import CausalLM
 from clapas.model.hf_config import from_hf_config, to_hf_config
 from clapas.model.hf_reader import load_weights
 from clapas.model.hf_weights import write_weights
-from clapas.model.rope_scaling import NtkScaling
+from clapas.model.rope_scaling_config import NtkScaling
 from clapas.model.rotary import rotary_frequencies
 from model.shapes import SHAPES, config_of, fill_from, model_of, tokens_of
 

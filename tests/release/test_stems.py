@@ -8,15 +8,16 @@ import orjson
 
 from clapas.recipe.recipe import read_recipe
 from clapas.release.evidence.ancestry import Lineage
+from clapas.release.revisions import revision_name, short
 from clapas.train.run_folder import read_run_recipe
 from corpora import write_corpus
 
 
-def run_of(runs: Path, name: str, data: Path, stem: str | None = None) -> Path:
+def run_of(runs: Path, name: str, data: Path, stem: str | None = None, *overrides: str) -> Path:
     """A run's recipe and ledger; stem: the run that it left."""
     run = runs / name
     run.mkdir(parents=True)
-    (run / "recipe.yaml").write_text(read_recipe("test", [f"data.path={data}", f"name={name}"]).to_yaml())
+    (run / "recipe.yaml").write_text(read_recipe("test", [f"data.path={data}", f"name={name}", *overrides]).to_yaml())
     checkpoint = str(runs / str(stem) / "checkpoints/step-00000002")
     events = [{"event": "branch", "checkpoint": checkpoint, "run": stem, "step": 2, "identity": "00"}] if stem else []
     (run / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(event) + b"\n" for event in events))
@@ -43,6 +44,16 @@ def test_a_branch_has_the_licences_of_its_stems(tmp_path: Path) -> None:
     assert lineage_of(third).missing == ["first"]
     (runs / "first").rename(runs / "away")
     assert lineage_of(third).missing == ["first"]
+
+
+def test_a_branchs_revision_is_named_by_the_tokens_that_were_read(tmp_path: Path) -> None:
+    """By its stem, of another batch, until step 2, and by itself since: not by its own batch in all steps."""
+    first = run_of(tmp_path, "first", tmp_path, None, "train.global_batch_size=8")
+    second = run_of(tmp_path, "second", tmp_path, "first", "train.global_batch_size=4")
+    length = read_run_recipe(first).data.sequence_length
+    tokens = (2 * 8 + 1 * 4) * length
+    assert revision_name(second, read_run_recipe(second), 3) == f"stage1-step3-tokens{short(tokens)}"
+    assert revision_name(first, read_run_recipe(first), 3) == f"stage1-step3-tokens{short(3 * 8 * length)}"
 
 
 def lineage_of(run: Path) -> Lineage:

@@ -147,14 +147,21 @@ class CheckpointReader:
 
 @contextmanager
 def verified_meanwhile(reader: CheckpointReader) -> Iterator[None]:
-    """Compare the hashes in a thread while the body reads. Raises DamagedCheckpointError, whatever it made of them."""
+    """Compare the hashes in a thread while the body reads. Raises DamagedCheckpointError, whatever it made of them; a
+    body that was told to end (KeyboardInterrupt, SystemExit) waits for no hash."""
     verification = Background(reader.check_hashes)
     try:
         yield
-    finally:
-        verification.has_ended(wait=True)
-        if verification.error:
-            raise DamagedCheckpointError(verification.error)
+    except Exception:
+        _conclude(verification)
+        raise
+    _conclude(verification)
+
+
+def _conclude(verification: Background) -> None:
+    verification.has_ended(wait=True)
+    if verification.error:
+        raise DamagedCheckpointError(verification.error)
 
 
 def _manifest_text(folder: Path) -> str:

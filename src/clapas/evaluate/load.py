@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pydantic
 import torch
 from tokenizers import Tokenizer
@@ -17,10 +16,9 @@ from clapas.checkpoint.reader import CheckpointReader, open_checkpoint
 from clapas.model.build import empty_model
 from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
-from clapas.model.hf_config import from_hf_config
 from clapas.model.hf_reader import load_weights
 from clapas.model.source import filled_model, weights_of
-from clapas.model.source_config import TOKENIZER, tokenizer_of
+from clapas.model.source_config import TOKENIZER, Source, tokenizer_of, tokenizer_recorded
 from clapas.recipe.errors import UserError
 from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import TokenizerRecord
@@ -100,13 +98,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _from_hf_folder(path: Path, tokenizer: Path, dtype: torch.dtype, device: torch.device | str) -> LoadedModel:
-    try:
-        fields = orjson.loads((path / CONFIG).read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise UserError(f"not JSON: {error}", where=path / CONFIG) from None
-    if not isinstance(fields, dict):
-        raise UserError("not a model's config", where=path / CONFIG, found=type(fields).__name__, wanted="an object")
-    config = from_hf_config(fields, where=str(path / CONFIG))
+    config = Source("huggingface", path).config()
     opened = open_tokenizer(tokenizer)
     model = empty_model(config, dtype, device)
     load_weights(model, path)
@@ -152,12 +144,15 @@ def model_config_of(reader: CheckpointReader) -> ModelConfig:
 
 def tokenizer_folder_of(reader: CheckpointReader) -> Path:
     """A checkpoint's tokenizer, as a rule beside the data that it read. Raises UserError where it is not there."""
-    folder = tokenizer_of(reader.folder, reader.recipe)
+    recorded = tokenizer_recorded(reader.manifest.training)
+    folder = tokenizer_of(reader.folder, reader.recipe, recorded)
     if folder is None:
         raise UserError(
             "the run's tokenizer is not where its recipe says",
             where=Path((reader.recipe.get("data") or {}).get("path", reader.folder)) / TOKENIZER,
-            way_out="run from the folder where the run was started, or name the tokenizer: --tokenizer FOLDER",
+            wanted=None if recorded is None else f"tokenizer.json of SHA-256 {recorded[:16]}…, which made its tokens",
+            way_out="run from the folder where the run was started, or copy the tokenizer's folder to "
+            f"{reader.folder.parents[1] / TOKENIZER}; eval, generate and chat also take --tokenizer FOLDER",
         )
     return folder
 

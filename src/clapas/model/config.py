@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from clapas.model.rope_scaling import NtkScaling, RopeScaling
+from clapas.model.rope_scaling_config import NtkScaling, RopeScaling
 from clapas.recipe.typed import Section
 
 Architecture = Literal["llama", "qwen2", "qwen3", "qwen3_moe"]

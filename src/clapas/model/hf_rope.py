@@ -12,7 +12,7 @@ from typing import Any
 import pydantic
 
 from clapas.model.config import ModelConfig
-from clapas.model.rope_scaling import NtkScaling, RopeScaling, StockScaling
+from clapas.model.rope_scaling_config import NtkScaling, RopeScaling, StockScaling
 
 
 def rope_fields(config: ModelConfig) -> dict[str, Any]:

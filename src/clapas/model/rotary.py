@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from clapas.model.config import ModelConfig
-from clapas.model.rope_scaling import LinearScaling, Llama3Scaling, NtkScaling, YarnScaling
+from clapas.model.rope_scaling_config import LinearScaling, Llama3Scaling, NtkScaling, YarnScaling
 
 
 def rotary_angles(positions_BS: Tensor, config: ModelConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,10 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     sync_folder(path.parent)
 
 
+_making: set[Path] = set()
+"""Partial folders that this process is at."""
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder that appears whole at the end: built beside it (`partial_of`), renamed, or removed on an error.
@@ -37,6 +41,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     partial = partial_of(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
+    _making.add(partial.resolve())
     try:
         yield partial
         for file in partial.rglob("*"):
@@ -46,7 +51,14 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        _making.discard(partial.resolve())
     sync_folder(path.parent)
+
+
+def is_being_made(partial: Path) -> bool:
+    """Whether this process is at a partial folder, and it is not one that an earlier process of its number left."""
+    return partial.resolve() in _making
 
 
 def partial_of(path: Path) -> Path:

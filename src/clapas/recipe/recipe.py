@@ -26,6 +26,7 @@ from clapas.model.lora_config import (
     head_flops_per_token,
     trained_parameters,
 )
+from clapas.model.rope_scaling_config import check_scaling
 from clapas.model.source_config import find_source, is_resolved, model_values, no_source, says_all
 from clapas.recipe.courses import Course, courses_of
 from clapas.recipe.errors import UserError
@@ -118,6 +119,7 @@ class Recipe(TypedFile):
             raise ValueError(
                 f"data.sequence_length: found {length}; at most model.max_position_embeddings, which is {positions}"
             )
+        check_scaling(self.model.rope_scaling, positions)
         check_shares(self.parallel, self.model, length)
         check_precision(self.precision, self.parallel)
         check_tensor(self.parallel, self.precision, self.compute)

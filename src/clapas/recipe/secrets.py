@@ -29,7 +29,10 @@ FORMS = {
     "an API key": re.compile(r"\bsk-[\w-]{20,}"),
     "a Slack token": re.compile(r"\bxox[abprs]-[\w-]{10,}"),
     "a W&B key": re.compile(r"\bwandb_v1_\w{20,}"),
-    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|(?i:secret_?access_?key)\W{1,6}[A-Za-z0-9/+]{40}\b"),
+    "a Google API key": re.compile(r"\bAIza[\w-]{35}\b"),
+    "a token of PyPI": re.compile(r"\bpypi-[\w-]{50,}"),
+    "a token of npm": re.compile(r"\bnpm_[A-Za-z0-9]{36}\b"),
     "a JSON web token": re.compile(r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+"),
     "a password in an address": IN_ADDRESS,
 }

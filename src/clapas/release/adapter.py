@@ -14,8 +14,7 @@ from clapas.model.peft_folder import write_adapter
 from clapas.model.source import CheckpointWeights
 from clapas.model.source_config import find_source
 from clapas.recipe.errors import UserError
-from clapas.recipe.files import new_folder
-from clapas.release.export import refuse_to_replace
+from clapas.release.out_folder import out_folder, refuse_to_replace
 from clapas.release.tokenizer_files import write_tokenizer
 
 TURNED = ("rope_theta", "rope_scaling")
@@ -45,7 +44,7 @@ def export_adapter(run_or_checkpoint: Path, out: Path, *, weights: Weights | Non
     shapes = lora.shapes(config)
     tensors = CheckpointWeights(reader, config, weights, shapes)
     tokenizer = tokenizer_folder_of(reader)
-    with new_folder(out) as folder, verified_meanwhile(reader):
+    with out_folder(out) as folder, verified_meanwhile(reader):
         write_adapter(folder, lora, shapes, tensors.tensor, base=str(base))
         write_tokenizer(tokenizer, folder, config.max_position_embeddings)
     return out

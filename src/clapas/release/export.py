@@ -22,9 +22,9 @@ from clapas.model.hf_config import Dtype, generation_config, to_hf_config
 from clapas.model.hf_weights import write_weights
 from clapas.model.source import weights_of
 from clapas.recipe.errors import UserError
-from clapas.recipe.files import new_folder
 from clapas.release.gguf.about import about_export
 from clapas.release.gguf.write import write_ggufs
+from clapas.release.out_folder import out_folder, refuse_to_replace
 from clapas.release.tokenizer_files import write_json, write_tokenizer
 from clapas_data.encode import TokenizerFolder, open_tokenizer
 from clapas_data.manifest import MANIFEST, read_manifest
@@ -69,7 +69,7 @@ def export(
     name, torch_dtype = DTYPES[dtype]
     fill = weights_of(reader, trained, weights).read_into
     special: dict[str, Any] = {key: getattr(opened.record, key) for key in ("eos", "bos", "pad")}
-    with new_folder(out) as folder, verified_meanwhile(reader):
+    with out_folder(out) as folder, verified_meanwhile(reader):
         write_weights(folder, parameter_shapes(config), fill, torch_dtype, shard_bytes)
         write_json(folder / CONFIG, to_hf_config(config, **special, dtype=name, unpadded=ids))
         write_json(folder / GENERATION_CONFIG, generation_config(**special, ends=turn_ends(opened.path)))
@@ -85,13 +85,6 @@ def shard_bytes_of(text: str) -> int:
     if size <= 0:
         raise UserError("not a size", where="--shard-size", found=text, wanted="such as 5GB, 500MB or 2GiB")
     return size
-
-
-def refuse_to_replace(out: Path) -> None:
-    """Raise UserError where `out` is a file or holds anything: what stands there may be published."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        found = "files" if out.is_dir() else "a file"
-        raise UserError("will not be replaced", where=out, found=found, wanted="a new or empty folder")
 
 
 def _check_tokenizer(opened: TokenizerFolder, reader: CheckpointReader, config: ModelConfig) -> None:

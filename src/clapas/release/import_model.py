@@ -20,9 +20,8 @@ from clapas.model.hf_weights import EMBEDDING, HEAD
 from clapas.model.seal import seal_of
 from clapas.model.source_config import TOKENIZER, Source, find_source, has_tokenizer
 from clapas.recipe.errors import UserError
-from clapas.recipe.files import new_folder
 from clapas.recipe.hashes import content_hash
-from clapas.release.export import refuse_to_replace
+from clapas.release.out_folder import out_folder, refuse_to_replace
 from clapas.train.run_folder import versions
 from clapas_data.encode import open_tokenizer
 
@@ -55,7 +54,7 @@ def import_model(folder: Path, out: Path, *, file_elements: int = FILE_ELEMENTS)
     speaks = has_tokenizer(folder)
     if speaks:
         open_tokenizer(folder)
-    with new_folder(out) as partial:
+    with out_folder(out) as partial:
         shapes = {name: weights.shape(name) for name in weights.names()}
         aliases = {HEAD: EMBEDDING} if config.tie_word_embeddings else {}
 

@@ -18,14 +18,13 @@ from clapas import __version__
 from clapas.checkpoint.reader import CheckpointReader, open_checkpoint
 from clapas.evaluate.record import EVALUATIONS
 from clapas.recipe.errors import UserError
-from clapas.recipe.files import new_folder
 from clapas.recipe.recipe import Recipe
 from clapas.release.answers import Answers
 from clapas.release.documents.all import render_all
 from clapas.release.documents.facts import Facts, facts_of
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.evidence.gather import gather
-from clapas.release.export import SHARD_BYTES, Precision, export, refuse_to_replace
+from clapas.release.export import SHARD_BYTES, Precision, export
 from clapas.release.gate.all_checks import BEFORE_SEALING, SEALED, UPLOADED
 from clapas.release.gate.check import Draft, Result
 from clapas.release.gate.gate import RefusedError, results_json, run_checks
@@ -36,11 +35,11 @@ from clapas.release.gguf.write import write_ggufs
 from clapas.release.keys import load_private_key, public_pem
 from clapas.release.layout import ANSWERS, EVIDENCE, PUBLIC_KEY, RESULTS, REVISIONS
 from clapas.release.licences.texts import check_weights_licence
+from clapas.release.out_folder import out_folder, refuse_to_replace
 from clapas.release.revisions import dress_revisions, export_revisions, find_revisions
 from clapas.release.signature import Keyless, LocalKey, seal, signed_by
 from clapas.release.sums import Digests
 from clapas.train.run_folder import read_run_recipe
-from clapas_data.files import remove_partials
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,7 @@ def release(run: Path, out: Path, answers: Answers, wishes: Wishes) -> dict[str,
     check_weights_licence(answers.model.licence, answers.place("model.licence"))
     if isinstance(wishes.signer, LocalKey):
         load_private_key(wishes.signer.path)
-    remove_partials(out.parent)  # of releases that were killed
-    with Stranger() as stranger, new_folder(out) as folder:  # it imports transformers meanwhile
+    with Stranger() as stranger, out_folder(out) as folder:  # it imports transformers meanwhile
         draft = draft_release(run, folder, answers, wishes, stranger)
         results = run_checks(draft, BEFORE_SEALING)
         if any(result.blocks for result in results):
@@ -82,7 +80,7 @@ def draft_release(run: Path, folder: Path, answers: Answers, wishes: Wishes, str
     evidence = gather(run, reader, crawled=crawled)
     folder.mkdir(exist_ok=True)
     _export(run, reader, folder, evidence, answers, wishes)
-    names = export_revisions(folder, recipe, checkpoints, wishes.dtype, wishes.shard_bytes)
+    names = export_revisions(folder, run, recipe, checkpoints, wishes.dtype, wishes.shard_bytes)
     digests = Digests()
     facts = write_documents(folder, evidence, answers, digests, wishes.signer)
     dress_revisions(folder, names, evidence, answers.model.name, answers.model.licence)

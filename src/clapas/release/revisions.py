@@ -12,6 +12,7 @@ from clapas.recipe.recipe import Recipe
 from clapas.release.documents.hub_names import hub_licence
 from clapas.release.documents.markdown import front_matter
 from clapas.release.documents.words import number
+from clapas.release.evidence.ancestry import tokens_until
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.export import Precision, export
 from clapas.release.layout import CARD, LICENCE, NOTICE, REVISIONS
@@ -21,10 +22,11 @@ FROM_RELEASE = (LICENCE, NOTICE)
 UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 
 
-def revision_name(recipe: Recipe, step: int) -> str:
-    """`stage1-step5000-tokens10B`: the stage that the step belongs to, from 1; tokens of the run until then."""
+def revision_name(run: Path, recipe: Recipe, step: int) -> str:
+    """`stage1-step5000-tokens10B`: the stage that the step belongs to, from 1; tokens that the run, and those that it
+    branched from, had read by then."""
     stage = recipe.phases.at(max(1, step)).stage + 1
-    return f"stage{stage}-step{step}-tokens{short(recipe.phases.tokens_after(step))}"
+    return f"stage{stage}-step{step}-tokens{short(tokens_until(run, recipe, step))}"
 
 
 def short(count: int) -> str:
@@ -53,10 +55,10 @@ def find_revisions(run: Path, steps: Sequence[int]) -> dict[int, Path]:
 
 
 def export_revisions(
-    folder: Path, recipe: Recipe, checkpoints: Mapping[int, Path], dtype: Precision, shard_bytes: int
+    folder: Path, run: Path, recipe: Recipe, checkpoints: Mapping[int, Path], dtype: Precision, shard_bytes: int
 ) -> dict[str, int]:
     """Write each checkpoint as FOLDER/revisions/NAME. checkpoints: by step. Returns name -> step."""
-    names = {revision_name(recipe, step): step for step in checkpoints}
+    names = {revision_name(run, recipe, step): step for step in checkpoints}
     for name, step in names.items():
         path = folder / REVISIONS / name
         path.parent.mkdir(exist_ok=True)
@@ -70,10 +72,11 @@ def dress_revisions(folder: Path, names: Mapping[str, int], evidence: Evidence, 
         path = folder / REVISIONS / name
         for file in FROM_RELEASE:
             shutil.copyfile(folder / file, path / file)
-        (path / CARD).write_text(_card(name, step, evidence, model, licence), encoding="utf-8")
+        (path / CARD).write_text(revision_card(name, step, evidence, model, licence), encoding="utf-8")
 
 
-def _card(name: str, step: int, evidence: Evidence, model: str, licence: str) -> str:
+def revision_card(name: str, step: int, evidence: Evidence, model: str, licence: str) -> str:
+    """The card of a revision, which sends its reader to that of the release. Otherwise as `dress_revisions`."""
     metadata = {**hub_licence(licence), "library_name": "transformers", "tags": ["clapas"]}
     body = (
         f"# {model}, {name}\n\n"

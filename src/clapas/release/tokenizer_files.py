@@ -26,17 +26,24 @@ NEEDS_CODE = ("auto_map", "tokenizer_file", "name_or_path")
 def write_tokenizer(source: Path, folder: Path, longest: int) -> None:
     """Write the files of the tokenizer in `source`. longest: tokens that the model takes, which it could not know."""
     shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
+    settings = tokenizer_settings(source, longest)
+    if (template := settings[TOKENIZER_CONFIG].get("chat_template")) is not None:
+        (folder / TEMPLATE).write_text(template, encoding="utf-8", newline="")
+    for name, content in settings.items():
+        write_json(folder / name, content)
+
+
+def tokenizer_settings(source: Path, longest: int) -> dict[str, dict[str, Any]]:
+    """File -> what an export writes there of the tokenizer in `source`, beside the tokenizer itself."""
     settings = orjson.loads((source / TOKENIZER_CONFIG).read_bytes())
     template = _template(source, settings)
     kept = {key: value for key, value in settings.items() if key not in (*NEEDS_CODE, "chat_template")}
     written = {**kept, "tokenizer_class": CLASS, "clean_up_tokenization_spaces": False, "model_max_length": longest}
     if template is not None:
         written["chat_template"] = template
-        (folder / TEMPLATE).write_text(template, encoding="utf-8", newline="")
-    write_json(folder / TOKENIZER_CONFIG, written)
     # those of the settings, by which the ids of shards and configs are found: a map that says otherwise is not copied
     special = {name: settings[name] for name in (*NAMED, LISTED) if settings.get(name)}
-    write_json(folder / SPECIAL_TOKENS, special)
+    return {TOKENIZER_CONFIG: written, SPECIAL_TOKENS: special}
 
 
 def _template(source: Path, settings: dict[str, Any]) -> str | None:

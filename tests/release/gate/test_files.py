@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clapas.release.gate.check import Draft, Verdict
-from clapas.release.gate.checks import files
 from clapas.release.gate.checks.files import BINARY, DOCUMENTS, MODEL, PAPERS, SEAL, check_files, paths_in
+from clapas.release.licences.texts import FOLDER
 from release.drafts import small_answers, small_evidence
 
 HF_TOKEN = "hf_" + "aB3" * 12
@@ -73,10 +73,11 @@ def test_a_revision_needs_no_documents(draft: Draft) -> None:
         ("NOTICE", b"#!/bin/sh\n", "is a script"),
         ("release.json", b"{", "does not parse"),
         ("release.yaml", b"a: [", "does not parse"),
+        ("config.json", b'{"a": {"b": 1, "c": 2, "b": 1}}', "does not parse: it says b twice"),
         ("evaluations/001-x.items.jsonl", b"{}\n{\n", "does not parse"),
         ("README.md", f"jeton {HF_TOKEN}".encode(), "holds a secret: a Hugging Face token"),
         ("release.json", f'{{"x": "a\\n{GITHUB_TOKEN}"}}'.encode(), "holds a secret: a GitHub token"),
-        ("evidence.json", b'{"path": "a\\n/home/anne/runs/demo"}', "names a path of a machine: /home/anne/runs/demo"),
+        ("evidence.json", b'{"path": "a\\n/home/anne/runs/demo"}', "holds an absolute path: /home/anne/runs/demo"),
     ],
 )
 def test_what_does_not_belong_is_named(draft: Draft, name: str, content: bytes, wanted: str) -> None:
@@ -101,6 +102,7 @@ def test_a_symbolic_link_is_named(draft: Draft, make: Callable[[Path], None]) ->
         "poids/biais, et/ou, 12/2025, text/plain, n/a",
         "#/definitions/home/x <a href=https://h/work/z>",
         "../documents/data-card.fr.md, ./images/loss.png, ~/models/x",
+        "doi.org/10.5281/zenodo.1, <b>fin</b></p>, s3://seau/a/b, //exemple.fr/a/b, 100 % / an / site",
         "/usr/bin/python3 et /etc/hosts, A:\\nB",
     ],
 )
@@ -110,18 +112,34 @@ def test_addresses_and_fractions_are_no_paths(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["(/home/anne/x)", "de /scratch/project_1/run", "file:///data/x", r"C:\Users\anne", "/gpfswork/rech/x"]
-)
+    "text",
+    ["(/home/anne/x)", "de /scratch/project_1/run", "file:///data/x", r"C:\Users\anne", "/gpfswork/rech/x",
+     "node01:/data/x", "a=/Volumes/x/y", "</softs/x>", "*/sps/x*", "cc -I/softs/x", "file:/x", "%2Fsps%2fx",
+     r"d:\donnees\x", r"\\serveur\partage"],
+)  # fmt: skip
 def test_paths_of_machines_are_found(text: str) -> None:
     """Of workstations and of supercomputers."""
     assert len(list(paths_in(text))) == 1
 
 
-def test_where_it_is_made_every_folder_of_the_root_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever it is called; raw text may hold paths, but none of this machine's own."""
+def test_raw_text_may_hold_paths_but_none_of_this_machine() -> None:
+    """Where it is made; elsewhere nobody can tell."""
     own = f"{Path.cwd()}/runs/demo"
-    monkeypatch.setattr(files, "TELLS_NOTHING", ())
-    assert list(paths_in("/usr/lib/x")) == []
-    assert list(paths_in("/usr/lib/x", is_here=True)) == ["/usr/lib/x"]
-    assert list(paths_in(own, is_raw=True, is_here=True)) == [own]
-    assert list(paths_in("/home/anne/x", is_raw=True, is_here=True)) == []
+    assert list(paths_in(f"{own} /home/anne/x", is_raw=True, is_here=True)) == [own]
+    assert list(paths_in(own, is_raw=True)) == []
+
+
+def test_our_licences_and_documents_hold_no_path() -> None:
+    """Those that every release ships."""
+    texts = [path.read_text() for path in FOLDER.iterdir() if path.suffix == ".txt"]
+    assert texts
+    assert [path for text in texts for path in paths_in(text)] == []
+
+
+def test_a_folder_of_revisions_in_a_revision_is_looked_at(draft: Draft) -> None:
+    """Nothing else would; and a revision has no documents or GGUF that no check reads."""
+    draft.is_revision = True
+    (draft.folder / "revisions").mkdir()
+    (draft.folder / "revisions/run.py").touch()
+    assert "revisions/run.py is code" in said(draft)
+    assert "documents/bom.cdx.json is no file of a release" in said(draft)

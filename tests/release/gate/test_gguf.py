@@ -40,10 +40,14 @@ def test_a_good_one_passes(draft: Draft) -> None:
     assert verdict.said == ("f32: every key, token and number as in the folder",)
 
 
-def test_none_asked_for(draft: Draft) -> None:
-    """Nothing to look at, and nothing blocked."""
+def test_none_asked_for(draft: Draft, tmp_path: Path) -> None:
+    """Nothing to look at, and nothing blocked; a file that is there all the same was compared with nothing."""
     without = replace(draft, gguf=())
-    assert (CHECK.function(without).status, CHECK.mandatory(without)) == ("not-run", False)
+    verdict = CHECK.function(without)
+    assert (verdict.status, CHECK.mandatory(without)) == ("fail", False)
+    assert verdict.said[0].endswith("-f32.gguf: nobody asked for it")
+    copy = Path(shutil.copytree(draft.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("gguf")))
+    assert CHECK.function(replace(without, folder=copy)).status == "not-run"
 
 
 def test_a_mutant_is_found(draft: Draft, tmp_path: Path) -> None:

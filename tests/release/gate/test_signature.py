@@ -10,8 +10,8 @@ import pytest
 from clapas.release.gate.check import Draft, Verdict
 from clapas.release.gate.checks.signature import SMALL, check_signature
 from clapas.release.keys import generate_key
-from clapas.release.layout import REVISIONS
-from clapas.release.signature import LocalKey, seal
+from clapas.release.layout import REVISIONS, SUMS
+from clapas.release.signature import LocalKey, seal, sign, signed_files
 from clapas.release.sums import Digests
 from release.drafts import small_answers, small_evidence
 
@@ -63,3 +63,13 @@ def test_a_revision_is_looked_at_too(sealed: Draft, tmp_path: Path) -> None:
     verdict = look(sealed, copy)
     assert verdict.status == "fail"
     assert all(said.startswith(STEP) for said in verdict.said)
+
+
+def test_a_file_that_no_sum_is_of_is_named(sealed: Draft, tmp_path: Path) -> None:
+    """Although the signature, made over these sums, verifies: `sha256sum -c` alone would not look at it."""
+    copy = Path(shutil.copytree(sealed.folder, tmp_path / "copy"))
+    sums = (copy / SUMS).read_text().splitlines(keepends=True)
+    (copy / SUMS).write_text("".join(line for line in sums if not line.endswith("release.json\n")))
+    key = LocalKey(sealed.folder.parent / "key/key.pem")
+    sign(copy, Digests().of(copy, signed_files(copy)), key, "m")
+    assert look(sealed, copy).said == ("release.json is not in SHA256SUMS",)

@@ -42,6 +42,10 @@ def without_metadata(case: Case) -> None:
     path.write_text(path.read_text(encoding="utf-8").partition("\n---\n")[2], encoding="utf-8")
 
 
+def other_domains(case: Case) -> None:
+    (case.folder / "documents/crawled-domains.csv").write_text("domain,bytes\nexemple.fr,10\n", encoding="utf-8")
+
+
 CLAIM = "Ce modèle convient à l'aide à la décision médicale.\n\n### Prise en main"
 MUTANTS = [
     Mutant("the card says ten times the parameters", 21, edited(CARD, r"(\| Paramètres \| \d)", r"\g<1>0"), only=True),
@@ -72,6 +76,7 @@ MUTANTS = [
         "release.yaml has another takedown contact", 21, edited("release.yaml", r"retrait@", "nulle-part@"), only=True
     ),
     Mutant("a result for the Hub that nobody measured", 21, unmeasured, only=True),
+    Mutant("a list of domains of a model that read none", 21, other_domains, only=True),
     Mutant("the loss's plot is another plot", 21, other_plot, only=True),
     Mutant(
         "the citation names somebody else", 21, edited("CITATION.cff", r"(family-names: ).*", r"\1Personne"), only=True

@@ -55,6 +55,10 @@ def trained_with_theta(values: Values) -> None:
     values["model"]["rope_theta"] = 500_000.0
 
 
+def turn_half(case: Case) -> None:
+    case.with_json("config.json", lambda values: values["rope_parameters"].update(partial_rotary_factor=0.5))
+
+
 def stretched(case: Case) -> None:
     config(rope_scaling=LLAMA3)(case)
     case.with_json("config.json", lambda values: values["rope_parameters"].update(LLAMA3))
@@ -97,6 +101,12 @@ def added_tokens_file(case: Case) -> None:
     (case.folder / "added_tokens.json").write_bytes(orjson.dumps({"<|new|>": max(ids.values()) + 1}))
 
 
+def extra_special_token(case: Case) -> None:
+    """As processors of images leave it: transformers adds it when it loads the tokenizer."""
+    tokens = {"image_token": "<|image|>"}
+    case.with_json("tokenizer_config.json", lambda values: values.update(extra_special_tokens=tokens))
+
+
 def one_more(values: Values) -> None:
     values["vocab_size"] += 1
 
@@ -116,10 +126,14 @@ MUTANTS = [
     Mutant("the model was trained with another theta", 4, lambda case: case.with_evidence(trained_with_theta)),
     Mutant("max_position_embeddings is longer than trained for", 4, config(max_position_embeddings=131_072)),
     Mutant("model_max_length has no limit", 4, fields("tokenizer_config.json", model_max_length=1e30)),
+    Mutant("model_max_length cuts texts short", 4, fields("tokenizer_config.json", model_max_length=8), only=True),
+    Mutant("rope_theta is a text", 4, config(rope_theta="10000.0"), only=True),
+    Mutant("half of each head turns", 4, turn_half),
     Mutant("vocab_size is one more than the rows", 5, changed("config.json", one_more)),
     Mutant("the embedding lost a row", 5, of_tensors(cut_rows)),
     Mutant("64 rows have no token, undeclared", 5, pad_rows),
     Mutant("a token was added, and the model not resized", 5, add_token),
     Mutant("a file adds a token beyond the rows", 5, added_tokens_file),
+    Mutant("a token of images beyond the rows", 5, extra_special_token),
     Mutant("padding is declared that is not there", 5, config(unpadded_vocab_size=100), only=True),
 ]

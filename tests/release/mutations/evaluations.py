@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,24 @@ def lose_answers(case: Case) -> None:
     answers(case, "probes").unlink()
 
 
+def scores_alone(case: Case) -> None:
+    """What the model said was never kept: every record tells of the shorter file."""
+    path = answers(case)
+    rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    path.write_bytes(b"".join(orjson.dumps({**row, "resps": [], "filtered_resps": []}) + b"\n" for row in rows))
+    before, now = record(case, "tasks")["items_sha256"], hashlib.sha256(path.read_bytes()).hexdigest()
+    text = orjson.dumps(case.evidence.model_dump(mode="json")).replace(before.encode(), now.encode())
+    case.with_evidence(lambda values: values.update(orjson.loads(text)))
+    for one in case.evidence.measured:
+        (case.folder / EVALUATIONS / one.file).write_bytes(orjson.dumps(one.content))
+
+
+def add_record(case: Case) -> None:
+    """Figures that the run's ledger has not told of."""
+    one = case.folder / EVALUATIONS / record(case, "tasks")["file"]
+    shutil.copyfile(one, one.with_name("099-tasks.json"))
+
+
 def edit_figure(case: Case) -> None:
     """In the file alone."""
     name = f"{EVALUATIONS}/{record(case, 'tasks')['file']}"
@@ -105,6 +125,8 @@ def without_version(content: Values) -> None:
 MUTANTS = [
     Mutant("an answer is missing", 20, alter_answer, only=True),
     Mutant("the answers behind the probes are missing", 20, lose_answers),
+    Mutant("scores without what the model said", 20, scores_alone, only=True),
+    Mutant("a record that nobody made", 20, add_record, only=True),
     Mutant("a score is edited in its file", 20, edit_figure, only=True),
     Mutant("a score is better than its answers", 20, in_record("tasks", improve)),
     Mutant("the scores are another checkpoint's", 20, in_record("tasks", of_another), only=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,17 @@ def _cut_short(case: Case) -> None:
     file.write_bytes(file.read_bytes()[:-4096])
 
 
+def _goes_on(case: Case) -> None:
+    """An archive at the end, which readers of GGUF do not look at."""
+    with _file(case).open("ab") as file:
+        file.write(b"PK\x03\x04" + bytes(1000))
+
+
+def _another(case: Case) -> None:
+    """A file of another day, which nobody asked for."""
+    shutil.copyfile(_file(case), _file(case).with_name("other-bf16.gguf"))
+
+
 def _tokens_swapped(reader: Any) -> None:
     field = reader.fields["tokenizer.ggml.tokens"]
     one, other = (field.parts[place] for place in field.data[:2])
@@ -119,5 +131,7 @@ MUTANTS = [
         only=True,
     ),
     Mutant("a GGUF cut short", 13, _cut_short, only=True),
+    Mutant("a GGUF that goes on after its tensors", 13, _goes_on, only=True),
+    Mutant("a GGUF that nobody asked for", 13, _another, only=True),
     Mutant("a GGUF that was asked for and is missing", 13, lambda case: _file(case).unlink()),
 ]

@@ -8,7 +8,7 @@ from tests.release.mutations.mutant import Mutant
 from tests.release.mutations.weights import Tensors, of_tensors
 
 CODE = {"AutoModelForCausalLM": "modeling_demo.DemoForCausalLM"}
-NORM = "model.norm.weight"
+NORM, GENERATION = "model.norm.weight", "generation_config.json"
 
 
 def rename(tensors: Tensors) -> None:
@@ -41,5 +41,8 @@ MUTANTS = [
     Mutant("biases that were not trained", 10, config(attention_bias=True)),
     Mutant("a field left out", 10, config(attention_dropout=None), only=True),
     Mutant("a window that was not trained", 10, config(sliding_window=16), only=True),
+    Mutant("texts end after a token", 10, fields(GENERATION, max_new_tokens=1), only=True),
+    Mutant("ids that are never written", 10, fields(GENERATION, suppress_tokens=[5, 6]), only=True),
+    Mutant("texts are drawn hot", 10, fields(GENERATION, do_sample=True, temperature=5.0), only=True),
     Mutant("a quantisation that was not done", 10, config(quantization_config={"quant_method": "fp8"})),
 ]

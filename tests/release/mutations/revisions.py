@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.release.mutations.mutant import Case, Mutant
@@ -26,6 +27,36 @@ def _renamed(case: Case) -> None:
 def _beyond_the_end(case: Case) -> None:
     path = _revision(case)
     path.rename(path.with_name("stage1-step999999-tokens10B"))
+
+
+def _named(name: str) -> Callable[[Case], None]:
+    """The same weights under a name of the right form."""
+
+    def rename(case: Case) -> None:
+        path = _revision(case)
+        path.rename(path.with_name(name))
+
+    return rename
+
+
+def _again(case: Case) -> None:
+    """A second time, as of a step that the run has not kept."""
+    path = _revision(case)
+    shutil.copytree(path, path.with_name("stage1-step5-tokens5.12k"))
+
+
+def _the_last(case: Case) -> None:
+    """The weights are those of the run's end."""
+    shutil.copyfile(case.folder / "model.safetensors", _revision(case) / "model.safetensors")
+
+
+def _put(name: str, content: bytes) -> Callable[[Case], None]:
+    def write(case: Case) -> None:
+        path = _revision(case) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+    return write
 
 
 def _cut_short(case: Case) -> None:
@@ -57,6 +88,17 @@ def _leak(case: Case) -> None:
 MUTANTS = [
     Mutant("a revision under another name", 22, _renamed, only=True),
     Mutant("a revision of a step that the run never reached", 22, _beyond_the_end, only=True),
+    Mutant("a revision named after other tokens", 22, _named("stage1-step10-tokens10B"), only=True),
+    Mutant("a revision named after another stage", 22, _named("stage2-step10-tokens10.2k"), only=True),
+    Mutant("a revision named after another step", 22, _named("stage1-step20-tokens20.5k"), only=True),
+    Mutant("a revision that nobody asked for", 22, _again, only=True),
+    Mutant("a revision with the weights of another step", 22, _the_last, only=True),
+    Mutant("a revision in a revision, with code", 22, _put("revisions/run.py", b"import os\n"), only=True),
+    Mutant("a revision with a GGUF that no check reads", 22, _put("gguf/m-q8_0.gguf", b"GGUF" * 9), only=True),
+    Mutant("a revision with figures of nobody's", 22, _put("evaluations/001-tasks.json", b"{}"), only=True),
+    Mutant("a revision under another licence", 22, _put("LICENSE", b"Tous droits reserves.\n"), only=True),
+    Mutant("a revision without attributions", 22, _put("NOTICE", b"Personne.\n"), only=True),
+    Mutant("a revision whose card praises it", 22, _put("README.md", b"# Le meilleur\n"), only=True),
     Mutant("a revision whose weights are cut short", 22, _cut_short, only=True),
     Mutant("a revision with another rope_theta", 22, _other_theta, only=True),
     Mutant("a revision in which a weight is not a number", 22, _not_a_number, only=True),

@@ -13,7 +13,7 @@ from tests.release.mutations.mutant import Case, Mutant
 
 from clapas.release.keys import generate_key, load_private_key, public_pem
 from clapas.release.layout import PUBLIC_KEY, SIGNATURE, SUMS
-from clapas.release.signature import LocalKey, sign, signed_files
+from clapas.release.signature import LocalKey, seal, sign, signed_files
 from clapas.release.sums import Digests
 
 Break = Callable[[Case], None]
@@ -55,6 +55,13 @@ def _by_another(case: Case) -> None:
         sign(case.folder, digests, LocalKey(Path(place, "key.pem")), "the same name")
 
 
+def _by_another_all(case: Case) -> None:
+    """The same, and the other's key is put beside it: the folder agrees with itself."""
+    with tempfile.TemporaryDirectory() as place:
+        generate_key(Path(place))
+        seal(case.folder, Digests(), LocalKey(Path(place, "key.pem")), "the same name")
+
+
 def _other_public_key(case: Case) -> None:
     with tempfile.TemporaryDirectory() as place:
         generate_key(Path(place))
@@ -72,6 +79,7 @@ SEALED_MUTANTS = [
     Mutant("a file that SHA256SUMS leaves out", 23, _sums(lambda text: text.split("\n", 1)[1])),
     Mutant("results of the gate written after the signature", 23, _add_space),
     Mutant("signed again by another key", 23, _by_another),
+    Mutant("signed again by another key, which is put beside it", 23, _by_another_all),
     Mutant("another public key beside it", 23, _other_public_key),
     Mutant("a signature of another release", 23, _bundle(_other_statement)),
     Mutant("a signature without content", 23, lambda case: (case.folder / SIGNATURE).write_text("{}")),

@@ -28,6 +28,17 @@ def _one_token_more(data: Values) -> None:
     data["sources"][0]["tokens_read"] += 1
 
 
+def _a_step_forgotten(case: Case) -> None:
+    """Of all sums alike, which agree with each other, and not with the run's ledger."""
+
+    def forget(values: Values) -> None:
+        data = values["data"][0]
+        for counts, name in ((values, "tokens"), (data, "tokens_read"), (data["sources"][0], "tokens_read")):
+            counts[name] -= 1024
+
+    case.with_evidence(forget)
+
+
 def _acquired_tomorrow(case: Case) -> None:
     def change(values: Values) -> None:
         for source in values["training_content"]["sources"].values():
@@ -47,6 +58,7 @@ MUTANTS = [
     Mutant("a shard that is counted twice", 15, _source(_counted_twice)),
     Mutant("more tokens in the ledger than were read", 15,
            lambda case: case.with_evidence(lambda values: values.update(tokens=values["tokens"] + 1))),
+    Mutant("a step of the ledger that no sum has", 15, _a_step_forgotten, only=True),
     Mutant("a manifest without its hash", 15, _data(lambda data: data.update(manifest_hash="b6189d32"))),
     Mutant("data acquired after the release", 15, _acquired_tomorrow),
     Mutant("Croissant metadata whose file has no hash", 15,

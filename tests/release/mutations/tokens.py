@@ -35,8 +35,14 @@ def begin_with_bos(values: Values) -> None:
     values["add_bos_token"] = True
 
 
+def stop_at_a_word(values: Values) -> None:
+    values["eos_token_id"] = [values["eos_token_id"], 300]
+
+
 MUTANTS = [
     Mutant("generation does not stop at EOS", 7, changed("generation_config.json", eos_is_pad), only=True),
+    Mutant("generation stops at a word too", 7, changed("generation_config.json", stop_at_a_word), only=True),
+    Mutant("config.json lists a word beside EOS", 7, changed("config.json", stop_at_a_word), only=True),
     Mutant("config.json has another EOS", 7, changed("config.json", eos_is_pad)),
     Mutant("config.json has no BOS", 7, config(bos_token_id=None)),
     Mutant("generation_config.json has no pad", 7, fields("generation_config.json", pad_token_id=None), only=True),

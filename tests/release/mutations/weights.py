@@ -125,6 +125,14 @@ def leave_old_file(case: Case) -> None:
     save_file(tensors, case.folder / SINGLE, metadata={"format": "pt"})
 
 
+def lose_all(case: Case) -> None:
+    write_one(case.folder, {})
+
+
+def describe(case: Case) -> None:
+    write_one(case.folder, load_all(case.folder), {"format": "pt", "source": "/home/anne/runs/demo"})
+
+
 def name_other_format(case: Case) -> None:
     write_one(case.folder, load_all(case.folder), {"format": "np"})
 
@@ -162,6 +170,8 @@ MUTANTS = [
     Mutant("the index names a wrong file", 2, of_index(lambda index: index["weight_map"].update({EMBEDDING: SECOND}))),
     Mutant("the index names a tensor that is nowhere", 2, of_index(lambda i: i["weight_map"].update(none=FIRST))),
     Mutant("the files' metadata name another format", 2, name_other_format, only=True),
+    Mutant("a header tells where the weights were made", 2, describe, only=True),
+    Mutant("the file of weights holds no tensor", 2, lose_all),
     Mutant("the tie flag is flipped", 6, lambda case: case.with_json("config.json", untie)),
     Mutant("the tie flag is lost", 6, lambda case: case.with_json("config.json", lose_flag)),
     Mutant("a tied head is stored too", 6, of_tensors(store_head), only=True),

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 from clapas.model.config import Architecture, ModelConfig
-from clapas.model.rope_scaling import LinearScaling, Llama3Scaling, NtkScaling, YarnScaling
+from clapas.model.rope_scaling_config import LinearScaling, Llama3Scaling, NtkScaling, YarnScaling
 from clapas.recipe.errors import UserError
 from clapas.release.gguf.about import Value
 

@@ -34,6 +34,9 @@ def differences(file: Path, folder: Path, contents: Contents) -> Iterator[str]:
     except Exception as error:  # it believes every length that it reads, and fails anyhow where one is wrong
         yield f"{file.name} is cut short, or no GGUF: {error}"
         return
+    end = max((tensor.data_offset + tensor.n_bytes for tensor in reader.tensors), default=0)
+    if (surplus := file.stat().st_size - end) >= reader.alignment:
+        yield f"{file.name}: {surplus:,} bytes after its last tensor"
     yield from (f"{file.name}: {problem}" for problem in _of_keys(reader, contents.fields))
     yield from (f"{file.name}: {problem}" for problem in _of_tensors(reader, folder, contents))
 

@@ -15,7 +15,7 @@ import torch
 
 from clapas.model.build import parameter_shapes
 from clapas.model.config import ModelConfig
-from clapas.model.rope_scaling import Llama3Scaling
+from clapas.model.rope_scaling_config import Llama3Scaling
 from clapas.model.rotary import rotary_frequencies
 from clapas.model.source import WeightSource
 from clapas.release.gguf.architecture import NAMES

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import yaml
 
@@ -24,6 +25,9 @@ from clapas.release.keys import fingerprint
 from clapas.release.layout import ANSWERS, CARD, EVIDENCE, PUBLIC_KEY, RESULTS
 from clapas.release.sums import NotSoundError
 from clapas_data.optional import needs
+
+FOLDERS = ("documents", "images")
+"""In which nothing else stands than what is rendered."""
 
 
 @dataclass
@@ -117,8 +121,15 @@ def _compared(draft: Draft, rendered: _Rendered) -> Iterator[str]:
         if (found := path.read_bytes()) != content:
             yield f"{name} is not what evidence and answers say{_where(found, content)}"
     if rendered.documents:
-        there = {f"{EVAL_RESULTS}/{path.name}" for path in (draft.folder / EVAL_RESULTS).glob("*")}
+        there = _those_of(draft.folder, EVAL_RESULTS)
         yield from (f"{name}: nobody measured these results" for name in sorted(there - rendered.documents.keys()))
+    if rendered.documents and not rendered.unseen:
+        there = {name for folder in FOLDERS for name in _those_of(draft.folder, folder)}
+        yield from (f"{name}: no document of this model" for name in sorted(there - rendered.documents.keys()))
+
+
+def _those_of(folder: Path, name: str) -> set[str]:
+    return {f"{name}/{path.name}" for path in (folder / name).glob("*")}
 
 
 def _where(found: bytes, wanted: bytes) -> str:

@@ -21,6 +21,8 @@ def check_dtype(draft: Draft) -> Verdict:
     if isinstance(model, Unreadable):
         return not_run(model.why)
     config, tensors = model
+    if not tensors:
+        return not_run("the files of weights hold no tensor")
     stored = sorted({NAMES.get(tensor.dtype, tensor.dtype) for tensor in tensors.values()})
     return judged(_problems(config, stored), f"{len(tensors)} tensors and {CONFIG}: {stored[0]}")
 

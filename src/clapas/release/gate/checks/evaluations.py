@@ -25,6 +25,8 @@ from clapas.release.personal_data import memorisation_of
 HARNESS = "lm_eval"
 MEANS = ("acc", "acc_norm", "exact_match")
 """Metrics that are means over items, under any task."""
+OUTPUTS = "resps"
+"""The field in which an answer has the model's own outputs, as the harness calls it."""
 TOLERANCE = 1e-9
 
 
@@ -32,6 +34,7 @@ def check_evaluations(draft: Draft) -> Verdict:
     """The records as files, then what they say, then what is missing."""
     measured = draft.evidence.measured
     problems = [problem for one in measured for problem in _record(draft, one)]
+    problems += _unknown(draft.folder, measured)
     problems += _probes(draft.evidence)
     problems += _tasks(draft.folder, measured)
     problems += _contamination(draft.evidence)
@@ -69,6 +72,13 @@ def _record(draft: Draft, measured: Measured) -> Iterator[str]:
             yield f"{EVALUATIONS}/{measured.items} are not the answers that were recorded"
     if measured.kind in ("tasks", "probes") and not measured.content.get("seeds"):
         yield f"{name} does not say its seeds"
+
+
+def _unknown(folder: Path, measured: tuple[Measured, ...]) -> Iterator[str]:
+    """Files of figures that the run's ledger has not told of."""
+    known = {name for one in measured for name in (one.file, one.items)}
+    there = sorted(path.name for path in (folder / EVALUATIONS).glob("*"))
+    yield from (f"{EVALUATIONS}/{name}: nobody recorded it" for name in there if name not in known)
 
 
 def _probes(evidence: Evidence) -> Iterator[str]:
@@ -127,6 +137,8 @@ def _task(task: dict[str, Any], answers: dict[Any, dict[str, Any]]) -> Iterator[
         yield "has no version"
     if len(answers) != task.get("items"):
         yield f"{task.get('items')} items, and {len(answers)} answers"
+    if scored := sum(not answer.get(OUTPUTS) for answer in answers.values()):
+        yield f"{scored} answers are scores alone, without what the model said ({OUTPUTS})"
     for metric in MEANS:
         plain = [answer for answer in answers.values() if answer.get("filter", "none") == "none"]
         values = [value for answer in plain if isinstance(value := answer.get(metric), int | float)]

@@ -1,11 +1,12 @@
 """Check 1: a release's files are those that a release has, and nothing in them runs, points away or gives away.
 
-Every file is of a known name and content; none is a pickle, code, or a symbolic link; no text names a folder of the
-machine that wrote it, or holds a secret; JSON parses. What stands in the files is for the other checks.
+Every file is of a known name and content; none is a pickle, code, or a symbolic link; no text holds an absolute path or
+a secret; JSON parses, and says nothing twice. What stands in the files is for the other checks.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 import yaml
@@ -60,16 +62,14 @@ DOCUMENTS = (
 )
 SEAL = (RESULTS, SUMS, SIGNATURE)
 """What a draft gets last."""
+WEIGHTS = ("*.safetensors", INDEX, TEMPLATE, PUBLIC_KEY)
+"""What any of them may have."""
 SOMETIMES = (
-    "*.safetensors",
-    INDEX,
-    TEMPLATE,
     "documents/crawled-domains.csv",
     "evaluations/*.items.jsonl",
     "evaluations/*.json",
     f"{GGUF}/*.gguf",
     ".eval_results/*.yaml",
-    PUBLIC_KEY,
 )
 CODE = {".py", ".pyc", ".so", ".dll", ".dylib", ".sh", ".js", ".exe", ".whl", ".ipynb", ".c", ".cpp", ".cu", ".jar"}
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5", ".msgpack", ".dill"}
@@ -78,11 +78,13 @@ BINARY = {".safetensors": b"", ".gguf": b"GGUF", ".png": b"\x89PNG\r\n\x1a\n"}
 """Suffixes of what is no text, with its first bytes; weights' headers are check 2's."""
 RAW = (TOKENIZER, "*.items.jsonl")
 """Made of training text or of answers to others' questions: any path may stand there, but none of this machine."""
+ADDRESS = re.compile(r"\b(?!file:)[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]*")
+"""An address, whose path is of no machine's files."""
 PATH = re.compile(
-    r"(?<![\w/:.~%#<>*+-])/([\w.-]+)/[\w.@%+-]+[\w.@%+/-]*|\bfile:/{2,3}[^\s\"']+|\b[A-Z]:\\Users\\[\w.-]+"
+    r"(?:(?<![\w./~#])|(?<=\s-[IL]))/([\w.-]+)/[\w.@%+-]+[\w.@%+/-]*"  # Unix's, of two folders at least
+    r"|\bfile:/[^\s\"']+"
+    r"|\b[A-Za-z]:\\[\w.$ -]+\\[\w.$-]+|\\\\[\w.-]+\\[\w.$-]+"  # Windows', of a drive or of a server
 )
-PRIVATE = re.compile(r"home\w*|Users|root|tmp|var|mnt|media|srv|opt|scratch\w*|lustre\w*|gpfs\w*|work\w*|store|nfs\w*")
-"""First folders of the paths that machines have of their own: of a workstation's or a supercomputer's users."""
 TELLS_NOTHING = ("usr", "bin", "etc", "dev", "lib", "proc", "sys")
 
 
@@ -106,9 +108,9 @@ def _walk(draft: Draft) -> Iterator[tuple[str, str | None]]:
             path = Path(root, entry)
             name = path.relative_to(draft.folder).as_posix()
             mode = path.lstat().st_mode
-            if PurePosixPath(name).is_relative_to(REVISIONS) and not stat.S_ISLNK(mode):
+            if not draft.is_revision and PurePosixPath(name).is_relative_to(REVISIONS) and not stat.S_ISLNK(mode):
                 continue
-            if draft.live is None and is_outside(name):
+            if draft.live is None and is_outside(name) and not PurePosixPath(name).is_relative_to(REVISIONS):
                 continue  # a stranger's copy: git or the Hub's client put it there
             if stat.S_ISLNK(mode):
                 yield name, f"{name} is a symbolic link"
@@ -124,6 +126,11 @@ def _required(draft: Draft) -> tuple[str, ...]:
     return (*MODEL, *PAPERS, *DOCUMENTS, *(SEAL if draft.live is None else ()))
 
 
+def _known(draft: Draft) -> tuple[str, ...]:
+    """Names that a file may have: beside a revision's weights stands nothing that no check looks at."""
+    return (*MODEL, *PAPERS, *WEIGHTS, *SEAL, *(() if draft.is_revision else (*DOCUMENTS, *SOMETIMES)))
+
+
 def _problems_of(draft: Draft, name: str) -> Iterator[str]:
     path, suffix = draft.folder / name, PurePosixPath(name).suffix
     if suffix in CODE:
@@ -132,7 +139,7 @@ def _problems_of(draft: Draft, name: str) -> Iterator[str]:
     if suffix in PICKLES:
         yield f"{name}: this format can run code when it is loaded; weights are safetensors"
         return
-    if not any(_matches(name, known) for known in (*MODEL, *PAPERS, *DOCUMENTS, *SEAL, *SOMETIMES)):
+    if not any(_matches(name, known) for known in _known(draft)):
         yield f"{name} is no file of a release"
     if suffix in BINARY:
         with path.open("rb") as file:
@@ -157,7 +164,7 @@ def _problems_in(draft: Draft, name: str, text: str) -> Iterator[str]:
         yield f"{name} is a script"
     try:
         values = _parsed(name, text)
-    except (orjson.JSONDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         yield f"{name} does not parse: {str(error).splitlines()[0]}"
         values = None
     if values is not None:
@@ -166,18 +173,30 @@ def _problems_in(draft: Draft, name: str, text: str) -> Iterator[str]:
         yield f"{name} holds a secret: {kind}"
     is_raw = any(fnmatchcase(name, raw) for raw in RAW)
     if path := next(paths_in(text, is_raw=is_raw, is_here=draft.live is not None), None):
-        yield f"{name} names a path of a machine: {path}"
+        yield f"{name} holds an absolute path: {path}"
 
 
 def _parsed(name: str, text: str) -> Any:
-    """JSON and YAML as values; None for other text."""
+    """JSON and YAML as values; None for other text. Raises ValueError and YAMLError."""
     if name.endswith(".json"):
-        return orjson.loads(text)
+        values = orjson.loads(text)
+        if name != TOKENIZER:  # long, and its hash is that of the training data
+            json.loads(text, object_pairs_hook=_said_once)
+        return values
     if name.endswith(".jsonl"):
         return [orjson.loads(line) for line in text.splitlines()]
     if name.endswith((".yaml", ".cff")):
         return yaml.safe_load(text)
     return None
+
+
+def _said_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError where it says a key twice: of the two, readers take different ones."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it says {next(name for name in names if names.count(name) > 1)} twice")
+    return values
 
 
 def strings(values: Any) -> Iterator[str]:
@@ -194,21 +213,17 @@ def strings(values: Any) -> Iterator[str]:
 
 
 def paths_in(text: str, *, is_raw: bool = False, is_here: bool = False) -> Iterator[str]:
-    """Absolute paths in a text that tell of a machine; an address's path is none.
+    """Absolute paths in a text, however it writes them, but those that are the same everywhere (`/usr/bin/…`).
 
-    is_raw: of text that quotes others: only paths of this machine count. is_here: whether this machine wrote it, so
-    that every folder of its root tells.
+    is_raw: of text that quotes others: only paths of this machine count. is_here: whether this machine wrote it.
     """
-    here = {path.name for path in Path("/").iterdir() if path.is_dir()} - {*TELLS_NOTHING} if is_here else set()
+    if is_raw and not is_here:
+        return
     own = {str(Path.home()), str(Path.cwd())} - {"/"}
-    for match in PATH.finditer(text):
-        first = match[1]
-        if is_raw:
-            tells = is_here and any(f"{match[0]}/".startswith(f"{path}/") for path in own)
-        else:
-            tells = first is None or PRIVATE.fullmatch(first) is not None or first in here
-        if tells:
+    for match in PATH.finditer(ADDRESS.sub(" ", unquote(text) if "%2f" in text.lower() else text)):
+        is_own = any(f"{match[0]}/".startswith(f"{path}/") for path in own)
+        if is_own or (not is_raw and match[1] not in TELLS_NOTHING):
             yield match[0]
 
 
-CHECK = Check(1, "files", "files complete; no pickle, code, symbolic link, path of a machine or secret", check_files)
+CHECK = Check(1, "files", "files complete; no pickle, code, symbolic link, absolute path or secret", check_files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 from clapas.recipe.errors import UserError
@@ -10,14 +11,16 @@ from clapas.release.gguf.about import about_release
 from clapas.release.gguf.compare import differences
 from clapas.release.gguf.quantisations import QUANTISATIONS
 from clapas.release.gguf.write import contents_of, file_of
+from clapas.release.layout import GGUF
 
 
 def _gguf(draft: Draft) -> Verdict:
+    about = about_release(draft.evidence, draft.answers)
+    problems = list(_surplus(draft, about.stem))
     if not draft.gguf:
-        return not_run("no GGUF was asked for")
+        return judged(problems, "") if problems else not_run("no GGUF was asked for")
     if find_spec("gguf") is None:
-        return not_run("gguf is not installed, without which no GGUF is read (pip install gguf)")
-    about, problems = about_release(draft.evidence, draft.answers), []
+        return not_run("gguf is not installed, without which no GGUF is read (pip install 'clapas[release]')")
     for name in draft.gguf:
         file = file_of(draft.folder, about.stem, name)
         if name not in QUANTISATIONS:
@@ -33,6 +36,13 @@ def _gguf(draft: Draft) -> Verdict:
             why = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             return not_run(f"there is nothing sound to compare with: {why}")
     return judged(problems, f"{', '.join(draft.gguf)}: every key, token and number as in the folder")
+
+
+def _surplus(draft: Draft, stem: str) -> Iterator[str]:
+    """Files that nobody asked for: of another model, perhaps, and compared with nothing."""
+    wanted = {file_of(draft.folder, stem, name) for name in draft.gguf}
+    there = sorted((draft.folder / GGUF).glob("*"))
+    yield from (f"gguf/{file.name}: nobody asked for it" for file in there if file not in wanted)
 
 
 CHECK = Check(

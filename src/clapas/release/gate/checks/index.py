@@ -55,6 +55,8 @@ def _read_files(folder: Path) -> tuple[dict[str, dict[str, Stored]], list[str]]:
         files[name], metadata = header
         if metadata.get("format") != "pt":
             problems.append(f"{name} says format {metadata.get('format')!r}, not 'pt', which transformers refuses")
+        elif surplus := sorted(metadata.keys() - {"format"}):
+            problems.append(f"the header of {name} says {', '.join(surplus)}, which no export writes")
     return files, problems
 
 

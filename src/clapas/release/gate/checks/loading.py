@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from clapas.model.config import ModelConfig
-from clapas.model.hf_config import to_hf_config
+from clapas.model.hf_config import generation_config, to_hf_config
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.reading import Unreadable, read_object
 from clapas.release.gate.seen import Seen
-from clapas.release.layout import CONFIG, TOKENIZER_CONFIG
+from clapas.release.layout import CONFIG, GENERATION, TOKENIZER_CONFIG
 
 REMOTE_CODE = "auto_map"
 """The field by which a folder asks for its own code to be run."""
@@ -34,7 +34,8 @@ def check(draft: Draft) -> Verdict:
     seen = draft.seen
     if seen is None:
         return not_run("transformers is not installed")
-    problems = [*_remote_code(draft, config), *_other_model(config, draft.evidence), *_loading(seen, config)]
+    problems = [*_remote_code(draft, config), *_other_model(config, draft.evidence), *_other_texts(draft)]
+    problems += _loading(seen, config)
     return judged(problems, f"{seen.kind}, {seen.parameters:,} parameters, no key missing, unexpected or mismatched")
 
 
@@ -48,13 +49,24 @@ def _remote_code(draft: Draft, config: dict[str, Any]) -> Iterator[str]:
 def _other_model(config: dict[str, Any], evidence: Evidence) -> Iterator[str]:
     """Fields that say another model than the one trained, or that nobody wrote."""
     trained = to_hf_config(ModelConfig.model_validate(evidence.model), eos=0, bos=0, pad=0, dtype="bfloat16")
-    for key in sorted((config.keys() | trained.keys()) - OF_OTHER_CHECKS - {REMOTE_CODE}):
-        if key not in trained:
-            yield f"{CONFIG} has {key}, which no export writes"
-        elif key not in config:
-            yield f"{CONFIG} has no {key}: its reader makes one up"
-        elif config[key] != trained[key]:
-            yield f"{CONFIG} says {key} {config[key]!r}, and {trained[key]!r} was trained"
+    yield from _differing(CONFIG, config, trained)
+
+
+def _other_texts(draft: Draft) -> Iterator[str]:
+    """Fields by which `generate` writes other texts than the model's: a length, forbidden ids, a temperature."""
+    generation = read_object(draft.folder, GENERATION)
+    if not isinstance(generation, Unreadable):
+        yield from _differing(GENERATION, generation, generation_config(eos=0, bos=0, pad=0))
+
+
+def _differing(name: str, found: dict[str, Any], written: dict[str, Any]) -> Iterator[str]:
+    for key in sorted((found.keys() | written.keys()) - OF_OTHER_CHECKS - {REMOTE_CODE}):
+        if key not in written:
+            yield f"{name} has {key}, which no export writes"
+        elif key not in found:
+            yield f"{name} has no {key}: its reader makes one up"
+        elif found[key] != written[key]:
+            yield f"{name} says {key} {found[key]!r}, and an export of what was trained {written[key]!r}"
 
 
 def _loading(seen: Seen, config: dict[str, Any]) -> Iterator[str]:

@@ -48,7 +48,9 @@ def check(draft: Draft) -> Verdict:
         return not_run("transformers is not installed")
     if seen.error is not None:
         return not_run("it does not load: see check 10")
-    problems = list(_weights(draft.folder, draft.live, tensors))
+    if not tensors:
+        return not_run("the files of weights hold no tensor")
+    problems = list(differing_weights(draft.folder, draft.live, tensors))
     live = draft.live.logits(_roundings(tensors, seen))
     problems += _fp32(live.rounded, seen.logits)
     problems += _rounded(live.exact, seen.own_logits, seen.dtype)
@@ -62,7 +64,7 @@ def _roundings(tensors: Mapping[str, Stored], seen: Seen) -> tuple[torch.dtype, 
     return stored, getattr(torch, seen.dtype)
 
 
-def _weights(folder: Path, live: LiveModel, tensors: Mapping[str, Stored]) -> Iterator[str]:
+def differing_weights(folder: Path, live: LiveModel, tensors: Mapping[str, Stored]) -> Iterator[str]:
     """Tensors that are not the run's, rounded; those that are missing or of another shape are check 10's."""
     for name, shape in parameter_shapes(live.config).items():
         trained = live.weights.tensor(name)

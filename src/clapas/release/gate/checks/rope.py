@@ -37,6 +37,9 @@ def _rotary(config: dict[str, Any], trained: ModelConfig) -> Iterator[str]:
     parameters = config.get("rope_parameters")
     if isinstance(parameters, dict) and parameters.get("rope_theta") is None:
         yield f"{CONFIG} has no rope_parameters.rope_theta, which transformers 5 reads"
+    for place, theta in (("", config), ("rope_parameters.", parameters)):
+        if isinstance(theta, dict) and isinstance(text := theta.get("rope_theta"), str):
+            yield f"{CONFIG} says {place}rope_theta {text!r}, a text: readers in C++ take another base"
     problems: list[str] = []
     try:
         found = read_rope(config, trained.max_position_embeddings, problems)
@@ -66,8 +69,8 @@ def _longest(draft: Draft, config: dict[str, Any], trained: ModelConfig) -> Iter
     settings = read_object(draft.folder, TOKENIZER_CONFIG)
     if not isinstance(settings, Unreadable):
         length = settings.get("model_max_length")
-        if not isinstance(length, int | float) or length > trained.max_position_embeddings:
-            yield f"{TOKENIZER_CONFIG} says model_max_length {length!r}: at most {trained.max_position_embeddings} fit"
+        if length != trained.max_position_embeddings:
+            yield f"{TOKENIZER_CONFIG} says model_max_length {length!r}: {trained.max_position_embeddings} fit"
 
 
 CHECK = Check(4, "rope", "rotary fields agree with each other and with training", check_rope)

@@ -15,13 +15,20 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from clapas.recipe.errors import UserError
+from clapas.recipe.files import partial_of
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
+from clapas.release.keys import fingerprint
 from clapas.release.layout import PUBLIC_KEY, REVISIONS, SIGNATURE, SUMS
 from clapas.release.signature import is_keyless
 
 COMPARE = """
 import hashlib, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
+there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+said = {line.split("  ", 1)[1] for line in (folder / "SHA256SUMS").read_text().splitlines()}
+for name in sorted(there - said - {"SHA256SUMS", "model.sig"}):
+    print(name, "is not in SHA256SUMS")
 for line in (folder / "SHA256SUMS").read_text().splitlines():
     digest, name = line.split("  ", 1)
     path = folder / name
@@ -44,16 +51,32 @@ def check_signature(draft: Draft) -> Verdict:
     revisions = sorted(path.name for path in (draft.folder / REVISIONS).glob("*/"))
     folders = [draft.folder, *(draft.folder / REVISIONS / name for name in revisions)]
     problems = [problem for folder in folders for problem in _problems(folder, draft.folder, keyless)]
+    problems += [problem for folder in folders for problem in _key(draft, folder)]
     if keyless:
         whose = "signed by an identity, verified against Sigstore when it was signed"
         return judged(problems, f"{SUMS} agrees with every file of a copy; {whose}")
     return judged(problems, f"{SUMS} and {SIGNATURE} agree with every file of a copy, read by others' tools")
 
 
+def _key(draft: Draft, folder: Path) -> Iterator[str]:
+    """The key that signed is the one that the release's documents name: any signature verifies with its own."""
+    if draft.facts is None or draft.facts.key is None:
+        return
+    name = (folder / PUBLIC_KEY).relative_to(draft.folder)
+    try:
+        found = fingerprint(folder / PUBLIC_KEY)
+    except UserError as error:
+        yield f"{name}: {error.what}"
+        return
+    if found != draft.facts.key:
+        yield f"{name} is the key {found}, and the documents name {draft.facts.key}"
+
+
 def _problems(folder: Path, release: Path, keyless: bool) -> Iterator[str]:
     """keyless: who signed is known to Sigstore, online; the sums alone are compared here."""
     name = "" if folder == release else f"{folder.relative_to(release)}: "
-    with tempfile.TemporaryDirectory(prefix=".verify-", dir=release.parent) as place:
+    prefix = f"{partial_of(release.with_name('verify')).name}-"  # where we are killed, the next release clears it
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=release.parent) as place:
         copy = Path(place, "copy")
         ignore = shutil.ignore_patterns(REVISIONS) if folder == release else None
         shutil.copytree(folder, copy, symlinks=True, ignore=ignore, copy_function=_link_or_copy)

@@ -1,5 +1,7 @@
 """Check 15: every shard that was read is of a source that is known, and tokens read add up to what the ledger says.
 
+The run's ledger itself is read where the release is made: the tokens that its training counted, step by step, are those
+that its order of the data gives source by source.
 Also that the files which name the sources for machines, Croissant metadata and bill of materials, are valid: where the
 release is made. To a stranger they are signed, and check 21 renders them again.
 """
@@ -10,9 +12,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from clapas.ledger.ledger import read_ledger, sum_ledger
 from clapas.recipe.errors import UserError
 from clapas.release.evidence.evidence import DataFacts, ShardFacts, SourceFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
+from clapas.release.gate.live import LiveModel
 from clapas.release.machine_readable import PROBLEMS
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -25,7 +29,10 @@ def check_sources(draft: Draft) -> Verdict:
     problems += _dates(draft)
     if (read := sum(data.tokens_read for data in evidence.data if data.relation != "base")) != evidence.tokens:
         problems.append(f"{read:,} tokens were read of the data, {evidence.tokens:,} are the run's")
-    found, missing = _for_machines(draft) if draft.live is not None else ([], [])
+    found, missing = list[str](), list[str]()
+    if draft.live is not None:
+        problems += _ledger(draft.live, evidence.own_data)
+        found, missing = _for_machines(draft)
     if missing and not problems and not found:
         return not_run("; ".join(missing))
     shards = sum(len(source.shards) for data in evidence.data for source in data.sources)
@@ -34,6 +41,14 @@ def check_sources(draft: Draft) -> Verdict:
         "as the ledger says"
     )
     return judged([*problems, *found], "; ".join([said, *missing]))
+
+
+def _ledger(live: LiveModel, data: DataFacts) -> Iterator[str]:
+    """What the run read itself, as its ledger has it; a branch's goes on from where it left its stem."""
+    totals = sum_ledger(read_ledger(live.run))
+    after = 0 if totals.branch is None else live.recipe.phases.tokens_after(totals.branch["step"])
+    if (counted := totals.tokens - after) != data.tokens_read:
+        yield f"{data.tokens_read:,} tokens were read of {data.name}, and the ledger has {counted:,}"
 
 
 def _for_machines(draft: Draft) -> tuple[list[str], list[str]]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clapas.evaluate.stop_ids import has_own_template
+from clapas.evaluate.stop_ids import has_own_template, turn_ends
 from clapas.recipe.errors import UserError
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.reading import Unreadable, read_object, token_ids, token_name
@@ -19,11 +19,13 @@ from clapas_data.chat.encoder import open_chat
 from clapas_data.encode import open_tokenizer
 
 NAMES = ("bos", "eos", "pad")
+MAY_LIST = {GENERATION: ("eos_token_id",)}
+"""File -> fields that may hold several ids: a chat model's turn ends with another than EOS."""
 Values = dict[str, Any]
 
 
 def check_special_tokens(draft: Draft) -> Verdict:
-    """The four files and `tokenizer.json`, then the shards, then where a turn ends."""
+    """The four files and `tokenizer.json`, what stock transformers makes of them, the shards, and where a turn ends."""
     found = [read_object(draft.folder, name) for name in (CONFIG, GENERATION, TOKENIZER_CONFIG, SPECIAL_TOKENS)]
     ids = token_ids(draft.folder)
     for unreadable in (*found, ids):
@@ -32,8 +34,9 @@ def check_special_tokens(draft: Draft) -> Verdict:
     config, generation, settings, special = (one for one in found if not isinstance(one, Unreadable))
     assert not isinstance(ids, Unreadable)
     problems = [*_names(settings, special, ids), *_ids(config, generation, settings, ids)]
+    problems += _seen(draft, settings, ids)
     problems += _shards(draft)
-    problems += _turns(draft.folder, generation)
+    problems += _turns(draft.folder, generation) or _stops(draft, generation)
     said = ", ".join(f"{name} {config.get(f'{name}_token_id')}" for name in NAMES)
     return judged(problems, f"{said} in all files, as in the shards")
 
@@ -57,12 +60,22 @@ def _ids(config: Values, generation: Values, settings: Values, ids: dict[str, in
         for file, values in ((CONFIG, config), (GENERATION, generation)):
             if key not in values:
                 yield f"{file} has no {key}: a reader makes one up"
-            elif values[key] != wanted and not (name == "eos" and wanted in _listed(values[key])):
+            elif values[key] != wanted and not (key in MAY_LIST.get(file, ()) and wanted in _listed(values[key])):
                 yield f"{file} says {key} {values[key]!r}, and the tokenizer's is {wanted!r}"
 
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _seen(draft: Draft, settings: Values, ids: dict[str, int]) -> Iterator[str]:
+    """The same tokens, as stock transformers gives them to whoever generates."""
+    if draft.seen is None or draft.seen.tokenizer is None:
+        return
+    for name, found in draft.seen.tokenizer.special.items():
+        wanted = ids.get(token_name(settings.get(f"{name}_token")) or "")
+        if found != wanted:
+            yield f"stock transformers takes {found!r} for {name}, and {TOKENIZER_CONFIG} names {wanted!r}"
 
 
 def _shards(draft: Draft) -> Iterator[str]:
@@ -83,14 +96,22 @@ def _shards(draft: Draft) -> Iterator[str]:
         yield f"documents of the shards begin {begins[not data.uses_bos]}, and texts here {begins[not record.uses_bos]}"
 
 
-def _turns(folder: Path, generation: Values) -> Iterator[str]:
+def _turns(folder: Path, generation: Values) -> list[str]:
     """A chat model stops where its template ends a turn."""
     with suppress(UserError, ValueError):  # a template that cannot be rendered is check 9's finding
-        if not has_own_template(folder):
-            return
-        stops = _listed(generation.get("eos_token_id"))
-        if missing := [token for token in open_chat(folder).stop_ids() if token not in stops]:
-            yield f"{GENERATION} does not stop at {missing}, where the chat template ends a turn"
+        if has_own_template(folder):
+            stops = _listed(generation.get("eos_token_id"))
+            if missing := [token for token in open_chat(folder).stop_ids() if token not in stops]:
+                return [f"{GENERATION} does not stop at {missing}, where the chat template ends a turn"]
+    return []
+
+
+def _stops(draft: Draft, generation: Values) -> list[str]:
+    """And nowhere else: what else ends a text, the tokenizer's own folder says, which a stranger has not."""
+    ends = (draft.evidence.own_data.eos,) if draft.live is None else turn_ends(draft.live.tokenizer.path)
+    may_end = draft.live is not None or not (draft.evidence.bases or has_own_template(draft.folder))
+    surplus = [token for token in _listed(generation.get("eos_token_id")) if token not in ends]
+    return [f"{GENERATION} stops at {surplus}, where no text ends"] if may_end and surplus else []
 
 
 CHECK = Check(7, "special tokens", "bos, eos and pad agree among files, tokenizer and shards", check_special_tokens)

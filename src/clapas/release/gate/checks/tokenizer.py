@@ -20,14 +20,25 @@ from clapas.release.gate.probe_texts import TEXTS
 from clapas.release.gate.reading import Unreadable, read_object
 from clapas.release.gate.seen import SeenText, SeenTokenizer
 from clapas.release.layout import TOKENIZER, TOKENIZER_CONFIG
-from clapas.release.tokenizer_files import CLASS
+from clapas.release.tokenizer_files import CLASS, tokenizer_settings
+
+OF_OTHER_CHECKS = frozenset(
+    (
+        "model_max_length",  # 4
+        *("bos_token", "eos_token", "pad_token", "add_bos_token"),  # 7
+        *("tokenizer_class", "clean_up_tokenization_spaces"),  # looked at here, with or without the run
+        "chat_template",  # 9
+        "auto_map",  # 10
+    )
+)
+"""Settings of a tokenizer that are looked at elsewhere."""
 
 
 def check(draft: Draft) -> Verdict:
     """The file's hash; what stock transformers makes of French text, and what `tokenizers` alone makes of it."""
     if not (draft.folder / TOKENIZER).is_file():
         return not_run(f"{TOKENIZER} is missing")
-    if problems := [*_other_file(draft), *_other_readers(draft)]:
+    if problems := [*_other_file(draft), *_other_readers(draft), *_other_settings(draft)]:
         return judged(problems, "")
     seen = draft.seen
     if seen is None:
@@ -58,6 +69,20 @@ def _other_readers(draft: Draft) -> Iterator[str]:
         yield f"{TOKENIZER_CONFIG} says tokenizer_class {config.get('tokenizer_class')!r}: only {CLASS} reads it as is"
     if config.get("clean_up_tokenization_spaces"):
         yield f"{TOKENIZER_CONFIG} has clean_up_tokenization_spaces: it takes the spaces before ? and ! away"
+
+
+def _other_settings(draft: Draft) -> Iterator[str]:
+    """Settings that the tokenizer which made the training data has not, or has otherwise: each adds tokens for some
+    reader, or has it cut and pad texts in another way."""
+    if draft.live is None:
+        return
+    for name, wanted in tokenizer_settings(draft.live.tokenizer.path, 0).items():
+        found = read_object(draft.folder, name)
+        if isinstance(found, Unreadable):
+            continue  # check 1 tells
+        for key in sorted((found.keys() | wanted.keys()) - OF_OTHER_CHECKS):
+            if found.get(key) != wanted.get(key):
+                yield f"{name} says {key} {found.get(key)!r}, the training data's tokenizer {wanted.get(key)!r}"
 
 
 def _differing(seen: SeenTokenizer, own: Tokenizer, data: DataFacts) -> Iterator[str]:

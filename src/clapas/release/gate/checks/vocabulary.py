@@ -6,13 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clapas.model.hf_config import UNPADDED
+from clapas.model.hf_fields import UNPADDED
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
-from clapas.release.gate.reading import EMBEDDING, HEAD, Stored, Unreadable, read_model, read_object, token_ids
+from clapas.release.gate.reading import (
+    EMBEDDING,
+    HEAD,
+    Stored,
+    Unreadable,
+    read_model,
+    read_object,
+    token_ids,
+    token_name,
+)
 from clapas.release.layout import CONFIG, TOKENIZER_CONFIG
 
 ADDED = "added_tokens.json"
 """Where older tokenizers keep tokens of their own."""
+SPECIAL = ("extra_special_tokens", "additional_special_tokens")
+"""Settings that name tokens, by the name that they have in transformers 5 and before it."""
 
 
 def check_vocabulary(draft: Draft) -> Verdict:
@@ -25,7 +36,9 @@ def check_vocabulary(draft: Draft) -> Verdict:
     config, tensors = model
     if EMBEDDING not in tensors or not tensors[EMBEDDING].shape:
         return not_run(f"there is no table {EMBEDDING}")
-    tokens = 1 + max([*ids.values(), *_added(draft.folder)], default=-1)
+    tokens = 1 + max([*ids.values(), *_added(draft.folder)], default=-1) + len(_named(draft.folder) - ids.keys())
+    if draft.seen is not None and draft.seen.tokenizer is not None:  # which may have added more when it loaded
+        tokens = max(tokens, draft.seen.tokenizer.length)
     rows = tensors[EMBEDDING].shape[0]
     return judged(_problems(config, tensors, tokens), f"{rows:,} rows, {tokens:,} ids")
 
@@ -51,6 +64,17 @@ def _added(folder: Path) -> Iterator[int]:
     added = read_object(folder, ADDED)
     if not isinstance(added, Unreadable):
         yield from _numbers(added.values())
+
+
+def _named(folder: Path) -> set[str]:
+    """Tokens that the settings name, each of which transformers adds at the end where `tokenizer.json` has it not."""
+    settings = read_object(folder, TOKENIZER_CONFIG)
+    if isinstance(settings, Unreadable):
+        return set()
+    found = [settings.get(key) for key in SPECIAL]
+    listed = [token for own in found if isinstance(own, dict) for token in own.values()]
+    listed += [token for own in found if isinstance(own, list) for token in own]
+    return {name for name in map(token_name, listed) if name is not None}
 
 
 def _numbers(values: Any) -> Iterator[int]:

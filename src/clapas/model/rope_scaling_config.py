@@ -100,3 +100,20 @@ StockScaling = Annotated[LinearScaling | Llama3Scaling | YarnScaling, Field(disc
 """What stands in Hugging Face's `rope_parameters` under the same names."""
 
 RopeScaling = Annotated[LinearScaling | NtkScaling | Llama3Scaling | YarnScaling, Field(discriminator="rope_type")]
+
+
+def check_scaling(scaling: RopeScaling | None, positions: int) -> None:
+    """Raise ValueError where readers of the exported model would disagree on how positions are stretched.
+
+    positions: max_position_embeddings. With YaRN, transformers before 5 take its ratio to the original length for the
+    factor, whatever the factor says; transformers 5, vLLM and llama.cpp take the factor.
+    """
+    if not isinstance(scaling, YarnScaling):
+        return
+    longest = scaling.factor * scaling.original_max_position_embeddings
+    if longest != positions:
+        raise ValueError(
+            f"model.max_position_embeddings: found {positions}; with yarn it must be factor x "
+            f"original_max_position_embeddings, {longest:.0f}, for some tools compute with their ratio and others with "
+            f"the factor: model.max_position_embeddings={longest:.0f}, or another factor"
+        )
