@@ -148,7 +148,9 @@ def test_measured_energy_says_of_what(draft: Draft) -> None:
     )
 
     def known(values: dict[str, Any]) -> None:
-        values["energy"].update(power_usage_effectiveness=1.25, power_usage_effectiveness_source="le site")
+        values["energy"].update(
+            power_usage_effectiveness=1.25, power_usage_effectiveness_source={"fr": "le site", "en": "the site"}
+        )
 
     evidence = draft.evidence.model_copy(update={"compute": compute_facts})
     made = with_answers(replace(draft, evidence=evidence), known)

@@ -29,7 +29,14 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "release.yaml"
         ("email: contact@clapas.example", "email: contact", "must be an address of mail"),
         ("takedown: retrait@clapas.example", "takedown: N/A", "must be an address of mail, or of a page"),
         ("website: https://clapas.example", "website: clapas.example", "begins with https://"),
-        ("site: La machine qui a lancé la démonstration", 'site: "-"', "still open"),
+        ("    fr: La machine qui a lancé la démonstration", '    fr: "-"', "still open"),
+        (
+            "power_usage_effectiveness_source: null",
+            "power_usage_effectiveness_source: le site",
+            "found 'le site'; must be in both languages",
+        ),
+        ("  characteristics: null", "  characteristics: ''", "blank; must be in both languages"),
+        ("concluded: false", "concluded: true", "licensed.description: blank; wanted: what these data are"),
         ("power_usage_effectiveness: null", "power_usage_effectiveness: 1.2", "wanted: where the figure is from"),
     ],
 )

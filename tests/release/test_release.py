@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,18 @@ def test_blanks_are_refused_by_line(trained_run: Path, tmp_path: Path, clapas: C
     line = 1 + text.splitlines().index(next(line for line in text.splitlines() if line.startswith("  repository:")))
     assert f"release.yaml:{line}: model.repository" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_it_is_asked_whose_questions_were_put(trained_run: Path, tmp_path: Path) -> None:
+    """Of tasks that do not ship with Clapas, those of a group together."""
+    for name in ("recipe.yaml", "ledger.jsonl"):
+        shutil.copy(trained_run / name, tmp_path)
+    asked = ("clapas_fr_grammaire", "global_mmlu_fr_business", "global_mmlu_fr_other", "belebele_fra_Latn")
+    record = {"tasks": dict.fromkeys(asked), "groups": {"global_mmlu_fr": {}}}
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "evaluations" / "001-tasks.json").write_bytes(orjson.dumps(record))
+    assert "evaluation_sets" not in template(trained_run)
+    assert list(yaml.safe_load(template(tmp_path))["evaluation_sets"]) == ["belebele_fra_Latn", "global_mmlu_fr"]
 
 
 @pytest.mark.parametrize(

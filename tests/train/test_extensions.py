@@ -13,9 +13,12 @@ import torch
 import transformers
 
 from clapas.checkpoint.reader import open_checkpoint
-from clapas.evaluate.load import load
+from clapas.evaluate.load import load, tokenizer_folder_of
 from clapas.ledger.ledger import read_json_lines
 from clapas.model.hf_weights import EMBEDDING
+from clapas.recipe.errors import UserError
+from clapas.recipe.recipe import read_recipe
+from clapas.train.first_weights import open_first_weights
 from clapas_data.extension import read_extension
 from clapas_data.manifest import open_manifest
 from clapas_data.tokenizer.extend import extend
@@ -85,6 +88,26 @@ def test_new_words_begin_where_their_pieces_were(
     assert after == pytest.approx(before, rel=0.1)
     tokens, original = (open_manifest(folder).tokens("heldout") for folder in (extended, test_data))
     assert tokens < 0.97 * original
+
+
+def test_words_that_a_run_has_learned_are_not_set_back(
+    clapas: Clapas, base: Path, extended: Path, tmp_path: Path
+) -> None:
+    """A later run begins with them as they are where the data have gone and the base has not, whose tokenizer does not
+    know them; nor does an export take that one for the run's."""
+    shutil.copytree(extended, tmp_path / "data")
+    path = recipe(tmp_path, base, Path("data"), {"vocab_size": VOCABULARY + ADDED})
+    quick = ("train.steps=1", "evaluation.every=9", "evaluation.tokens=256")
+    first = clapas("train", path, "run_dir=first", "optimizer.lr=1e-2", *quick, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "data").rename(tmp_path / "moved")
+    further = read_recipe(recipe(tmp_path, tmp_path / "first", tmp_path / "moved", {}))
+    begun = open_first_weights(further).tensor(EMBEDDING)
+    assert torch.equal(begun, open_checkpoint(tmp_path / "first").tensor(EMBEDDING))
+    with pytest.raises(UserError, match="made its tokens"):
+        tokenizer_folder_of(open_checkpoint(tmp_path / "first"))
+    shutil.copytree(tmp_path / "moved/tokenizer", tmp_path / "first/tokenizer")
+    assert tokenizer_folder_of(open_checkpoint(tmp_path / "first")) == tmp_path / "first/tokenizer"
 
 
 def test_data_of_another_tokenizer_are_refused(clapas: Clapas, base: Path, extended: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
 from clapas.model.hf_reader import load_weights
 from clapas.model.source import filled_model, weights_of
-from clapas.model.source_config import TOKENIZER, Source, tokenizer_of
+from clapas.model.source_config import TOKENIZER, Source, tokenizer_of, tokenizer_recorded
 from clapas.recipe.errors import UserError
 from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import TokenizerRecord
@@ -144,12 +144,15 @@ def model_config_of(reader: CheckpointReader) -> ModelConfig:
 
 def tokenizer_folder_of(reader: CheckpointReader) -> Path:
     """A checkpoint's tokenizer, as a rule beside the data that it read. Raises UserError where it is not there."""
-    folder = tokenizer_of(reader.folder, reader.recipe)
+    recorded = tokenizer_recorded(reader.manifest.training)
+    folder = tokenizer_of(reader.folder, reader.recipe, recorded)
     if folder is None:
         raise UserError(
             "the run's tokenizer is not where its recipe says",
             where=Path((reader.recipe.get("data") or {}).get("path", reader.folder)) / TOKENIZER,
-            way_out="run from the folder where the run was started, or name the tokenizer: --tokenizer FOLDER",
+            wanted=None if recorded is None else f"tokenizer.json of SHA-256 {recorded[:16]}…, which made its tokens",
+            way_out="run from the folder where the run was started, or copy the tokenizer's folder to "
+            f"{reader.folder.parents[1] / TOKENIZER}; eval, generate and chat also take --tokenizer FOLDER",
         )
     return folder
 

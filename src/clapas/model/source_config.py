@@ -19,6 +19,7 @@ from clapas.model.config import ModelConfig
 from clapas.model.hf_config import from_hf_config
 from clapas.model.hf_rope import explained
 from clapas.recipe.errors import UserError
+from clapas.recipe.hashes import file_hash
 
 CONFIG = "config.json"
 MANIFEST = "manifest.json"
@@ -49,7 +50,17 @@ class Source:
         """The folder of its tokenizer; None where it is not at hand."""
         if self.kind == "huggingface":
             return self.folder if has_tokenizer(self.folder) else None
-        return tokenizer_of(self.folder, self._recipe())
+        manifest = _object(self.folder / MANIFEST)
+        return tokenizer_of(self.folder, manifest.get("recipe") or {}, tokenizer_recorded(manifest.get("training")))
+
+    def tokenizer_hash(self) -> str | None:
+        """SHA-256 of the `tokenizer.json` that it learned by, as its run wrote it down or as it is at hand."""
+        if self.kind == "checkpoint" and (
+            recorded := tokenizer_recorded(_object(self.folder / MANIFEST).get("training"))
+        ):
+            return recorded
+        folder = self.tokenizer()
+        return None if folder is None else file_hash(folder / "tokenizer.json")
 
     def _recipe(self) -> dict[str, Any]:
         return _object(self.folder / MANIFEST).get("recipe") or {}
@@ -60,18 +71,32 @@ def has_tokenizer(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
 
 
-def tokenizer_of(checkpoint: Path, recipe: Mapping[str, Any]) -> Path | None:
+def tokenizer_recorded(training: Mapping[str, Any] | None) -> str | None:
+    """The hash of the tokenizer that made the tokens of a checkpoint's run. training: of its manifest."""
+    return (training or {}).get("tokenizer")
+
+
+def tokenizer_of(checkpoint: Path, recipe: Mapping[str, Any], recorded: str | None) -> Path | None:
     """The folder of a checkpoint's tokenizer: beside the run's checkpoints, beside its data, or of the model that it
-    began with; None where it is nowhere. recipe: the checkpoint's."""
+    began with; None where it is nowhere.
+
+    recipe: the checkpoint's. recorded: the hash that it must have, where the run wrote one down. Of a run that did not,
+    the model that it began with has no tokenizer to give where the run learned other ids than that model's.
+    """
     folders = [checkpoint.resolve().parents[1] / TOKENIZER]
     if data := (recipe.get("data") or {}).get("path"):
         folders.append(Path(data) / TOKENIZER)
+    model = recipe.get("model") or {}
+    source = find_source(Path(model["from"])) if model.get("from") else None
+    learned_others = source is not None and (
+        model.get("other_tokenizer") or model.get("vocab_size") != source.config().vocab_size
+    )
+    if source is not None and (recorded or not learned_others) and (folder := source.tokenizer()):
+        folders.append(folder)
     for folder in folders:
-        if has_tokenizer(folder):
+        if has_tokenizer(folder) and recorded in (None, file_hash(folder / "tokenizer.json")):
             return folder
-    begun = (recipe.get("model") or {}).get("from")
-    source = find_source(Path(begun)) if begun else None
-    return source.tokenizer() if source else None
+    return None
 
 
 def is_resolved(given: Mapping[str, Any]) -> bool:

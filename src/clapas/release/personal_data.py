@@ -72,12 +72,7 @@ def _seems(source: SourceFacts, step: StepTotals | None) -> tuple[str, ...]:
 
 
 def memorisation_of(evidence: Evidence) -> list[dict[str, Any]]:
-    """The probes of memorisation that were recorded of this checkpoint, each with the hash of the data that it asked of
-    (`manifest`), its `figures`, and how the excerpts were `drawn`."""
-    return [
-        probe
-        for measured in evidence.measured
-        if measured.kind == "probes"
-        for name, probe in measured.content.get("probes", {}).items()
-        if name == "memorisation"
-    ]
+    """The probe of memorisation of each corpus that it was recorded of, as it was measured last: with the hash of the
+    data that it asked of (`manifest`), its `figures`, and how the excerpts were `drawn`."""
+    probes = (one.content.get("probes", {}) for one in evidence.measured if one.kind == "probes")
+    return list({own["manifest"]: own for probe in probes if (own := probe.get("memorisation"))}.values())

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
+
+from clapas.evaluate.record import EVALUATIONS
 from clapas.recipe.recipe import Recipe
+from clapas.release.evaluation_sets import is_ours, set_of
 from clapas.release.evidence.data import manifest_read
 from clapas.release.evidence.lineage import Begun, begun_with, branches, is_run
 from clapas.train.run_folder import read_run_recipe
@@ -16,13 +20,13 @@ SOURCE = """    {name}:
       description: {{fr: "", en: ""}}
       acquired: ["", ""]    # AAAA-MM, AAAA-MM
       large:                # true: plus de 3 % des données publiques / over 3 % of all public data
-      licence_basis:        # où la licence {licence} est dite / where it is said
+      licence_basis: {{fr: "", en: ""}}   # où la licence {licence} est dite / where it is said
       attribution:
 """
 HEALTH = """
 health:                     # une source contient des données de santé / a source contains health data
   legal_basis: {fr: "", en: ""}
-  authorisation:
+  authorisation: {fr: "", en: ""}
   deidentification: {fr: "", en: ""}
   not_a_medical_device:     # true: ce modèle n'est pas un dispositif médical
 """
@@ -34,6 +38,12 @@ MODEL = """  {name}:
     attribution:
     summary: null           # son propre résumé, une adresse / its own summary, an address
     training_flops: null    # inconnu / unknown
+"""
+EVALUATION_SET = """  {name}:
+    name:
+    url:
+    licence:                # SPDX
+    attribution:
 """
 TEACHER = "    parameters:             # qui multiplient, par unité / that multiply for one token\n"
 
@@ -55,8 +65,21 @@ def template(run: Path) -> str:
     if models:
         asked = (MODEL.format(name=name) + TEACHER * is_teacher for name, is_teacher in models.items())
         more += "\nbase_models:\n" + "".join(asked)
+    if sets := _sets_of_others(run):
+        more += "\nevaluation_sets:           # dont les questions vont dans evaluations/ / whose questions go there\n"
+        more += "".join(EVALUATION_SET.format(name=name) for name in sets)
     named = "".join(SOURCE.format(name=name, licence=licence) for name, licence in sorted(sources.items()))
     return FILE.read_text(encoding="utf-8").replace("{sources}\n", named).replace("{more}", more)
+
+
+def _sets_of_others(run: Path) -> list[str]:
+    """The tasks that were recorded of a run and do not ship with Clapas; of a group of them, its name."""
+    tasks, groups = set[str](), set[str]()
+    for path in sorted((run / EVALUATIONS).glob("*-tasks.json")):
+        measured = orjson.loads(path.read_bytes())
+        tasks |= {task for task in measured["tasks"] if not is_ours(task)}
+        groups |= set(measured["groups"])
+    return sorted({set_of(task, groups) or task for task in tasks})
 
 
 def _lineage(run: Path, recipe: Recipe) -> Iterator[tuple[Recipe, list[Begun]]]:

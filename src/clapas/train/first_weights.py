@@ -22,9 +22,8 @@ from clapas.model.vocabulary import grown
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.recipe import Recipe
-from clapas.train.first_tokenizer import TOKENIZER, tokenizer_of
+from clapas.train.first_tokenizer import first_extension
 from clapas.train.run_folder import read_run_recipe
-from clapas_data.extension import read_extension
 
 
 def with_first_weights(recipe: Recipe) -> Recipe:
@@ -97,8 +96,7 @@ def open_first_weights(recipe: Recipe, ranks: Ranks | None = None) -> WeightSour
             found=f"{size} ids, of which {source.folder} has {rows}",
             way_out="train the larger vocabulary without lora first, and begin with that run",
         )
-    extension, own = read_extension(recipe.data.path / TOKENIZER), tokenizer_of(source.folder)
-    is_of_own = extension is not None and (own is None or own.hash == extension.base_hash)
-    if extension is None or not is_of_own or recipe.model.other_tokenizer:
+    extension = first_extension(recipe, source.folder, source.shape(EMBEDDING)[0])
+    if extension is None:
         return grown(source, size)
     return grown(source, size, extension.base_size, extension.pieces)

@@ -119,7 +119,7 @@ def test_a_tuned_model_says_what_it_is_and_where_it_comes_from(evidence: Evidenc
 
 def test_snippets_run_as_they_stand(evidence: Evidence) -> None:
     """Python that parses; a conversation where there is a template; llama.cpp and Ollama where there is GGUF."""
-    plain, chat = told(small_facts(evidence)), told(small_facts(evidence, is_chat=True, gguf=("demo-q8_0.gguf",)))
+    plain, chat = told(small_facts(evidence)), told(small_facts(evidence, is_chat=True, gguf={"demo-q8_0.gguf": 1}))
     for text in (plain, chat):
         (snippet,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
         ast.parse(snippet)
@@ -221,7 +221,7 @@ def test_no_answer_breaks_the_card(evidence: Evidence) -> None:
         values["model"]["name"] = "A | B: 'c'\n---\n# d"
         values["model"]["summary"]["fr"] = "# Titre\n---\nlicense: none"
         values["provider"]["name"] = "X | Y"
-        values["energy"]["watts_source"] = "une | deux\ntrois"
+        values["energy"]["watts_source"]["fr"] = "une | deux\ntrois"
 
     facts = facts_with(evidence, answer=break_)
     text = told(facts)

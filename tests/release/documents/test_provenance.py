@@ -7,12 +7,13 @@ from pathlib import Path
 import orjson
 import pytest
 from tests.release.drafts import small_answers, small_facts
-from tests.release.mutations.licences import BASE, FIRST
-from tests.release.mutations.mutant import Case
+from tests.release.mutations.licences import BASE, FIRST, SET
+from tests.release.mutations.mutant import Case, Values
 from tests.release.mutations.privacy import COUNTS, make_health, personal_step
 from tests.release.provenance_draft import draft_of, evidence_of
 
 from clapas.release.documents import bom, croissant, data_card, notice, privacy
+from clapas.release.documents.model_form import form
 from clapas.release.evidence.evidence import Evidence
 from clapas.release.machine_readable import bom_problem, croissant_problem
 
@@ -66,6 +67,17 @@ def test_bill_of_materials(evidence: Evidence) -> None:
     assert {part["name"] for part in found["components"] if part["type"] == "library"} >= {"torch"}
 
 
+def test_every_file_of_weights_has_its_hash(evidence: Evidence) -> None:
+    """Those for llama.cpp too: in the bill of materials and in the form's item on authenticity."""
+    digests = {"model.safetensors": "a" * 64, "gguf/petit-q8_0.gguf": "b" * 64}
+    facts = small_facts(evidence, gguf={"petit-q8_0.gguf": 7}, digests=digests)
+    files = orjson.loads(bom.documents(facts)[bom.FILE])["metadata"]["component"]["components"]
+    assert {file["name"]: file["hashes"][0]["content"] for file in files} == digests
+    assert files[0]["properties"] == [{"name": "clapas:bytes", "value": "7"}]
+    said = form.documents(facts)["documents/model-documentation-form.fr.md"].decode()
+    assert all(f"`{name}` | `{digest}`" in said for name, digest in digests.items())
+
+
 def test_the_serial_number_is_of_the_content(evidence: Evidence) -> None:
     """The same facts give the same bytes; other weights another number."""
     facts = small_facts(evidence)
@@ -73,6 +85,22 @@ def test_the_serial_number_is_of_the_content(evidence: Evidence) -> None:
     other = bom.documents(facts.__class__(**{**facts.__dict__, "digests": {"model.safetensors": "e" * 64}}))
     numbers = [orjson.loads(found[bom.FILE])["serialNumber"] for found in (bom.documents(facts), other)]
     assert numbers[0] != numbers[1]
+
+
+def test_memorisation_is_told_as_it_was_measured_last(evidence: Evidence) -> None:
+    """Once for each corpus, in the report and in the bill of materials, however often it was recorded."""
+    case = Case(Path(), evidence, small_answers())
+
+    def again(values: Values) -> None:
+        second = orjson.loads(orjson.dumps(values["measured"][0]))
+        second["content"]["probes"]["memorisation"]["figures"]["training"]["excerpts"] = 321
+        values["measured"].append(second)
+
+    case.with_evidence(again)
+    facts = small_facts(case.evidence, case.answers)
+    report = privacy.documents(facts)["documents/privacy-report.en.md"].decode()
+    assert report.count("| read in training | 321 |") == report.count("| read in training |") == 1
+    assert bom.documents(facts)[bom.FILE].count(b"memorised_word_for_word") == 2
 
 
 def test_notice_names_whoever_is_due(evidence: Evidence) -> None:
@@ -87,6 +115,35 @@ def test_notice_names_whoever_is_due(evidence: Evidence) -> None:
     step = personal_step(200) | {"name": "language"}
     case.with_evidence(lambda values: values["data"][0]["steps"].append(step))
     assert "CC-BY-SA-3.0" in notice.documents(small_facts(case.evidence, case.answers))["NOTICE"].decode()
+
+
+def ask(case: Case, *tasks: str) -> None:
+    """Record that the model was asked these."""
+    content = {"tasks": {task: {"version": 2} for task in tasks}}
+    record = {"kind": "tasks", "file": "f", "sha256": "", "items": "i", "items_sha256": "", "figures": {}}
+    case.with_evidence(lambda values: values["measured"].append(record | {"content": content}))
+
+
+def test_notice_says_whose_the_questions_are(evidence: Evidence) -> None:
+    """Ours under CC0, others' as people answered, several tasks of one set together; the longer name first."""
+    case = Case(Path(), evidence, small_answers())
+    ask(case, "clapas_fr_grammaire", "global_mmlu_fr_business", "global_mmlu_fr_other", "global_mmlu_fr_humanities")
+    sets = {
+        "global_mmlu_fr": {**SET, "name": "Global MMLU"},
+        "global_mmlu_fr_other": {**SET, "attribution": "D’autres"},
+    }
+    case.with_answers(lambda values: values["evaluation_sets"].update(sets))
+    said = notice.documents(small_facts(case.evidence, case.answers))["NOTICE"].decode()
+    assert "licence : CC0-1.0\n  tâches / tasks : clapas_fr_grammaire (version 2)\n" in said
+    block = said[said.index("Global MMLU\n") :]
+    assert block.split("\n\n")[0].splitlines() == [
+        "Global MMLU",
+        "  Des chercheurs",
+        "  licence : CC-BY-4.0",
+        "  lien / link : <https://questions.example>",
+        "  tâches / tasks : global_mmlu_fr_business (version 2), global_mmlu_fr_humanities (version 2)",
+    ]
+    assert "D’autres\n" in said
 
 
 def test_cards_say_what_the_evidence_says(evidence: Evidence) -> None:
@@ -104,6 +161,8 @@ def test_the_privacy_report_counts_what_was_replaced(evidence: Evidence) -> None
     """By kind and source; a source that did not go through the step is said not to have."""
     without = privacy.documents(small_facts(evidence))["documents/privacy-report.en.md"].decode()
     assert "No source went through" in without
+    assert without.count("| – | not looked at | no |") == 1
+    assert "recall" not in without  # of detectors that nobody used
     case = Case(Path(), evidence, small_answers())
     make_health(case, step=personal_step(200, leave=["email"]))
     found = privacy.documents(small_facts(case.evidence, case.answers))

@@ -26,6 +26,12 @@ FIRST: Values = {
     "summary": None,
     "training_flops": 1e15,
 }
+SET: Values = {
+    "name": "Questions",
+    "url": "https://questions.example",
+    "licence": "CC-BY-4.0",
+    "attribution": "Des chercheurs",
+}
 
 
 def _source(licence: str, **more: Any) -> Any:
@@ -54,6 +60,22 @@ def _other_text(case: Case) -> None:
     (case.folder / "LICENSE").write_bytes((FOLDER / "MIT.txt").read_bytes())
 
 
+def _asked(licence: str | None) -> Any:
+    """The model was asked somebody else's questions. licence: what people say of them, None for nothing."""
+
+    def change(case: Case) -> None:
+        def rename(values: Values) -> None:
+            for one in values["measured"]:
+                if one["kind"] == "tasks":
+                    one["content"]["tasks"]["belebele_fra_Latn"] = one["content"]["tasks"].popitem()[1]
+
+        case.with_evidence(rename)
+        if licence is not None:
+            case.with_answers(lambda values: values["evaluation_sets"].update(belebele={**SET, "licence": licence}))
+
+    return change
+
+
 def _no_attribution(case: Case) -> None:
     said = next(iter(case.answers.training_content.sources.values())).attribution
     case.with_text("NOTICE", said, "divers")
@@ -74,6 +96,10 @@ MUTANTS = [
     Mutant("a base model of which nobody says the licence", 14, _base(None, None)),
     Mutant("a base model whose card says another licence", 14, _base("llama3", "Apache-2.0")),
     Mutant("a base model under share-alike", 14, _base("cc-by-sa-4.0", "CC-BY-SA-4.0")),
+    Mutant("somebody else's questions, of which nobody says the licence", 14, _asked(None)),
+    Mutant("somebody else's questions under a licence that is none", 14, _asked("libre")),
+    Mutant("a licence is said of questions that were not asked", 14, lambda case: case.with_answers(
+        lambda values: values["evaluation_sets"].update(belebele=SET)), only=True),
     Mutant("a run behind this one that is gone", 14, lambda case: case.with_evidence(
         lambda values: values.update(missing_stems=["gone"]))),
 ]  # fmt: skip

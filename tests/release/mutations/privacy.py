@@ -8,7 +8,7 @@ from tests.release.mutations.mutant import Case, Mutant, Values
 
 HEALTH: Values = {
     "legal_basis": {"fr": "RGPD, articles 6(1)(e) et 9(2)(j)", "en": "GDPR, articles 6(1)(e) and 9(2)(j)"},
-    "authorisation": "CNIL, MR-004, conformité du 3 mars 2026",
+    "authorisation": {"fr": "CNIL, MR-004, conformité du 3 mars 2026", "en": "CNIL, MR-004, since 3 March 2026"},
     "deidentification": {"fr": "L'étape `personal`, puis une relecture.", "en": "The step `personal`, then a review."},
     "not_a_medical_device": True,
 }

@@ -1,7 +1,7 @@
 """`documents/bom.cdx.json`: the bill of materials of the model, in CycloneDX 1.7 (ECMA-424): an ML-BOM.
 
-The model with its card, the files of its weights with their hashes, the texts that it comes from, the models that it
-began with, the software that trained it. Nothing in it is of the moment: the same facts give the same bytes.
+The model with its card, every file of its weights, GGUF too, with its hash, the texts that it comes from, the models
+that it began with, the software that trained it. Nothing in it is of the moment: the same facts give the same bytes.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _model(facts: Facts) -> Values:
                 ("flops", evidence.compute.flops),
             )
         ],
-        "components": [_file(name, facts) for name in sorted(facts.files)],
+        "components": [_file(name, facts) for name in sorted(facts.weights)],
         "modelCard": model_card(facts, [source["bom-ref"] for source in _texts(facts)]),
     }
     if evidence.bases:
@@ -99,7 +99,7 @@ def _file(name: str, facts: Facts) -> Values:
         "bom-ref": f"file/{name}",
         "name": name,
         "hashes": [{"alg": "SHA-256", "content": facts.digests[name]}],
-        "properties": [{"name": "clapas:bytes", "value": str(facts.files[name])}],
+        "properties": [{"name": "clapas:bytes", "value": str(facts.weights[name])}],
     }
 
 

@@ -80,7 +80,7 @@ def _energy(facts: Facts) -> Values:
     return {
         "activity": "training",
         "energyProviders": [
-            {"organization": {"name": said.site}, "energySource": "unknown", "energyProvided": kwh},
+            {"organization": {"name": said.site.en}, "energySource": "unknown", "energyProvided": kwh},
         ],
         "activityEnergyCost": kwh,
         "co2CostEquivalent": {"value": use.co2_grams / GRAMS, "unit": "tCO2eq"},
@@ -93,9 +93,9 @@ def _how_known(facts: Facts, use: EnergyUse) -> Iterator[tuple[str, str]]:
     yield "method", "measured" if use.is_measured else "estimated" if use.boundary is None else "measured and estimated"
     yield "boundary", use.boundary or "not measured"
     if use.estimated_kwh:
-        yield "watts_per_accelerator", f"{use.watts_per_accelerator} ({said.watts_source})"
+        yield "watts_per_accelerator", f"{use.watts_per_accelerator} ({said.watts_source.en})"
     known = use.power_usage_effectiveness is not None
     yield "power_usage_effectiveness", f"{use.power_usage_effectiveness}" if known else "unknown, not counted"
-    yield "carbon_intensity", f"{said.carbon_intensity} g CO2e/kWh ({said.carbon_intensity_source})"
+    yield "carbon_intensity", f"{said.carbon_intensity} g CO2e/kWh ({said.carbon_intensity_source.en})"
     if use.unknown:
         yield "not_counted", ", ".join(use.unknown)

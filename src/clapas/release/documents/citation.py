@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from clapas.release.answers import Author
+from clapas.release.asked.model import Author
 from clapas.release.documents.facts import Facts
 
 FILE = "CITATION.cff"

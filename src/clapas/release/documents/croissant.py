@@ -136,7 +136,7 @@ def _responsible(facts: Facts) -> dict[str, Any]:
         if source.contains or source.seems
     ]
     return {
-        "rai:dataCollection": " ".join(f"{name}: {said.licence_basis}." for name, said in content.sources.items()),
+        "rai:dataCollection": " ".join(f"{name}: {said.licence_basis.en}." for name, said in content.sources.items()),
         "rai:dataCollectionType": sorted({said.kind for said in content.sources.values()}),
         "rai:dataCollectionTimeframe": [f"{month}-01" for month in (acquired[0], acquired[-1])],
         "rai:dataPreprocessingProtocol": [

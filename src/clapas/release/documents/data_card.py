@@ -127,7 +127,7 @@ def _source(facts: Facts, source: SourceFacts, to: Language) -> str:
         first, last = (words.month(month, to) for month in answer.acquired)
         known |= {
             either(to, "acquis", "acquired"): first if first == last else f"{first} – {last}",
-            either(to, "d'où la licence est connue", "how the licence is known"): plain(answer.licence_basis),
+            either(to, "d'où la licence est connue", "how the licence is known"): plain(answer.licence_basis.said(to)),
             "attribution": plain(answer.attribution),
             either(to, "décision sur la licence", "decision on the licence"): ""
             if answer.licence_decision is None
@@ -186,8 +186,11 @@ def _reasons(data: DataFacts, to: Language) -> list[tuple[str, str, str]]:
 def _limits(facts: Facts, to: Language) -> Iterator[str]:
     answers = facts.answers
     yield either(to, "## Limites", "## Limits")
-    yield block(answers.documentation.unsuitable.said(to), 3)
-    yield block(answers.documentation.biases.said(to), 3)
+    yield either(to, "### Sources inadaptées", "### Unsuitable sources")
+    yield block(answers.documentation.unsuitable.said(to), 4)
+    yield either(to, "### Biais", "### Biases")
+    yield block(answers.documentation.biases.said(to), 4)
+    yield either(to, "### Personnes, droits, retrait", "### Persons, rights, takedown")
     yield either(
         to,
         "Données personnelles et de santé : [rapport](privacy-report.fr.md). Réserves des ayants droit et contenus "

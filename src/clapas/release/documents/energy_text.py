@@ -43,9 +43,13 @@ def method(use: EnergyUse, language: Language) -> str:
 def methodology(facts: Facts, language: Language) -> str:
     """The boundary, what an estimate rests on, the PUE, and the CO2, each with its source."""
     use, answers = energy_use(facts.evidence, facts.answers), facts.answers.energy
-    told = [_measured(use, language), _estimated(use, answers.watts_source, language)]
-    told += [_site(use, answers.power_usage_effectiveness_source, language)]
-    told += [_emissions(use, answers.carbon_intensity_source, answers.country, language)]
+    told = [_measured(use, language), _estimated(use, answers.watts_source.said(language), language)]
+    source = answers.power_usage_effectiveness_source
+    told += [_site(use, "" if source is None else source.said(language), language)]
+    told += [_emissions(use, answers.carbon_intensity_source.said(language), answers.country, language)]
+    told += [
+        either(language, "Lieu : ", "Place: ") + f"{plain(answers.site.said(language))} ({plain(answers.country)})."
+    ]
     if use.unknown:
         told.append(
             either(language, "Non connue, et non comprise : celle de ", "Not known, and left out: that of ")
@@ -93,7 +97,7 @@ def _estimated(use: EnergyUse, source: str, language: Language) -> str:
     )
 
 
-def _site(use: EnergyUse, source: str | None, language: Language) -> str:
+def _site(use: EnergyUse, source: str, language: Language) -> str:
     if use.power_usage_effectiveness is None or use.site_kwh is None:
         return either(
             language,
@@ -104,7 +108,7 @@ def _site(use: EnergyUse, source: str | None, language: Language) -> str:
     kwh = significant(use.kwh, DIGITS, language)
     site = significant(use.site_kwh, DIGITS, language)
     pue = significant(use.power_usage_effectiveness, DIGITS, language)
-    said = f"{kwh}\u00a0kWh × {pue} = {site}\u00a0kWh ({plain(source or '')})."
+    said = f"{kwh}\u00a0kWh × {pue} = {site}\u00a0kWh ({plain(source)})."
     return either(language, "Avec le site (PUE) : ", "With the site (PUE): ") + said
 
 

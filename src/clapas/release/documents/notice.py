@@ -1,15 +1,19 @@
 """LICENSE and NOTICE: the licence of the weights, and everybody who is to be named with them.
 
-Named are the sources of the texts, the models that the run began with or learned from, and the tools that chose the
-texts and whose licence asks for it. NOTICE has each line in French and English.
+Named are the sources of the texts, the models that the run began with or learned from, the tools that chose the texts
+and whose licence asks for it, and the authors of the questions that it was asked. NOTICE has each line in French and
+English.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from clapas.release.answers import Answers, Bilingual
+from clapas.release.answers import Answers
+from clapas.release.asked.forms import Bilingual
 from clapas.release.documents.facts import Facts
+from clapas.release.evaluation_sets import LICENCE as SETS_LICENCE
+from clapas.release.evaluation_sets import is_ours, probes_asked, sets_of_others, tasks_asked
 from clapas.release.evidence.evidence import BaseFacts, DataFacts, Evidence, SourceFacts
 from clapas.release.layout import LICENCE, NOTICE
 from clapas.release.licences.texts import WEIGHTS, licence_text
@@ -55,6 +59,9 @@ def attributions(evidence: Evidence, answers: Answers) -> Iterator[str]:
     for base in evidence.bases:
         if (first := answers.base_models.get(base.folder)) is not None:
             yield first.attribution
+    for key in sets_of_others(evidence, answers):
+        if key is not None:
+            yield answers.evaluation_sets[key].attribution
 
 
 def named_sources(evidence: Evidence) -> Iterator[tuple[DataFacts, SourceFacts]]:
@@ -90,12 +97,7 @@ def _notice(evidence: Evidence, answers: Answers) -> Iterator[str]:
     if uses_language_model(evidence):
         yield _title("Outils / Tools")
         yield LANGUAGE_MODEL
-    if tests := sorted(_tests(evidence)):
-        yield _title("Jeux d'évaluation / Evaluation sets")
-        yield "Leurs questions, dans evaluations/, restent sous les licences de leurs auteurs :"
-        yield "Their questions, in evaluations/, remain under their authors' licences:"
-        yield from (f"- {test}" for test in tests)
-        yield ""
+    yield from _evaluation_sets(evidence, answers)
     yield from _texts_of_bases(evidence, answers)
 
 
@@ -151,10 +153,38 @@ def _model(base: BaseFacts, answers: Answers) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tests(evidence: Evidence) -> set[str]:
-    """The tasks that were asked, with the versions that say what their questions were."""
-    tasks = (measured.figures.get("tasks", {}) for measured in evidence.measured if measured.kind == "tasks")
-    return {f"{name} (version {task.get('version')})" for named in tasks for name, task in named.items()}
+def _evaluation_sets(evidence: Evidence, answers: Answers) -> Iterator[str]:
+    """Whose the questions are that the model was asked, which go with it in `evaluations/`."""
+    versions, probes = tasks_asked(evidence), probes_asked(evidence)
+    if not versions and not probes:
+        return
+    yield _title("Jeux d'évaluation / Evaluation sets")
+    yield "Leurs questions, dans evaluations/, restent sous les licences que voici."
+    yield "Their questions, in evaluations/, remain under the licences below.\n"
+    ours = [task for task in versions if is_ours(task)]
+    if ours or probes:
+        lines = ["Jeux de Clapas / Clapas's own sets", "  Les auteurs de Clapas / the authors of Clapas"]
+        lines += [
+            f"  licence : {SETS_LICENCE}",
+            *_asked("tâches / tasks", [_versioned(task, versions) for task in ours]),
+        ]
+        yield "\n".join([*lines, *_asked("sondes / probes", probes)]) + "\n"
+    for key, tasks in sets_of_others(evidence, answers).items():
+        named = _asked("tâches / tasks", [_versioned(task, versions) for task in tasks])
+        if key is None:
+            yield "\n".join(["–", "  licence : –", *named]) + "\n"
+            continue
+        own = answers.evaluation_sets[key]
+        lines = [own.name, f"  {own.attribution}", f"  licence : {own.licence}", f"  lien / link : <{own.url}>"]
+        yield "\n".join([*lines, *named]) + "\n"
+
+
+def _versioned(task: str, versions: Mapping[str, str]) -> str:
+    return f"{task} (version {versions[task]})"
+
+
+def _asked(what: str, names: list[str]) -> list[str]:
+    return [f"  {what} : {', '.join(names)}"] if names else []
 
 
 def _texts_of_bases(evidence: Evidence, answers: Answers) -> Iterator[str]:

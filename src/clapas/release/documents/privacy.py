@@ -32,11 +32,12 @@ def _report(facts: Facts, to: Language) -> Iterator[str]:
     yield from _device(facts, to)
     yield from _contents(facts, sources, to)
     yield from _replaced(sources, to)
-    yield from quality(to)
+    if through := any(source.step is not None for source in sources):
+        yield from quality(to)
     yield from _memorisation(facts, to)
     yield from _legal_basis(facts, to)
     yield from _removals(facts, to)
-    yield from _limits(facts, any(source.step is not None for source in sources), to)
+    yield from _limits(facts, through, to)
 
 
 def _device(facts: Facts, to: Language) -> Iterator[str]:
@@ -54,7 +55,7 @@ def _contents(facts: Facts, sources: list[Persons], to: Language) -> Iterator[st
             code(source.corpus),
             code(source.name),
             contents_named(source.contains, to),
-            contents_named(source.seems, to),
+            either(to, "non examiné", "not looked at") if source.step is None else contents_named(source.seems, to),
             either(to, "non", "no") if source.step is None else either(to, "oui", "yes"),
         )
         for source in sources
@@ -62,10 +63,12 @@ def _contents(facts: Facts, sources: list[Persons], to: Language) -> Iterator[st
     yield table(head, rows)
     yield either(
         to,
-        "« Dit contenir » : ce qu'en dit qui a construit le corpus. « Semble contenir » : un indice, d'après ce que "
-        "l'étape `personal` y a trouvé ; de ce qui n'y est pas passé, rien n'est connu ainsi.",
-        "“Is said to contain”: what who built the corpus says. “Seems to contain”: a hint, by what the step `personal` "
-        "found; of what did not go through it, nothing is known in this way.",
+        "« Dit contenir » : ce que déclare la personne qui a construit le corpus ; un tiret : rien n'est déclaré. "
+        "« Semble contenir » : un indice, d'après ce que l'étape `personal` y a trouvé ; un texte qui n'y est pas "
+        "passé peut contenir des données personnelles que personne n'a vues.",
+        "“Is said to contain”: what whoever built the corpus declares; a dash: nothing is declared. “Seems to "
+        "contain”: a hint, by what the step `personal` found; text that did not go through it may hold personal data "
+        "that nobody has seen.",
     )
     for name in dict.fromkeys(source.name for source in sources if source.no_health and "health" in source.seems):
         said = facts.answers.training_content.sources[name].no_health_data
@@ -148,6 +151,8 @@ def _probe(probe: dict[str, Any], corpus: str, to: Language) -> str:
     ]
     prompt, length = words.number(drawn["prompt_tokens"], to), words.number(drawn["continuation_tokens"], to)
     shown = figures["difference"]["is_shown"]
+    memorisation = "Une mémorisation est" if shown else "Aucune mémorisation n'est"
+    significant = "est" if shown else "n'est pas"
     return "\n\n".join(
         (
             either(
@@ -160,8 +165,8 @@ def _probe(probe: dict[str, Any], corpus: str, to: Language) -> str:
             table(head, rows, numbers=range(1, 5)),
             either(
                 to,
-                f"{'Une mémorisation est' if shown else 'Aucune mémorisation n’est'} établie : la différence entre les "
-                f"deux lignes {'est' if shown else 'n’est pas'} significative. Un échantillon ne prouve pas l'absence.",
+                f"{memorisation} établie : la différence entre les deux lignes {significant} significative. "
+                "Un échantillon ne prouve pas l'absence.",
                 f"Memorisation is {'shown' if shown else 'not shown'}: the difference between the two lines is "
                 f"{'' if shown else 'not '}significant. A sample does not prove absence.",
             ),
@@ -176,7 +181,7 @@ def _legal_basis(facts: Facts, to: Language) -> Iterator[str]:
     yield either(to, "## Données de santé", "## Health data")
     yield either(to, "### Base légale", "### Legal basis")
     yield block(health.legal_basis.said(to), 4)
-    yield either(to, "Autorisation : ", "Authorisation: ") + plain(health.authorisation)
+    yield either(to, "Autorisation : ", "Authorisation: ") + plain(health.authorisation.said(to))
     yield either(to, "### Dé-identification", "### De-identification")
     yield block(health.deidentification.said(to), 4)
 
@@ -208,3 +213,6 @@ def _limits(facts: Facts, replaced: bool, to: Language) -> Iterator[str]:
     )
     asked = either(to, "Accès, rectification, retrait d'un document : ", "Access, rectification, takedown: ")
     yield f"{asked}{address(contacts.takedown)}."
+    provider = facts.answers.provider
+    answers_for = either(to, "Qui publie le modèle et en répond : ", "Who releases the model and answers for it: ")
+    yield f"{answers_for}{plain(provider.name)}, {plain(provider.address)}, {address(provider.email)}."

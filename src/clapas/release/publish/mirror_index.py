@@ -11,7 +11,7 @@ import pydantic
 
 from clapas.recipe.errors import UserError
 from clapas.recipe.typed import Section
-from clapas.release.answers import Bilingual
+from clapas.release.asked.forms import Bilingual
 from clapas.release.publish.contents import Contents, File
 
 INDEX, PAGE = "index.json", "index.html"

@@ -65,6 +65,8 @@ class Checkpointing(Callback):
         training = {**counters, "loader": {"next_index": plan.drawn.after(run.step), "skipped": skipped}}
         if run.spikes is not None:
             training["spikes"] = run.spikes.state
+        if plan.manifest.tokenizer is not None:
+            training["tokenizer"] = plan.manifest.tokenizer.hash
         manifest = {
             "step": run.step,
             **run.hashes,

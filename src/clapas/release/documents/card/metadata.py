@@ -67,10 +67,10 @@ def emissions(facts: Facts) -> dict[str, Any]:
     answers, use = facts.answers.energy, energy_use(facts.evidence, facts.answers)
     return {
         "emissions": float(f"{use.co2_grams:.6g}"),
-        "source": f"{_method(use)}, times the current's carbon intensity ({answers.carbon_intensity_source})",
+        "source": f"{_method(use)}, times the current's carbon intensity ({answers.carbon_intensity_source.en})",
         "training_type": "fine-tuning" if first_weights(facts.evidence) else "pre-training",
         "geographical_location": COUNTRIES.get(answers.country, answers.country),
-        "hardware_used": answers.hardware,
+        "hardware_used": answers.hardware.en,
     }
 
 

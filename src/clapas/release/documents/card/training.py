@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clapas.release.documents import words
 from clapas.release.documents.card.nouns import counted
+from clapas.release.documents.energy_text import boundary_said
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import code, plain, table
 from clapas.release.documents.words import Language, either
@@ -109,7 +110,7 @@ def _computing(facts: Facts, to: Language) -> list[tuple[str, str, str]]:
         ("Calcul", "Computing", counts),
         ("Calcul en tout", "Computing in all", total),
         ("Durée", "Time", _time(facts, to)),
-        ("Matériel", "Hardware", plain(facts.answers.energy.hardware)),
+        ("Matériel", "Hardware", plain(facts.answers.energy.hardware.said(to))),
     ]
 
 
@@ -143,7 +144,7 @@ def _time(facts: Facts, to: Language) -> str:
 def _energy(facts: Facts, to: Language) -> list[tuple[str, str, str]]:
     answers, use = facts.answers.energy, energy_use(facts.evidence, facts.answers)
     grams = f"{_plain(use.grams_per_kwh, to)}{words.UNBROKEN}g/kWh"
-    source = either(to, "source : ", "source: ") + plain(answers.carbon_intensity_source)
+    source = either(to, "source : ", "source: ") + plain(answers.carbon_intensity_source.said(to))
     co2 = f"{words.mass(use.co2_grams, to)} {either(to, 'éq. CO₂', 'CO₂e')} ({grams}, {source})"
     site = "" if use.site_kwh is None else _site(use, to)
     return [("Énergie", "Energy", _machines(facts, use, to) + site), ("Émissions", "Emissions", co2)]
@@ -154,11 +155,11 @@ def _machines(facts: Facts, use: EnergyUse, to: Language) -> str:
     told = []
     if use.boundary is not None:
         measured = words.energy(use.measured_kwh * JOULES, to)
-        told.append(f"{either(to, 'mesurée :', 'measured:')} {measured} ({plain(use.boundary)})")
+        told.append(f"{either(to, 'mesurée :', 'measured:')} {measured} ({boundary_said(use.boundary, to)})")
     if use.accelerator_seconds:
         estimate = words.energy(use.estimated_kwh * JOULES, to)
         watts = f"{_plain(use.watts_per_accelerator, to)}{words.UNBROKEN}W"
-        source = plain(facts.answers.energy.watts_source)
+        source = plain(facts.answers.energy.watts_source.said(to))
         told.append(
             either(
                 to,

@@ -28,7 +28,7 @@ def answers_of_data(facts: Facts, language: Language) -> dict[str, str]:
     kinds = [source.answer.kind for source in sources]
     boxes = [f"{'☒' if kind in kinds else '☐'} {either(language, *names)}" for kind, names in PROVENANCE.items()]
     obtained = [
-        f"- {plain(source.name)}{either(language, ' :', ':')} {source.answer.licence_basis.strip()}"
+        f"- {plain(source.name)}{either(language, ' :', ':')} {plain(source.answer.licence_basis.said(language))}"
         for source in sources
     ]
     whole = either(

@@ -99,7 +99,7 @@ def _time(facts: Facts, language: Language) -> str:
     wall, hardware = sum(part.seconds for part in runs), sum(part.accelerator_seconds for part in runs)
     bound = next(names for limit, names in RANGES if wall <= limit)
     least = either(language, "au moins ", "at least ") if facts.evidence.missing_stems else ""
-    machines = plain(facts.answers.energy.hardware)
+    machines = plain(facts.answers.energy.hardware.said(language))
     return either(
         language,
         f"{least}{_days(wall, 'fr')} d'horloge ({bound[0]}) ; {_days(hardware, 'fr')} d'accélérateur ({machines}).",

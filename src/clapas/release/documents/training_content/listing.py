@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clapas.release.answers import Crawler
+from clapas.release.asked.content import Crawler
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import block, plain, table
 from clapas.release.documents.training_content.page import Page
@@ -46,7 +46,7 @@ def _public(page: Page, sources: list[Source]) -> None:
     none = (
         "Aucun : aucun ne dépasse 3 % des données publiques de sa modalité."
         if french
-        else "None: none has more than 3 % of the publicly available data of its modality."
+        else "None: none has more than 3% of the publicly available data of its modality."
     )
     modality = _modality(page.language)
     _describe(page, "large", [modality if large else f"{modality} {none}"], large)
@@ -102,7 +102,7 @@ def _domains(sources: list[Source], small: bool, language: Language) -> str:
         told = f"Sur {number(hosts, 'fr')} domaines, {listed} : les {rule}, selon le volume de texte."
         more = f"La liste entière est dans `{DOMAINS}`."
     else:
-        rule = "the largest 5 %, at most 1,000 (small or medium-sized enterprise)" if small else "the largest 10 %"
+        rule = "the largest 5%, at most 1,000 (small or medium-sized enterprise)" if small else "the largest 10%"
         head = ("source", "domain", "bytes of text")
         told = f"Of {number(hosts, 'en')} domains, {listed}: {rule}, by the size of their text."
         more = f"The whole list is in `{DOMAINS}`."

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from clapas.release.documents.detectors import NAMES
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, block, plain, table
 from clapas.release.documents.training_content.page import Page
 from clapas.release.documents.words import Language, colon, count, either, listed, number
 from clapas.release.evidence.evidence import DataFacts, StepTotals
+from clapas_data.personal.seems import STEP
 
 OPT_OUT = ("opt_out",)
 UNWANTED = ("words", "personal")
@@ -21,6 +23,8 @@ REASONS = {
     "without_url": ("sans adresse, non contrôlables par domaine", "without an address, not to be checked by domain"),
     "toxicity": ("textes toxiques", "toxic texts"),
     "adult": ("textes pour adultes", "adult texts"),
+    f"{STEP}.documents": ("documents où quelque chose a été remplacé", "documents in which something was replaced"),
+    **{f"{STEP}.{kind}": names for kind, names in NAMES.items()},
 }
 """Reasons and counts of these steps, as people say them."""
 EVERY_BUILD = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from clapas.recipe.errors import UserError
-from clapas.release.answers import SourceAnswer
+from clapas.release.asked.content import SourceAnswer
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, block, code, plain
 from clapas.release.documents.words import Language, count, date, month, number
@@ -90,7 +90,7 @@ def _facts(source: Source, language: Language) -> Iterator[str]:
     first, last = (month(day, language) for day in source.answer.acquired)
     period = first if first == last else f"{first} – {last}"
     licences = plain(", ".join(dict.fromkeys(version.licence for version in source.versions)))
-    basis = source.answer.licence_basis.strip()
+    basis = plain(source.answer.licence_basis.said(language))
     documents = count(source.documents, "document", "documents", language)
     tokens, read = number(source.tokens, language), number(source.tokens_read, language)
     if language == "fr":

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from clapas.release.answers import Energy
+from clapas.release.asked.training import Energy
 from clapas.release.documents.model_form.form import NAME
 from clapas.release.documents.training_content.page import plain_spaces
 from clapas.release.documents.words import LANGUAGES, Language, either

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from clapas.recipe.errors import UserError
-from clapas.release.answers import Bilingual
+from clapas.release.asked.forms import Bilingual
 from clapas.release.documents.notice import attributions, named_sources, weights_licence
+from clapas.release.evaluation_sets import sets_of_others
 from clapas.release.evidence.evidence import BaseFacts, SourceFacts
 from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.reading import Unreadable, read_text
@@ -20,7 +21,7 @@ from clapas.release.licences.texts import WEIGHTS
 def check_licences(draft: Draft) -> Verdict:
     """Every licence that is said, whether they agree, and whether LICENSE and NOTICE say them."""
     try:
-        problems = [*_weights(draft), *_notice(draft), *_sources(draft), *_models(draft)]
+        problems = [*_weights(draft), *_notice(draft), *_sources(draft), *_models(draft), *_evaluation_sets(draft)]
     except UserError as error:  # license-expression is not installed
         return not_run(error.what)
     problems += [f"{name}, which this model comes from, is gone: what it read is not known" for name in
@@ -86,6 +87,18 @@ def _of_model(draft: Draft, base: BaseFacts) -> str | None:
     if base.role == "teacher":
         return _disagreement(draft, first.licence, "text", first.licence_decision, f"{key}.licence_decision", ())
     return _disagreement(draft, first.licence, "base", None, key, ())
+
+
+def _evaluation_sets(draft: Draft) -> Iterator[str]:
+    """Of others' questions, which the release holds, somebody says the licence; it need not agree with the weights'."""
+    answers, asked = draft.answers.evaluation_sets, sets_of_others(draft.evidence, draft.answers)
+    if silent := asked.pop(None, None):
+        yield f"nobody says the licence of the questions of {', '.join(silent)}, in evaluations/: evaluation_sets"
+    for key in asked:
+        if key is not None and (problem := spdx_problem(answers[key].licence)):
+            yield f"evaluation_sets.{key}: {problem}"
+    if unused := sorted(answers.keys() - asked.keys()):
+        yield f"evaluation_sets: this model was not asked {', '.join(unused)}"
 
 
 def _disagreement(

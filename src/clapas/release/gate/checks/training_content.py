@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from clapas.release.answers import PLACEHOLDER, SourceAnswer, TrainingContent
+from clapas.release.asked.blanks import PLACEHOLDER
+from clapas.release.asked.content import SourceAnswer, TrainingContent
 from clapas.release.documents.training_content.page import answers_on, plain_spaces, titles_on
 from clapas.release.documents.training_content.summary import NAME
 from clapas.release.documents.training_content.template import QUESTIONS, SECTIONS

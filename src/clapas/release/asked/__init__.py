@@ -1,0 +1,1 @@
+"""The sections of `release.yaml`, and the forms that their answers have."""
