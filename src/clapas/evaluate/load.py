@@ -24,6 +24,8 @@ from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import TokenizerRecord
 
 CONFIG = "config.json"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""What a model can compute in, by `--dtype`."""
 
 
 @dataclass(frozen=True, slots=True)
