@@ -46,11 +46,10 @@ class Conversation:
 def conversation_of(row: Mapping[str, Any]) -> Conversation | None:
     """A whole conversation in any of the forms; None where the row has none of them."""
     if "messages" in row:
-        messages = messages_of(row["messages"], "messages")
+        messages = _with_system(row, messages_of(row["messages"], "messages"))
     elif "conversations" in row:
-        messages = messages_of([_from_sharegpt(turn) for turn in _list(row["conversations"], "conversations")])
-        if isinstance(system := row.get("system"), str) and system.strip():
-            messages.insert(0, {"role": "system", "content": system})
+        turns = [_from_sharegpt(turn) for turn in _list(row["conversations"], "conversations")]
+        messages = _with_system(row, messages_of(turns))
     elif "instruction" in row and "output" in row:
         messages = _from_alpaca(row)
     else:
@@ -59,6 +58,18 @@ def conversation_of(row: Mapping[str, Any]) -> Conversation | None:
         roles = ", ".join(message["role"] for message in messages) or "no message at all"
         raise BadRow("no assistant turn", "no turn of the assistant's: nothing to learn", roles)
     return Conversation(messages, tools_of(row), options_of(row))
+
+
+def _with_system(row: Mapping[str, Any], messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a field `system` beside the messages says, said first. Raises BadRow where they say another."""
+    system = row.get("system")
+    if not isinstance(system, str) or not system.strip():
+        return messages
+    if messages and messages[0]["role"] == "system":
+        if messages[0]["content"].strip() != system.strip():
+            raise BadRow("two systems", "`system` and the first message differ", system, "one of them")
+        return messages
+    return [{"role": "system", "content": system}, *messages]
 
 
 def messages_of(value: Any, name: str = "messages") -> list[dict[str, Any]]:

@@ -85,6 +85,23 @@ def test_every_form_says_the_same(test_data: Path, tmp_path: Path, form: str) ->
     assert ASKED in text
 
 
+@pytest.mark.parametrize("form", ["messages", "sharegpt", "alpaca"])
+def test_a_system_beside_the_messages_is_said_first(test_data: Path, tmp_path: Path, form: str) -> None:
+    """Every form may have the field; where the messages begin with another system, nobody knows which is meant."""
+    row = {**FORMS[form], "system": "Sois bref."}
+    [(text, _)] = documents(build(written(tmp_path, [row]), test_data))
+    assert text.count("Sois bref.") == 1
+    assert text.index("Sois bref.") < text.index(ASKED)
+
+
+def test_two_systems_are_a_bad_row(test_data: Path, tmp_path: Path) -> None:
+    """The same text twice is one system; two texts are refused."""
+    first = {"role": "system", "content": "Sois bref."}
+    rows = [{"messages": [first, *TALK], "system": system} for system in ("Sois bref.", "Sois long.")]
+    with pytest.raises(UserError, match="2: `system` and the first message differ"):
+        build(written(tmp_path, rows), test_data)
+
+
 def test_files_are_read_packed_as_an_array_and_as_parquet(test_data: Path, tmp_path: Path) -> None:
     """gzip, one JSON array, and Parquet, whose tool calls hold the null keys of other rows: one source each."""
     call = {"function": {"name": "cherche", "arguments": {"mot": "préavis"}}}
