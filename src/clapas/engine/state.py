@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,14 +100,7 @@ def load_weights(
     inner = engine.deepspeed
     shapes = {name: shape for name, shape in _shapes(inner.module).items() if name not in own}
     stored = {name: source.shape(name) for name in source.names() if name not in elsewhere}
-    for name in shapes.keys() | stored.keys():
-        if shapes.get(name) != stored.get(name):
-            raise UserError(
-                f"the weights are another model's: {name}",
-                where=source.folder,
-                found=f"shape {stored.get(name, 'not there')}",
-                wanted=f"shape {shapes.get(name, 'not there')}",
-            )
+    check_shapes("the weights are", source.folder, stored, shapes)
     prepare_to_read(inner)
     for held in _by_owner(engine, lambda name: True):
         owner = held[0].owner.detach()
@@ -143,13 +137,20 @@ def _check_parameters(engine: Engine, reader: CheckpointReader) -> None:
     """Names and shapes of what the model saves are those stored."""
     shapes = {name: shape for name, shape in _shapes(engine.deepspeed.module).items() if engine.saves(name)}
     stored = {name: tuple(record.shape) for name, record in reader.manifest.parameters.items()}
-    for name in shapes.keys() | stored.keys():
-        if shapes.get(name) != stored.get(name):
+    check_shapes("the checkpoint is", reader.folder, stored, shapes)
+
+
+def check_shapes(
+    what: str, where: Path, found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raises UserError for the first parameter, by name, that is on one side alone or of another shape there."""
+    for name in sorted(wanted.keys() | found.keys()):
+        if found.get(name) != wanted.get(name):
             raise UserError(
-                f"the checkpoint is another model's: {name}",
-                where=reader.folder,
-                found=f"shape {stored.get(name, 'not there')}",
-                wanted=f"shape {shapes.get(name, 'not there')}",
+                f"{what} another model's: {name}",
+                where=where,
+                found=f"shape {found.get(name, 'not there')}",
+                wanted=f"shape {wanted.get(name, 'not there')}",
             )
 
 

@@ -38,14 +38,13 @@ from clapas.recipe.typed import TypedFile, read_typed
 from clapas.train.config import (
     BranchConfig,
     OptimizerConfig,
-    ProfileConfig,
     ScheduleConfig,
     StageConfig,
-    TelemetryConfig,
     TrainConfig,
     check_optimizer,
 )
 from clapas.train.faults_config import FaultsConfig, check_faults
+from clapas.train.telemetry_config import ProfileConfig, TelemetryConfig
 from clapas.tune.config import Grpo, LanguageModelling, ObjectiveConfig, check_objective
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
