@@ -31,10 +31,10 @@ from clapas_data.deduplicate.plan import read_plan
 from clapas_data.deduplicate.stages import planned_stages
 from clapas_data.files import new_file
 from clapas_data.lines import without_lines
-from clapas_data.manifest import StepRecord
 from clapas_data.pipeline import StepCounts
 from clapas_data.sorted_file import open_sorted, write_sorted
 from clapas_data.stages import OneTask, Stage
+from clapas_data.step_record import StepRecord
 from clapas_data.steps.step import Step
 from clapas_data.work import CHOICE, INDEX, STEPS, Work
 

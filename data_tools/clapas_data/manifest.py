@@ -8,9 +8,7 @@ a manifest that says how little is known of it.
 from __future__ import annotations
 
 import hashlib
-import os
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +21,12 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write
 from clapas.recipe.typed import Section
-from clapas_data.blocks import cut_short
+from clapas_data.bare_shards import bare_record
 from clapas_data.licences import UNKNOWN
-from clapas_data.pipeline import StepCounts
 from clapas_data.removed import Counts, Holes, Removed, read_mask
-from clapas_data.shards import DTYPE_CODES, HEADER, IndexHeader, ShardRecord
+from clapas_data.shards import IndexHeader, ShardRecord
+from clapas_data.step_record import StepRecord
+from clapas_data.whole_files import check_index, check_size
 
 MANIFEST = "manifest.json"
 
@@ -102,55 +101,6 @@ class ExamplesRecord(Section):
     documents_per_example: Literal[1, 2] = 1
     template: str | None = None
     counts: dict[str, int] = Field(default_factory=dict)
-
-
-class StepTotals(Section):
-    """What a step took in and gave out. bytes: UTF-8 text.
-
-    changed: documents that it edited. reasons: documents that it dropped. counts: what else it counted.
-    """
-
-    documents_in: int
-    documents_out: int
-    bytes_in: int
-    bytes_out: int
-    changed: int = 0
-    reasons: dict[str, int] = Field(default_factory=dict)
-    counts: dict[str, int] = Field(default_factory=dict)
-
-
-class StepRecord(StepTotals):
-    """One step of the build with its counts. seconds: the only part that varies from one build to the next.
-
-    options: as the corpus file gives them. changed_options: of the sources that change some, all as they are there.
-    sources: the counts of each source that went through it.
-    """
-
-    name: str
-    seconds: float
-    options: dict[str, Any] = Field(default_factory=dict)
-    changed_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    sources: dict[str, StepTotals] = Field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        options: dict[str, Any],
-        by_source: Mapping[str, StepCounts],
-        changed_options: Mapping[str, dict[str, Any]] | None = None,
-    ) -> StepRecord:
-        """The record of a step, from each source's counts."""
-        total = StepCounts()
-        for counts in by_source.values():
-            total.add(counts)
-        sources = {source: StepTotals(**_totals(counts)) for source, counts in by_source.items()}
-        said = {"options": options, "changed_options": dict(changed_options or {})}
-        return cls(name=name, seconds=round(total.seconds, 3), sources=sources, **said, **_totals(total))
-
-
-def _totals(counts: StepCounts) -> dict[str, Any]:
-    return {name: value for name, value in counts.values().items() if name != "seconds"}
 
 
 class FileRecord(Section):
@@ -356,48 +306,17 @@ def check_files(manifest: Manifest) -> None:
     folder = str(manifest.folder)
     for shard in manifest.shards:
         prefix = f"{folder}/{shard.path}"
-        _check_size(f"{prefix}.bin", shard.bin_bytes)
-        _check_size(f"{prefix}.crc", shard.crc_bytes)
+        check_size(f"{prefix}.bin", shard.bin_bytes)
+        check_size(f"{prefix}.crc", shard.crc_bytes)
         header = IndexHeader(manifest.dtype, shard.sequences, shard.documents)
-        _check_index(f"{prefix}.idx", shard.idx_bytes, header)
+        check_index(f"{prefix}.idx", shard.idx_bytes, header)
         if (targets := shard.targets) is not None:
-            _check_size(f"{folder}/{targets.path}.bin", targets.bin_bytes)
-            _check_size(f"{folder}/{targets.path}.crc", targets.crc_bytes)
-            _check_index(f"{folder}/{targets.path}.idx", targets.idx_bytes, replace(header, dtype="uint8"))
+            check_size(f"{folder}/{targets.path}.bin", targets.bin_bytes)
+            check_size(f"{folder}/{targets.path}.crc", targets.crc_bytes)
+            check_index(f"{folder}/{targets.path}.idx", targets.idx_bytes, replace(header, dtype="uint8"))
     for path, file in manifest.files.items():
         if not path.startswith("tokenizer/"):  # another one there is not "cut short": training compares its hash
-            _check_size(f"{folder}/{path}", file.bytes)
-
-
-def _check_size(path: str, wanted: int) -> None:
-    try:
-        found = os.stat(path).st_size  # noqa: PTH116 - 20,000 of them: a Path each would double the time
-    except FileNotFoundError:
-        found = None
-    if found != wanted:
-        raise cut_short(Path(path), found, wanted)
-
-
-def _check_index(path: str, size: int, wanted: IndexHeader) -> None:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        raise cut_short(Path(path), None, size) from None
-    try:
-        found = os.fstat(handle).st_size
-        data = os.pread(handle, HEADER.size, 0)
-    finally:
-        os.close(handle)
-    if found != size:
-        raise cut_short(Path(path), found, size)
-    if data != wanted.pack():
-        raise UserError(
-            "not the index that the manifest describes",
-            where=path,
-            found=str(IndexHeader.unpack(data, Path(path))),
-            wanted=str(wanted),
-            way_out="copy or build it again; `clapas data verify FOLDER` names every damaged file",
-        )
+            check_size(f"{folder}/{path}", file.bytes)
 
 
 def _check_consistency(manifest: Manifest, path: Path, recorded: str | None) -> None:
@@ -445,33 +364,3 @@ def _bare_manifest(folder: Path, indexes: list[Path]) -> Manifest:
     manifest = Manifest(**values)
     manifest._folder = folder
     return manifest
-
-
-def bare_record(folder: Path, index: Path) -> tuple[str, ShardRecord]:
-    """The dtype and record of a bare shard, from its index alone. Raises UserError where the files disagree."""
-    with index.open("rb") as file:
-        header = IndexHeader.unpack(file.read(HEADER.size), index)
-        idx_bytes = index.stat().st_size
-        if idx_bytes not in (header.size, header.size + header.sequences):  # multimodal shards add a byte a sequence
-            raise cut_short(index, idx_bytes, header.size)
-        bin_bytes = 0
-        if header.sequences:
-            last_length, last_pointer = header.pointers_at - 4, header.marks_at - 8
-            (length,) = struct.unpack("<i", os.pread(file.fileno(), 4, last_length))
-            (pointer,) = struct.unpack("<q", os.pread(file.fileno(), 8, last_pointer))
-            bin_bytes = pointer + length * _item_size(header.dtype)
-    _check_size(str(index.with_suffix(".bin")), bin_bytes)
-    record = ShardRecord(
-        path=index.relative_to(folder).with_suffix("").as_posix(),
-        documents=header.documents,
-        sequences=header.sequences,
-        tokens=bin_bytes // _item_size(header.dtype),
-        bin_bytes=bin_bytes,
-        idx_bytes=idx_bytes,
-    )
-    return header.dtype, record
-
-
-def _item_size(dtype: str) -> int:
-    assert dtype in DTYPE_CODES
-    return {"uint8": 1, "int8": 1, "int16": 2, "uint16": 2, "int32": 4, "int64": 8}[dtype]

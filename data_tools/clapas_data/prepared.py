@@ -13,7 +13,7 @@ from clapas_data.chunks import read_batch, sizes_of
 from clapas_data.codes import SPLIT_CODES
 from clapas_data.corpus import Corpus
 from clapas_data.lines import without_lines
-from clapas_data.manifest import StepRecord
+from clapas_data.step_record import StepRecord
 from clapas_data.work import Work
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from clapas.recipe.errors import UserError
-from clapas_data.manifest import Manifest, StepRecord, StepTotals, open_manifest
+from clapas_data.manifest import Manifest, open_manifest
+from clapas_data.step_record import StepRecord, StepTotals
 
 REJECTED = "rejected.parquet"
 SHOWN = 10

@@ -19,12 +19,13 @@ from clapas_data.deduplicate.plan import FOLDER
 from clapas_data.documents import DOCUMENTS, ROW_GROUP
 from clapas_data.encode import open_tokenizer
 from clapas_data.files import new_file
-from clapas_data.manifest import MANIFEST, FileRecord, Manifest, ShardEntry, SourceRecord, StepRecord
+from clapas_data.manifest import MANIFEST, FileRecord, Manifest, ShardEntry, SourceRecord
 from clapas_data.personal.seems import unsaid
 from clapas_data.pipeline import Rejected, fewest
 from clapas_data.rejected import REJECTED
 from clapas_data.shards import token_dtype
 from clapas_data.stages import OneTask
+from clapas_data.step_record import StepRecord
 from clapas_data.work import Work
 from clapas_data.write import TOKENIZER, BuildFolder, documents_schema
 

@@ -24,8 +24,8 @@ import orjson
 from clapas.recipe.files import atomic_write
 from clapas_data.chunks import Chunk, find_chunk
 from clapas_data.corpus import Corpus
-from clapas_data.manifest import StepRecord
 from clapas_data.sources import Part
+from clapas_data.step_record import StepRecord
 
 PLAN = "plan.json"
 PARTS = "parts.json"

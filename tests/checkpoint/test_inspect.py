@@ -22,7 +22,6 @@ def run(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas, test_data: Pat
         "checkpoint.every=1",
         "checkpoint.keep=3",
         "schedule.warmup_steps=1",
-        "evaluation.tokens=1024",
     )
     result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", *overrides, cwd=folder)
     assert result.returncode == 0, result.stderr

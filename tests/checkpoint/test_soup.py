@@ -18,7 +18,7 @@ from clapas.recipe.errors import UserError
 from commands import Clapas
 
 
-def write(run: Path, step: int, average: bool = False, hidden: int = 3) -> Path:
+def write(run: Path, step: int, average: bool = False, hidden: int = 3, tokenizer: str = "ab") -> Path:
     """A checkpoint of two parameters and a tied name, its weights drawn by the step."""
     generator = torch.Generator().manual_seed(step)
     fragments = []
@@ -30,7 +30,7 @@ def write(run: Path, step: int, average: bool = False, hidden: int = 3) -> Path:
         "step": step,
         "identity": f"{run.name}",
         "execution": "e",
-        "training": {"counters": {}},
+        "training": {"counters": {}, "tokenizer": tokenizer},
         "recipe": {"name": "t", "seed": 0, "model": {"hidden_size": hidden}},
         "versions": {},
     }
@@ -51,6 +51,7 @@ def test_a_soup_is_the_mean_and_nothing_else(tmp_path: Path) -> None:
     assert {tuple(record.states) for record in mixed.manifest.parameters.values()} == {("master",)}
     assert mixed.manifest.identity not in {reader.manifest.identity for reader in readers}
     assert [entry["step"] for entry in mixed.manifest.training["soup"]] == [2, 3, 5]
+    assert mixed.manifest.training["tokenizer"] == "ab"
 
 
 def test_averages_are_taken_where_they_were_kept(tmp_path: Path) -> None:
@@ -65,12 +66,14 @@ def test_averages_are_taken_where_they_were_kept(tmp_path: Path) -> None:
 
 
 def test_what_is_no_soup(tmp_path: Path) -> None:
-    """One checkpoint, two models, or an output that is there already: refused, and nothing is left."""
+    """One checkpoint, two models, two tokenizers, or an output that is there already: refused, and nothing is left."""
     one, other = write(tmp_path / "run", 1), write(tmp_path / "other", 1, hidden=5)
     with pytest.raises(UserError, match="two ingredients"):
         soup([one], tmp_path / "out")
     with pytest.raises(UserError, match=r"model\.hidden_size: 5"):
         soup([one, other], tmp_path / "out")
+    with pytest.raises(UserError, match="two tokenizers"):
+        soup([one, write(tmp_path / "third", 1, tokenizer="cd")], tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="will not be replaced"):
         soup([one, one], tmp_path / "run")

@@ -12,7 +12,8 @@ import pytest
 from clapas.recipe.errors import UserError
 from clapas_data.build import build
 from clapas_data.corpus import read_corpus
-from clapas_data.manifest import Manifest, StepRecord, open_manifest
+from clapas_data.manifest import Manifest, open_manifest
+from clapas_data.step_record import StepRecord
 
 INSULTS = "Ferme ta gueule, connard, abruti ! Va crever, sale ordure."
 QUESTION = "Quel est le délai dans lequel le salarié peut contester le reçu pour solde de tout compte ?"

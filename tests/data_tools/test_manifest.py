@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from clapas.recipe.errors import UserError
-from clapas_data.manifest import UNKNOWN, FileRecord, Manifest, ShardEntry, StepRecord, open_manifest
+from clapas_data.manifest import UNKNOWN, FileRecord, Manifest, ShardEntry, open_manifest
 from clapas_data.shards import IndexHeader, ShardRecord, ShardWriter, shard_files
+from clapas_data.step_record import StepRecord
 from corpora import manifest_of, write_corpus
 
 

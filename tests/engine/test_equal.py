@@ -12,7 +12,7 @@ from commands import Clapas
 
 TOLERANCE = 1e-5
 """Relative; what is left is the order in which fp32 numbers are added up."""
-COMMON = ("train.threads=1", "evaluation.every=100", "evaluation.tokens=1024", "checkpoint.every=100")
+COMMON = ("train.threads=1", "evaluation.every=100", "checkpoint.every=100")
 
 LAYOUTS: dict[str, tuple[int, str]] = {
     "2 ranks, ZeRO-0": (2, "parallel.zero_stage=0"),

@@ -45,7 +45,7 @@ os._exit(0)  # as the command line ends (clapas.cli.main says why)
 def one_rank(tmp_path_factory: pytest.TempPathFactory, clapas: Clapas, test_data: Path) -> Path:
     """Two steps of one rank, some parameters frozen."""
     folder = tmp_path_factory.mktemp("one_rank")
-    short = ("train.steps=2", "schedule.warmup_steps=1", "evaluation.every=100", "evaluation.tokens=1024", FREEZE)
+    short = ("train.steps=2", "schedule.warmup_steps=1", "evaluation.every=100", FREEZE)
     result = clapas("train", "test", f"data.path={test_data}", "run_dir=run", *short, cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "run"

@@ -35,7 +35,6 @@ SMALL = (
     "schedule.warmup_steps=2",
     "checkpoint.every=3",
     "evaluation.every=100",
-    "evaluation.tokens=1024",
     "train.threads=1",
 )
 OVERFLOWS = "1e9"

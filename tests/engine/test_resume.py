@@ -17,7 +17,6 @@ SMALL = (
     "schedule.warmup_steps=1",
     "checkpoint.every=2",
     "evaluation.every=100",
-    "evaluation.tokens=1024",
     "train.threads=1",
 )
 PLAIN = [

@@ -66,6 +66,18 @@ def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str], words: list[
     assert said in capsys.readouterr().err
 
 
+def test_what_it_computes_in(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--dtype bf16` is what was measured in, and the result says so; sentences are about as likely."""
+    nats = {}
+    for dtype in ("fp32", "bf16"):
+        assert run(["eval", str(folder), "--probe", "bias", "--json", "--dtype", dtype]) == 0
+        told = orjson.loads(capsys.readouterr().out)
+        assert told["dtype"] == dtype
+        nats[dtype] = told["probes"]["bias"]["figures"]["nats"]
+    assert nats["bf16"] != nats["fp32"]
+    assert nats["bf16"] == pytest.approx(nats["fp32"], abs=1)
+
+
 def test_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     """`--list-tasks` names ours and the French ones, without a model or lm-eval."""
     assert run(["eval", "--list-tasks"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
@@ -81,17 +82,18 @@ def test_greedy_is_transformers_greedy(tmp_path: Path, architecture: str, penalt
 @pytest.mark.parametrize("hidden_size", [64, 512])
 @pytest.mark.parametrize("texts", [1, 8])
 def test_a_layout_changes_no_weight(hidden_size: int, texts: int) -> None:
-    """Names, shapes and values of the parameters stay, of every architecture; the logits are the same to rounding."""
+    """Names, shapes and values of the parameters stay, of every architecture; the logits are as exact."""
     for changes in ARCHITECTURES.values():
         config = {**CONFIG.model_dump(exclude_defaults=True), "hidden_size": hidden_size, "head_dim": 16, **changes}
         model = CausalLM(ModelConfig.model_validate(config)).eval()
         initialise(model, 1)  # memory that nobody wrote to may hold NaN, which equals nothing
         before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
-        tokens_BS = torch.arange(12).view(2, 6)
+        tokens_BS = torch.arange(8).view(2, 4)  # eight rows, as a step of eight texts has
         with torch.no_grad():
-            logits = model(tokens_BS)
+            exact = deepcopy(model).double()(tokens_BS)
+            error = (model(tokens_BS) - exact).abs().max()
             lay_out(model, texts)
-            torch.testing.assert_close(model(tokens_BS), logits)
+            assert (model(tokens_BS) - exact).abs().max() <= 4 * error
         after = dict(model.named_parameters())
         assert before.keys() == after.keys()
         assert all(torch.equal(after[name], tensor) for name, tensor in before.items())

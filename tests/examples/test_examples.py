@@ -18,7 +18,6 @@ SMALL = (
     "schedule.warmup_steps=2",
     "checkpoint.every=100",
     "evaluation.every=100",
-    "evaluation.tokens=1024",
 )
 
 

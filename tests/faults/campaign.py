@@ -220,7 +220,6 @@ def start(folder: Path, name: str, data: Path) -> subprocess.Popen[bytes]:
     overrides += [
         "checkpoint.every=1",
         "evaluation.every=100",
-        "evaluation.tokens=1024",
         "train.threads=1",
         "faults.crash_loop=null",
         "--nproc",

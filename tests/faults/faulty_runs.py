@@ -42,7 +42,6 @@ def run_with_fault(
         "train.steps=6",
         "schedule.warmup_steps=1",
         "evaluation.every=100",
-        "evaluation.tokens=1024",
     )
     command = [sys.executable, "-c", TRAIN.format(before_step=before_step), *given, *overrides]
     meeting = folder / "meeting"

@@ -10,7 +10,7 @@ from pathlib import Path
 from clapas.ledger.ledger import read_json_lines
 from commands import clapas_environment, python
 
-SMALL = ("schedule.warmup_steps=1", "evaluation.every=100", "evaluation.tokens=1024", "train.threads=1")
+SMALL = ("schedule.warmup_steps=1", "evaluation.every=100", "train.threads=1")
 
 
 def start(

@@ -18,7 +18,6 @@ RECIPE = (
     "schedule.warmup_steps=1",
     "checkpoint.every=2",
     "evaluation.every=100",
-    "evaluation.tokens=1024",
     "run_dir=run",
 )
 

@@ -68,7 +68,6 @@ def test_equal_copies_are_equal(clapas: Clapas, test_data: Path, tmp_path: Path,
         "run_dir=run",
         "train.steps=4",
         "schedule.warmup_steps=1",
-        "evaluation.tokens=1024",
     )
     ranks = 4 if "tensor" in layout else 2
     result = clapas("train", "test", *overrides, layout, "faults.compare_every=1", "--nproc", ranks, cwd=tmp_path)

@@ -20,7 +20,7 @@ MAY_USE = {
     "loader": {"recipe", "ledger"},
     "engine": {"recipe", "model", "checkpoint"},
     "evaluate": {"recipe", "ledger", "model", "loader", "checkpoint", "engine"},
-    "tune": {"recipe", "checkpoint", "model", "loader", "engine", "evaluate"},
+    "tune": {"recipe", "ledger", "checkpoint", "model", "loader", "engine", "evaluate"},
     "train": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "engine", "evaluate", "tune"},
     "release": {"recipe", "ledger", "checkpoint", "plan", "model", "loader", "evaluate", "tune", "train"},
     "report": {"recipe", "ledger", "checkpoint", "plan", "loader", "evaluate", "train"},

@@ -97,7 +97,6 @@ def test_training_compiled_is_training(tmp_path: Path, clapas: Clapas, test_data
             "train.steps=3",
             "schedule.warmup_steps=1",
             "evaluation.every=100",
-            "evaluation.tokens=1024",
             f"parallel.zero_stage={stage}",
         )
         where = (f"data.path={test_data}", f"run_dir=run-{compiled}", f"compute.compile={compiled}")

@@ -251,6 +251,13 @@ def test_what_cannot_be_is_refused_by_name(changes: dict[str, Any], told: str) -
         Recipe.model_validate(RECIPE | changes)
 
 
+def test_a_wrong_rank_is_told_once() -> None:
+    """And not again of what follows from it."""
+    with pytest.raises(ValueError, match="rank") as caught:
+        LoraConfig.model_validate({"rank": 0})
+    assert "alpha" not in str(caught.value)
+
+
 def test_experts_may_have_adapters_on_attention() -> None:
     """Their own matrices have none."""
     targets = ["q_proj", "k_proj", "v_proj", "o_proj"]

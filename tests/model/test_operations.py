@@ -21,6 +21,19 @@ def test_far_angles_keep_their_precision_in_bf16() -> None:
     assert (cos.float() - want).abs().max() <= 2**-8
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 40), (2, 1, 40), (2, 4, 40), (8, 400), (3, 3, 40)])
+@pytest.mark.parametrize("by_columns", [False, True])
+def test_few_rows_are_multiplied_as_many_are(shape: tuple[int, ...], by_columns: bool) -> None:
+    """One row, few and many, of weights either way in memory, with and without a bias: x W^T + b."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(*size, generator=generator) for size in (shape, (70, shape[-1]), (70,)))
+    laid_out = weight.t().contiguous().t() if by_columns else weight
+    for added in (None, bias):
+        want = x.double() @ weight.double().t() + (0 if added is None else added.double())
+        with torch.no_grad():
+            torch.testing.assert_close(operations.linear(x, laid_out, added).double(), want, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("length", [7, 600])
 @pytest.mark.parametrize(("heads", "shared"), [(4, 4), (4, 2), (6, 1)])
 @pytest.mark.parametrize("masked", [False, True])

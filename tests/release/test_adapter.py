@@ -135,6 +135,15 @@ def test_the_tokenizer_goes_with_the_adapter(runs: Runs) -> None:
     assert adapter == merged
 
 
+def test_an_adapter_alone_is_no_model(runs: Runs, clapas: Clapas) -> None:
+    """Where a model is asked for, the message says what it is and what to give instead."""
+    folder = runs("dora")
+    with pytest.raises(UserError, match="an adapter alone: export its run"):
+        load(folder / "adapter/dora")
+    result = clapas("train", "recipe.yaml", "model.from=adapter/dora", "run_dir=none", cwd=folder)
+    assert (result.returncode, "lora.from=adapter/dora" in result.stderr) == (2, True), result.stderr
+
+
 def test_bf16_is_rounded_once(runs: Runs, clapas: Clapas) -> None:
     """The merged fp32 weights rounded to nearest even, not a sum of rounded parts."""
     folder = runs("dora")

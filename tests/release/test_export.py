@@ -58,7 +58,6 @@ def test_a_trained_model_of_experts_loads_in_transformers(tmp_path: Path, test_d
         "train.steps=3",
         "schedule.warmup_steps=1",
         "evaluation.every=100",
-        "evaluation.tokens=1024",
         "parallel.zero_stage=3",
     )
     arguments = ("train", "test", f"data.path={test_data}", "run_dir=run", *model, *steps, "--nproc", 2)

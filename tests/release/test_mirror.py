@@ -195,6 +195,10 @@ def test_a_store_that_is_not_there_or_not_ours(s3: str, contents: Contents, monk
     for wrong, word in (("s3://", "not an S3 address"), ("ftp://host/x", "not a mirror")):
         with pytest.raises(UserError, match=word):
             open_store(wrong, None, contents.folder)
+    file = contents.folder.parent / "file"
+    file.touch()
+    with pytest.raises(UserError, match="the mirror's folder cannot be made"):
+        mirror(contents, open_store(str(file), None, contents.folder))
     with pytest.raises(UserError, match="in the release itself"):
         open_store(str(contents.folder / "served"), None, contents.folder)
 

@@ -23,7 +23,6 @@ SMALL = (
     "schedule.warmup_steps=2",
     "checkpoint.every=3",
     "evaluation.every=100",
-    "evaluation.tokens=1024",
 )
 
 

@@ -17,7 +17,6 @@ from commands import Clapas
 SMALL = (
     "schedule.warmup_steps=1",
     "evaluation.every=100",
-    "evaluation.tokens=1024",
     "train.threads=1",
     "checkpoint.keep=9",
 )

@@ -15,7 +15,7 @@ from commands import Clapas, clapas_environment
 @pytest.mark.slow
 def test_on_a_cpu_kernels_change_nothing(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
     """Twenty steps, equal losses and gradient norms; it is the same run, which goes on with the other."""
-    arguments = ("train", "test", f"data.path={test_data}", "train.threads=1", "evaluation.tokens=1024")
+    arguments = ("train", "test", f"data.path={test_data}", "train.threads=1")
     runs = {}
     for kernels in ("auto", "reference"):
         result = clapas(*arguments, f"run_dir={kernels}", f"compute.kernels={kernels}", cwd=tmp_path)

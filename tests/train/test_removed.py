@@ -61,7 +61,6 @@ def test_a_removal_ends_the_run_and_a_branch_never_reads_the_documents(
         "branch.checkpoint=runs/stem/checkpoints/step-00000020",
         "train.steps=22",
         "schedule.name=constant",
-        "evaluation.tokens=1024",
     )
     ended = clapas("train", "test", "data.path=data", "run_dir=runs/branch", *branch, cwd=folder)
     assert ended.returncode == 0, ended.stderr

@@ -30,7 +30,6 @@ OFTEN = (
     "checkpoint.every=1",
     "checkpoint.keep=20",
     "evaluation.every=100",
-    "evaluation.tokens=1024",
 )
 
 

@@ -68,7 +68,6 @@ SMALL = (
     "schedule.warmup_steps=0",
     "checkpoint.every=1",
     "evaluation.every=100",
-    "evaluation.tokens=1024",
 )
 METADATA = re.compile(r"manifest\.json|documents\.parquet|tokenizer|COMMITTED")
 Calls = dict[str, Counter[tuple[str, str]]]

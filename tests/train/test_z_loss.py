@@ -95,7 +95,6 @@ def test_training_with_it_shrinks_normalisers(clapas: Clapas, test_data: Path, t
         f"data.path={test_data}",
         "train.threads=1",
         "evaluation.every=100",
-        "evaluation.tokens=1024",
     )
     first = {}
     for name, overrides in {"plain": (), "z": ("train.z_loss=1e-4", "parallel.zero_stage=3")}.items():

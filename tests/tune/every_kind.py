@@ -90,7 +90,6 @@ def settings(kind: str, run: str, *more: str) -> list[str]:
         "optimizer.lr=3e-3",
         "checkpoint.every=100",
         "evaluation.every=100",
-        "evaluation.tokens=1024",
         *more,
     ]
 

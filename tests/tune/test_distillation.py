@@ -26,7 +26,6 @@ STUDENT = (
     "model.hidden_size=32",
     "model.intermediate_size=64",
     "schedule={name: constant, warmup_steps: 0}",
-    "evaluation.tokens=1024",
 )
 
 

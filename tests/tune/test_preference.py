@@ -195,6 +195,38 @@ def trained_dpo(clapas: Clapas, folders: Path, tmp_path_factory: pytest.TempPath
     return run
 
 
+STAGES = "stages=[{steps: 4}, {steps: 2, schedule: {name: linear}%s}]"
+
+
+def test_a_run_that_gets_a_stage_keeps_its_reference(
+    clapas: Clapas, folders: Path, trained_dpo: Path, tmp_path: Path
+) -> None:
+    """The finished run goes on through the new stage and reads what its first segment stored, to the bit."""
+    run = tmp_path / "run"
+    shutil.copytree(trained_dpo, run)
+    found = train(clapas, folders, run, "dpo", "train.steps=null", STAGES % "")
+    assert [row["step"] for row in found if "split" not in row] == [1, 2, 3, 4, 5, 6]
+    assert (run / "reference.safetensors").read_bytes() == (trained_dpo / "reference.safetensors").read_bytes()
+    identities = {event["identity"] for event in events(run, "segment_start")}
+    assert len(identities) == 2
+    assert load_identity((run / "reference.safetensors").read_bytes()) in identities
+    assert len(events(run, "reference")) == 1
+
+
+@pytest.mark.slow
+def test_a_stage_of_longer_samples_needs_another_reference_for_kto(
+    clapas: Clapas, folders: Path, tmp_path: Path
+) -> None:
+    """Mismatched answers are cut to the longest sample: at another cut they are not what the policy is asked."""
+    run = tmp_path / "run"
+    train(clapas, folders, run, "kto", "data.sequence_length=64")
+    arguments = ("train", "test", "objective.name=kto", f"data.path={folders / 'labelled'}", f"run_dir={run}", *BASE)
+    longer = STAGES % ", sequence_length: 128"
+    result = clapas(*arguments, "data.sequence_length=64", "train.steps=null", longer, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "mismatched answers were cut at 64 tokens, and a stage now reads 128" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("objective", "data", "kind"),
     [

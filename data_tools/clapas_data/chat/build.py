@@ -91,7 +91,7 @@ def chat(
     named = {path: source or _source_name(path) for path in files}
     records = _sources(named, licences)
     with _with_template(tokenizer, template) as (folder, used), Workers(workers) as pool:
-        kind = kind or _kind_of_first(files)
+        kind = kind or _first_kind(files, skip_bad=skip_bad)
         kept = _kept_fields(files, skip_bad=skip_bad) if kind == "prompts" else ()
         record = ExamplesRecord(
             kind=kind,
@@ -99,7 +99,8 @@ def chat(
             template=None if used is None else used.sha256,
         )
         summary = Summary(out, kind, record.counts)
-        encode = partial(_encode, folder=folder, kind=kind, kept=kept, skip_bad=skip_bad)
+        called = None if used is None else used.named
+        encode = partial(_encode, folder=folder, template=called, kind=kind, kept=kept, skip_bad=skip_bad)
         found = pool.map(encode, chain.from_iterable(tasks(path, own) for path, own in named.items()))
         columns = {"label": pa.bool_()} if kind == "labelled" else dict.fromkeys(kept, pa.string())
         examples = _examples(_split(_counted(found, summary), held_out))
@@ -168,36 +169,46 @@ def _with_template(tokenizer: Path, template: str | None) -> Iterator[tuple[Path
         yield folder, used
 
 
-def _kind_of_first(files: Sequence[Path]) -> Kind:
-    """The kind that the first row of the first file says."""
-    for task in tasks(files[0], ""):
-        row = row_of(task.lines[0], task.places[0])
-        if (kind := kind_of(row)) is None:
+def _first_kind(files: Sequence[Path], *, skip_bad: bool) -> Kind:
+    """The kind that the first row says. skip_bad: the first one that says any."""
+    for line, place in chain.from_iterable(map(_rows, files)):
+        with suppress(UserError) if skip_bad else nullcontext():
+            row = row_of(line, place)
+            if (kind := kind_of(row)) is not None:
+                return kind
             raise UserError(
                 "cannot tell what kind of examples these are",
-                where=task.places[0],
+                where=place,
                 found=f"fields {', '.join(row) or 'none'}",
                 wanted="`messages`, or what docs/chat-data.md lists",
                 way_out=f"--kind with one of {', '.join(KINDS)}",
             )
-        return kind
-    raise UserError("no row in this file", where=files[0])
+    raise UserError("no row that says what kind of examples these are" if skip_bad else "no row", where=files[0])
+
+
+def _rows(path: Path) -> Iterator[tuple[Any, str]]:
+    """What stands in each row of a file, and its place."""
+    for task in tasks(path, ""):
+        yield from zip(task.lines, task.places, strict=True)
 
 
 def _kept_fields(files: Sequence[Path], *, skip_bad: bool) -> tuple[str, ...]:
     """The fields of any row that become columns, sorted. skip_bad: pass over what is no row."""
     found: set[str] = set()
-    for path in files:
-        for task in tasks(path, ""):
-            for line, place in zip(task.lines, task.places, strict=True):
-                with suppress(UserError) if skip_bad else nullcontext():
-                    found |= row_of(line, place).keys()
+    for line, place in chain.from_iterable(map(_rows, files)):
+        with suppress(UserError) if skip_bad else nullcontext():
+            found |= row_of(line, place).keys()
     return tuple(sorted(found - OWN_FIELDS))
 
 
-def _encode(task: Task, *, folder: Path, kind: Kind, kept: tuple[str, ...], skip_bad: bool) -> _Encoded:
-    """The rows of a task as examples. Raises UserError for a bad one, unless they are to be skipped."""
-    chat, found = cached_chat(folder), _Encoded(task.source, [], [], sum(map(_size, task.lines)))
+def _encode(
+    task: Task, *, folder: Path, template: str | None, kind: Kind, kept: tuple[str, ...], skip_bad: bool
+) -> _Encoded:
+    """The rows of a task as examples. template: what the chat template is called, which `folder` has a copy of.
+
+    Raises UserError for a bad row, unless they are to be skipped.
+    """
+    chat, found = cached_chat(folder, template), _Encoded(task.source, [], [], sum(map(_size, task.lines)))
     for line, place in zip(task.lines, task.places, strict=True):
         try:
             row = _row(line, place)
@@ -217,14 +228,14 @@ def _encode(task: Task, *, folder: Path, kind: Kind, kept: tuple[str, ...], skip
     return found
 
 
-def _row(line: bytes | dict[str, Any], place: str) -> dict[str, Any]:
+def _row(line: Any, place: str) -> dict[str, Any]:
     try:
         return row_of(line, place)
     except UserError as error:
         raise BadRow("not JSON", error.what, error.found, error.wanted) from None
 
 
-def _size(line: bytes | dict[str, Any]) -> int:
+def _size(line: Any) -> int:
     return len(line) if isinstance(line, bytes) else len(str(line))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,9 @@ def _with_own_spellings(content: dict[str, Any]) -> tuple[Any, np.ndarray]:
 
 
 @lru_cache(maxsize=2)
-def cached_chat(folder: Path) -> Chat:
-    """The chat of a folder, made once a process; it may have no template."""
-    return Chat(open_tokenizer(folder), open_template(folder))
+def cached_chat(folder: Path, named: str | None = None) -> Chat:
+    """The chat of a folder, made once a process; it may have no template. named: what messages call that."""
+    template = open_template(folder)
+    if template is not None and named is not None:
+        template = replace(template, named=named)
+    return Chat(open_tokenizer(folder), template)

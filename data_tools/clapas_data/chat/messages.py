@@ -22,6 +22,10 @@ SHAREGPT_ROLES = {
 }
 
 
+GIVEN = ("messages", "tools", "documents", "add_generation_prompt")
+"""What a template is given of a row's own fields, or by us: no business of its `chat_template_kwargs`."""
+
+
 class BadRow(Exception):  # noqa: N818 - a row's fault, told with its place by who knows it
     """What is wrong with a row. reason: a short name, as it is counted. what, found, wanted: as of a UserError."""
 
@@ -79,6 +83,9 @@ def options_of(row: Mapping[str, Any]) -> dict[str, Any]:
     options = row.get("chat_template_kwargs") or {}
     if not isinstance(options, dict):
         raise BadRow("wrong type", "`chat_template_kwargs` is no object", repr(options)[:60])
+    if given := [name for name in GIVEN if name in options]:
+        what = "`chat_template_kwargs` names what the template is given anyway"
+        raise BadRow("wrong type", what, ", ".join(given), "further variables, such as `enable_thinking`")
     return options
 
 
@@ -141,6 +148,9 @@ def _call(call: Any, place: int) -> dict[str, Any]:
     arguments = function.get("arguments")
     if isinstance(arguments, str):
         arguments = _parsed(arguments, f"the arguments of a tool call of message {place}") if arguments else {}
+    if not isinstance(arguments or {}, dict):
+        what = f"the arguments of a tool call of message {place} are no object"
+        raise BadRow("wrong type", what, repr(arguments)[:60], '{"name": value, ...}')
     function = {**function, "arguments": arguments or {}}
     return {**call, "function": function} if "function" in call else function
 

@@ -21,13 +21,13 @@ TASK_ROWS = 512
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Some rows of a file. lines: as they stand in it, or rows that were read already.
+    """Some rows of a file. lines: bytes as they stand in it, or what was read already: rows, if they are.
 
     places: of each, as a message names it: `file:line`, or `file#row`, counted from 1.
     """
 
     source: str
-    lines: list[bytes | dict[str, Any]]
+    lines: list[Any]
     places: list[str]
 
 
@@ -43,15 +43,15 @@ def tasks(path: Path, source: str) -> Iterator[Task]:
         )
 
 
-def row_of(line: bytes | dict[str, Any], place: str) -> dict[str, Any]:
-    """A row as an object. Raises UserError, with its place, where a line is no JSON object."""
+def row_of(line: Any, place: str) -> dict[str, Any]:
+    """A row as an object, of a line's bytes or read already. Raises UserError, with its place, where it is none."""
     row = jsonl.row_of_line(line, lambda: place) if isinstance(line, bytes) else line
     if not isinstance(row, dict):
         raise UserError("not a JSON object", where=place, found=repr(row)[:60], wanted='{"messages": [...]}')
     return row
 
 
-def _grouped(rows: Iterable[tuple[bytes | dict[str, Any], str]], source: str) -> Iterator[Task]:
+def _grouped(rows: Iterable[tuple[Any, str]], source: str) -> Iterator[Task]:
     lines, places, size = list[Any](), list[str](), 0
     for line, place in rows:
         lines.append(line)
@@ -64,7 +64,7 @@ def _grouped(rows: Iterable[tuple[bytes | dict[str, Any], str]], source: str) ->
         yield Task(source, lines, places)
 
 
-def _lines(path: Path) -> Iterator[tuple[bytes | dict[str, Any], str]]:
+def _lines(path: Path) -> Iterator[tuple[Any, str]]:
     with open_file(str(path)) as file:
         number = 0
         while line := file.readline(LARGEST_DOCUMENT + 1):
@@ -79,14 +79,14 @@ def _lines(path: Path) -> Iterator[tuple[bytes | dict[str, Any], str]]:
                 yield content, f"{path}:{number}"
 
 
-def _array(path: Path, content: bytes) -> Iterator[tuple[dict[str, Any], str]]:
+def _array(path: Path, content: bytes) -> Iterator[tuple[Any, str]]:
     """The items of a file that is one JSON array, as Alpaca's is."""
     try:
         items = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise UserError(f"not JSON: {error}", where=f"{path}:{error.lineno}", wanted="an array of objects") from None
     for number, item in enumerate(items, 1):
-        yield row_of(item, f"{path}#{number}"), f"{path}#{number}"
+        yield item, f"{path}#{number}"
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -95,7 +96,9 @@ class ChatTemplate:
             raise
         except Exception as error:  # a template is a program: it fails in any way
             what = str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
-            raise ChatTemplateError(f"the chat template refuses these messages: {what}", where=self.named) from None
+            raise ChatTemplateError(
+                f"the chat template refuses these messages: {what}", where=self.named + _line_of(error)
+            ) from None
 
     def render_turns(
         self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] | None = None, **options: Any
@@ -133,6 +136,12 @@ class ChatTemplate:
             found="a template that writes a turn otherwise once others follow it, or not after its own header",
             wanted=_WAYS,
         )
+
+
+def _line_of(error: Exception) -> str:
+    """`:line` of the template that failed, as Jinja writes it into the traceback; empty where it does not."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
+    return f":{lines[-1]}" if lines else ""
 
 
 def unmark(marked: str) -> tuple[str, list[tuple[int, int]]]:

@@ -19,8 +19,8 @@ from clapas_data.deduplicate.near import chosen_texts
 from clapas_data.deduplicate.plan import Place, Plan
 from clapas_data.deduplicate.stage import JoinStage, Tally, read_tally, write_values
 from clapas_data.files import new_file
-from clapas_data.manifest import StepRecord
 from clapas_data.pipeline import EXCERPT, SAMPLES, Rejected
+from clapas_data.step_record import StepRecord
 from clapas_data.steps.step import Across
 from clapas_data.text.hash import text_hash
 from clapas_data.text.spans import mixed

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from clapas_data.manifest import StepRecord, StepTotals
+from clapas_data.step_record import StepRecord, StepTotals
 
 STEP = "personal"
 PATIENT = ("ipp", "ins")

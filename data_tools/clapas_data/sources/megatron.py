@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clapas.recipe.errors import UserError
+from clapas_data.bare_shards import bare_record
 from clapas_data.corpus import Source
-from clapas_data.manifest import bare_record, masked_corpus
+from clapas_data.manifest import masked_corpus
 from clapas_data.removed import Holes
 from clapas_data.shards import ShardRecord, TokenShard
 from clapas_data.sources.part import PART_BYTES, Part, RawDocument, id_start

@@ -35,7 +35,8 @@ from torch.utils._pytree import tree_leaves
 from triton.runtime import interpreter as shipped
 from triton.runtime.errors import InterpreterError
 
-from clapas_kernels.proof.interpreter import Builder, Handle, repaired, replaced
+from clapas_kernels.proof.interpreter import repaired, replaced
+from clapas_kernels.proof.numbers_as_bits import Builder, Handle
 from clapas_kernels.proof.touched import Access, Kind, MeterError, OutOfBoundsError, Place, RaceError, Touched
 
 SECTOR = 32

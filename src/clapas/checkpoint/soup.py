@@ -43,7 +43,7 @@ def soup(
         "step": newest.step,
         "identity": content_hash({"soup": [(entry["identity"], entry["step"]) for entry in of], "weights": weights}),
         "execution": "",
-        "training": {"soup": of},
+        "training": {"soup": of, "tokenizer": newest.manifest.training.get("tokenizer")},
         "recipe": newest.recipe,
         "versions": newest.manifest.versions,
     }
@@ -66,6 +66,13 @@ def _check_same_model(readers: Sequence[CheckpointReader]) -> None:
         shapes = [{name: reader.shape(name) for name in reader.names()} for reader in (first, other)]
         one, another = first.recipe["model"], other.recipe["model"]
         keys = [key for key in one if key not in BEGINNING and another.get(key) != one[key]]
+        ids = {reader.manifest.training.get("tokenizer") for reader in (first, other)} - {None}
+        if len(ids) > 1:
+            raise UserError(
+                "checkpoints of two tokenizers have no mean: a row of one is another token's of the other",
+                where=other.folder,
+                found=f"tokenizer.json of SHA-256 {' and '.join(sorted(map(str, ids)))}",
+            )
         if shapes[0] != shapes[1] or keys:
             raise UserError(
                 "checkpoints of two different models have no mean",

@@ -45,6 +45,7 @@ def eval_options(verb: argparse.ArgumentParser) -> None:
     does = "keep figures and every answer in RUN/evaluations and the run's ledger"
     verb.add_argument("--record", action="store_true", help=does)
     verb.add_argument("--nproc", type=int, default=1, metavar="N", help="ranks on this machine that share the work")
+    verb.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="what the model computes in (fp32)")
     verb.add_argument("--tokenizer", type=Path, help="a tokenizer's folder (default: the model's own)")
 
 
@@ -126,7 +127,7 @@ def tasks_known_table(known: dict[str, Any]) -> str:
 def measure(options: argparse.Namespace, *, of_several: bool) -> tuple[dict[str, Any], str] | None:
     """Measure, alone or as one rank of several. Returns what was measured and its table; None on other ranks than 0."""
     from clapas.engine.ranks import alone, start_ranks, stop_ranks
-    from clapas.evaluate.load import load
+    from clapas.evaluate.load import DTYPES, load
     from clapas.evaluate.record import run_of
     from clapas.model.cpu import prepare_cpu
 
@@ -134,14 +135,14 @@ def measure(options: argparse.Namespace, *, of_several: bool) -> tuple[dict[str,
     ranks = start_ranks() if of_several else alone()
     try:
         with ranks.said_once():
-            chosen = {"tokenizer": options.tokenizer, "weights": options.weights}
+            chosen = {"tokenizer": options.tokenizer, "weights": options.weights, "dtype": DTYPES[options.dtype]}
             loaded = load(options.model, device=ranks.device, **chosen)
             if options.record:
                 run_of(loaded.source)
             kind, measured, figures, table = _MEASUREMENTS[_kind(options)](options, loaded, ranks)
         if ranks.rank:
             return None
-        measured = {"model": str(loaded.source), **measured}
+        measured = {"model": str(loaded.source), "dtype": options.dtype, **measured}
         if options.record:
             from clapas.evaluate.record import record
 

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from clapas.evaluate.sampling import Sampling
 from clapas.model.cache import KeyValueCache
-from clapas.model.cpu import multiplying
+from clapas.model.cpu import are_few, multiplying
 from clapas.model.decoder import CausalLM, run_layer
 from clapas.recipe.errors import UserError
 
 PADDING_DOCUMENT = -1
 """The document of the padding before a short prompt: no token of the text, which is document 0, sees it."""
-FEW_ROWS, SMALL_HIDDEN = 2, 256
-"""Below either, on a CPU, MKL multiplies more quickly than oneDNN (see benchmarks/generation.py)."""
+SMALL_HIDDEN = 256
+"""Below it, on a CPU, MKL multiplies more quickly than oneDNN (see benchmarks/generation.py)."""
 CROWDED = 0.75
 """Once fewer of a batch's texts than this share go on, the others leave it, which copies the cache."""
 
@@ -138,7 +138,8 @@ class _Batch:
 
     def _logits(self) -> Tensor:
         """Of each text's last place, (B, V)."""
-        is_large = self._tokens_BS.numel() >= FEW_ROWS and self._model.config.hidden_size >= SMALL_HIDDEN
+        rows, hidden = self._tokens_BS.numel(), self._model.config.hidden_size
+        is_large = rows > 1 and hidden >= SMALL_HIDDEN and not are_few(rows, hidden)
         with multiplying(is_large), _uncompiled(self._model):
             inputs = self._tokens_BS, self._positions_BS, self._documents_BS
             return self._model(*inputs, self._cache, last_only=True)[:, -1]

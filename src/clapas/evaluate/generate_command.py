@@ -7,17 +7,14 @@ import sys
 from collections.abc import Sequence
 
 import orjson
-import torch
 
 from clapas.evaluate.completion import Completion, Options, stream_texts
-from clapas.evaluate.load import LoadedModel, load
+from clapas.evaluate.load import DTYPES, LoadedModel, load
 from clapas.evaluate.prompts import Prompt, read_prompts
 from clapas.evaluate.sampling import Sampling
 from clapas.model.cpu import keep_freed_memory
 from clapas.model.layout import lay_out
 from clapas.recipe.errors import UserError
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def options_of(options: argparse.Namespace) -> Options:

@@ -18,12 +18,14 @@ from clapas.model.config import ModelConfig
 from clapas.model.decoder import CausalLM
 from clapas.model.hf_reader import load_weights
 from clapas.model.source import filled_model, weights_of
-from clapas.model.source_config import TOKENIZER, Source, tokenizer_of, tokenizer_recorded
+from clapas.model.source_config import TOKENIZER, Source, is_adapter_folder, tokenizer_of, tokenizer_recorded
 from clapas.recipe.errors import UserError
 from clapas_data.encode import open_tokenizer
 from clapas_data.manifest import TokenizerRecord
 
 CONFIG = "config.json"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""What a model can compute in, by `--dtype`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ def load(
         loaded = _from_checkpoint(path, tokenizer, weights, dtype, device)
     else:
         found = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "an empty folder"
-        raise UserError("not a model", where=path, found=found, wanted=_WANTED)
+        merged = "an adapter alone: export its run without --adapter, or give the run itself"
+        way_out = merged if is_adapter_folder(path) else None
+        raise UserError("not a model", where=path, found=found, wanted=_WANTED, way_out=way_out)
     check_vocabulary(loaded.model.config, loaded.special, path)
     return loaded
 

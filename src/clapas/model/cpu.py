@@ -18,6 +18,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 SETTING = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue] not in torch's stubs
 AS_IT_COMES, WITH_ONEDNN = SETTING.fp32_precision, "bf16"
 """Of SETTING.fp32_precision: the permission to round to bf16 is what sends products to oneDNN."""
+FEW_ROWS, FEW_INPUTS = 8, 3072
+"""Rows of a product, and numbers in all of them, up to which MKL is quicker where it is asked well (`are_few`)."""
 KEEP_BYTES = 2**30
 """Blocks up to 1 GiB, and as much at the heap's end, are kept for the next tensor instead of given back."""
 
@@ -63,6 +65,14 @@ def multiplying(by_onednn: bool) -> Iterator[None]:
         yield
     finally:
         SETTING.fp32_precision = before
+
+
+def are_few(rows: int, width: int) -> bool:
+    """Whether x W^T of so many rows is quickest as MKL's (W x^T)^T: all of x stays in the first cache (decision 175).
+
+    Of one row W is better read column by column (`layout`).
+    """
+    return 1 < rows <= FEW_ROWS and rows * width <= FEW_INPUTS
 
 
 def keep_freed_memory() -> None:

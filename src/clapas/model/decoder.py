@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 torch's own name
 from torch.utils.checkpoint import checkpoint
 
 from clapas.model import operations
@@ -110,7 +109,7 @@ class Attention(nn.Module):
             q_BSHD, k_BSKD, v_BSKD = (proj(x_BSE).view(heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
         else:
             counts = [proj.out_features // self.head_dim for proj in (self.q_proj, self.k_proj, self.v_proj)]
-            qkv_BSF = F.linear(x_BSE, *self.packed)
+            qkv_BSF = operations.linear(x_BSE, *self.packed)
             if self.q_norm is None:
                 return packed_rope(qkv_BSF, cos, sin, *counts[:2])
             q_BSHD, k_BSKD, v_BSKD = qkv_BSF.view(heads).split(counts, 2)
@@ -160,7 +159,7 @@ class MLP(nn.Module):
         if self.packed is None:
             gate_NF, up_NF = self.gate_proj(x_NE), self.up_proj(x_NE)
         else:
-            gate_NF, up_NF = F.linear(x_NE, self.packed).chunk(2, -1)
+            gate_NF, up_NF = operations.linear(x_NE, self.packed).chunk(2, -1)
         if isinstance(self.down_proj, GatedProjection):
             return self.down_proj(gate_NF, up_NF)
         return self.down_proj(swiglu(gate_NF, up_NF))  # under tensor parallelism it is DeepSpeed's
@@ -231,7 +230,7 @@ class Head(nn.Linear):
         if criterion is not None:
             return criterion(x_BSE, self.weight)  # here, for ZeRO-3 gathers what a module of its own reads
         if targets_BS is None:
-            return F.linear(x_BSE, self.weight)
+            return operations.linear(x_BSE, self.weight)
         loss, losses_BS = linear_cross_entropy(x_BSE, self.weight, targets_BS, z_loss)
         return loss, losses_BS.sum(-1)
 

@@ -4,8 +4,8 @@ Of one token a layer costs less to compute than to start: so queries, keys and v
 so are gate and up. The parameters remain, as views of it.
 
 A wide matrix times one row is limited by memory, and MKL reads it at twice the speed where the columns lie end to end
-(an axpy for each input and not a dot product for each output). Of more rows that holds for small matrices alone.
-Measured in benchmarks/generation.py; decision 161.
+(an axpy for each input and not a dot product for each output). Of few rows it wants the rows end to end
+(`operations.linear`); of more, columns help small matrices alone. See decisions 161 and 175.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from clapas.model.cpu import are_few
 from clapas.model.decoder import MLP, Attention, CausalLM
 
 SMALL_HIDDEN = 512
@@ -27,7 +28,8 @@ def lay_out(model: CausalLM, texts: int) -> None:
     weight = model.lm_head.weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return
-    is_small = model.config.hidden_size < SMALL_HIDDEN
+    hidden = model.config.hidden_size
+    is_small = hidden < SMALL_HIDDEN and not are_few(texts, hidden)  # `operations.linear` wants rows then
     for module in list(model.modules()):
         if isinstance(module, Attention):
             projections = (module.q_proj, module.k_proj, module.v_proj)

@@ -76,7 +76,7 @@ class LoraConfig(Section):
                     "(docs/decisions/148): leave it out, or lower lora.rank or optimizer.lr"
                 )
         rank = values.get("rank")
-        if values.get("alpha") is None and isinstance(rank, int):
+        if values.get("alpha") is None and isinstance(rank, int) and rank > 0:
             return values | {"alpha": 2.0 * rank}
         return values
 

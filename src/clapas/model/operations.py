@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 torch's own name
 
-from clapas.model.cpu import multiplying
+from clapas.model.cpu import are_few, multiplying
 from clapas_kernels import Documents
 from clapas_kernels import attention as document_attention
 
@@ -68,6 +68,16 @@ def _attention_by_matrices(
     if mask is not None:
         scores.view(batch, heads, new, seen).add_(torch.zeros(mask.shape).masked_fill_(~mask, float("-inf")))
     return (scores.softmax(-1) @ v_BKTD.flatten(0, 1)).view(q_BHSD.shape)
+
+
+def linear(x_NE: Tensor, weight_FE: Tensor, bias_F: Tensor | None = None) -> Tensor:
+    """x W^T + b, (..., F); of few rows on a CPU, where nothing trains, as (W x^T)^T (`cpu.are_few`)."""
+    on_cpu, is_wide = x_NE.device.type == "cpu", x_NE.dtype == torch.float32
+    is_few = on_cpu and is_wide and are_few(x_NE.shape[:-1].numel(), x_NE.shape[-1])
+    if torch.is_grad_enabled() or not is_few or not weight_FE.is_contiguous():
+        return F.linear(x_NE, weight_FE, bias_F)
+    y_NF = (weight_FE @ x_NE.flatten(0, -2).t()).t()
+    return (y_NF if bias_F is None else y_NF + bias_F).view(*x_NE.shape[:-1], -1)
 
 
 def multiplies_in_groups(x_NE: Tensor) -> bool:

@@ -120,8 +120,18 @@ def find_source(folder: Path) -> Source | None:
     return None
 
 
+def is_adapter_folder(folder: Path) -> bool:
+    """Whether a folder holds an adapter in PEFT's format alone, which is no model."""
+    return (folder / "adapter_config.json").is_file() and not (folder / CONFIG).is_file()
+
+
 def no_source(folder: Path) -> str:
     """That there is no model in a folder, in the form of a check's message: what was found, what is wanted."""
+    if is_adapter_folder(folder):
+        return (
+            f"model.from: found {folder}, an adapter in PEFT's format; must be the model that it is on: "
+            f"model.from=BASE and lora.from={folder}"
+        )
     held = "is not there"
     if folder.is_dir():
         held = f"holds {', '.join(sorted(item.name for item in folder.iterdir())[:6]) or 'nothing'}"

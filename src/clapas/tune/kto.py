@@ -23,7 +23,7 @@ from clapas.tune.config import Kto
 from clapas.tune.mismatched import Mismatched
 from clapas.tune.objective import Objective, Training
 from clapas.tune.preference import answer_logps, by_sample, document_counts, score_answers
-from clapas.tune.reference import Batches, Reference
+from clapas.tune.reference import Batches, Reference, longest
 from clapas_data.examples import column
 from clapas_data.manifest import MANIFEST, Manifest
 
@@ -56,7 +56,7 @@ class KtoStep:
         splits = [run.plan.split]
         if run.recipe.evaluation.split in manifest.splits:
             splits.append(run.recipe.evaluation.split)
-        self._mismatched = Mismatched(manifest, splits, max(phase.sequence_length for phase in run.plan.phases))
+        self._mismatched = Mismatched(manifest, splits, longest(run))
         self._ranks = run.ranks
         self._reference.begin(run)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from clapas.loader.packing import samples_of
 from clapas.loader.plan import DataPlan, without_removed
+from clapas.loader.shard_pool import ShardPool
 from clapas.loader.stream import Span
 from clapas.recipe.errors import UserError
 from clapas.tune.objective import Training
@@ -32,6 +33,13 @@ def spans_of_held_out(run: Training) -> Samples:
         return []
     examples = samples_of(manifest, "", manifest.of_split(split), run.plan.packing)
     return _distinct(_present(run.plan, examples.sample(place, length)) for place in range(examples.samples(length)))
+
+
+def documents_of(pool: ShardPool, spans: Sequence[Span]) -> Iterator[int]:
+    """The numbers of the documents of some examples."""
+    for span in spans:
+        shard, before = pool[span.shard], pool.documents_before(span.shard)
+        yield from range(before + shard.document_at(span.start), before + shard.document_at(span.stop - 1) + 1)
 
 
 def _every(plan: DataPlan) -> Iterator[list[Span]]:

@@ -8,7 +8,8 @@ that the run will read and those that it validates on; RUN/reference.safetensors
     logps       (M,) float32  log-probability of each one's answer
     mismatched  (M,) float32  the same of the answer that KTO sets against another's prompt
 
-Its metadata hold the run's identity and the SHA-256 of these bytes.
+Its metadata hold the run's identity, the SHA-256 of these bytes and the length at which mismatched answers were cut. A
+run that gets further stages has another identity and the same reference, so the file of any of its segments is its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,13 +28,14 @@ from safetensors.numpy import load, save
 from torch import Tensor
 
 from clapas.checkpoint.committed import committed_checkpoints
+from clapas.ledger.ledger import read_ledger
 from clapas.loader.batch import Batch, collate, pad_token, read_examples, shortest_length
 from clapas.loader.shard_pool import ShardPool
 from clapas.loader.stream import Span
 from clapas.recipe.errors import ClapasError, UserError
 from clapas.recipe.files import atomic_write
 from clapas.tune.objective import Training
-from clapas.tune.read_by_run import spans_of_held_out, spans_of_run
+from clapas.tune.read_by_run import documents_of, spans_of_held_out, spans_of_run
 
 FILE = "reference.safetensors"
 SOUND = "sound"
@@ -84,11 +86,11 @@ class Reference:
         samples = [*spans_of_run(run), *spans_of_held_out(run)]
         pool, path = ShardPool(run.plan.manifest), run.path / FILE
         numbers = np.unique([number for spans in samples for number in documents_of(pool, spans)])
-        state = run.ranks.broadcast(_state(path, run.identity, numbers) if run.is_first else None)
+        has_trained = run.step > 0 and bool(committed_checkpoints(run.path / "checkpoints"))
+        state = run.ranks.broadcast(_state(run, path, numbers, has_trained=has_trained) if run.is_first else None)
         if state == SOUND:
             content = load(path.read_bytes())
         else:
-            has_trained = run.step > 0 and bool(committed_checkpoints(run.path / "checkpoints"))
             if run.ranks.sum(float(has_trained)):
                 with run.ranks.said_once():
                     raise _lost(path, state or "")
@@ -109,7 +111,7 @@ class Reference:
         error = None
         if run.is_first:
             try:
-                atomic_write(run.path / FILE, _sealed(content, run.identity))
+                atomic_write(run.path / FILE, _sealed(content, run.identity, longest(run)))
             except OSError as problem:
                 error = f"{run.path / FILE}: cannot write the reference: {problem.strerror}"
         if agreed := run.ranks.agree_on_error(error):
@@ -137,25 +139,24 @@ def packs(run: Training, samples: list[list[Span]]) -> Batches:
     """Samples in batches of `evaluation.batch_size`, of like lengths: little padding."""
     ordered = sorted(samples, key=lambda spans: sum(span.stop - span.start for span in spans))
     size = run.recipe.evaluation.batch_size
-    longest = max(run.recipe.data.sequence_length, *(phase.sequence_length for phase in run.plan.phases))
+    most = max(run.recipe.data.sequence_length, longest(run))
     pool, pad = ShardPool(run.plan.manifest), pad_token(run.plan.manifest)
 
     def make(number: int) -> Batch:
         read = [read_examples(pool, spans) for spans in ordered[number * size : (number + 1) * size]]
-        return collate(read, shortest_length(read, longest), pad)
+        return collate(read, shortest_length(read, most), pad)
 
     return Batches(-(-len(ordered) // size), make)
 
 
-def documents_of(pool: ShardPool, spans: Sequence[Span]) -> Iterator[int]:
-    """The numbers of the documents of some examples."""
-    for span in spans:
-        shard, before = pool[span.shard], pool.documents_before(span.shard)
-        yield from range(before + shard.document_at(span.start), before + shard.document_at(span.stop - 1) + 1)
+def longest(run: Training) -> int:
+    """The longest sequence of any phase of a run: what mismatched documents are cut to."""
+    return max(phase.sequence_length for phase in run.plan.phases)
 
 
-def _state(path: Path, identity: str, numbers: np.ndarray) -> str:
-    """`SOUND`, or what is wrong with a stored reference."""
+def _state(run: Training, path: Path, numbers: np.ndarray, *, has_trained: bool) -> str:
+    """`SOUND`, or what is wrong with a stored reference. has_trained: the run goes on after a checkpoint of its own,
+    which the start has found to be of this run, whatever stages it has got since."""
     if not path.is_file():
         return "it is not there"
     try:
@@ -164,10 +165,19 @@ def _state(path: Path, identity: str, numbers: np.ndarray) -> str:
         return f"it cannot be read: {error}"
     if metadata.get("sha256") != _digest(content):
         return "its bytes are not those that were written"
-    if metadata.get("identity") != identity:
+    if metadata.get("identity") not in {run.identity, *(_identities_before(run) if has_trained else ())}:
         return "it is of another run"
+    if metadata["identity"] != run.identity and "mismatched" in content:
+        cut = metadata.get("longest")
+        if cut != str(longest(run)):
+            return f"mismatched answers were cut at {cut} tokens, and a stage now reads {longest(run)}"
     missing = len(np.setdiff1d(numbers, content["documents"]))
     return f"it lacks {missing:,} documents that the run will read" if missing else SOUND
+
+
+def _identities_before(run: Training) -> set[str]:
+    """Those that the run had in its segments: with every stage that is added it gets another."""
+    return {event["identity"] for event in read_ledger(run.path) if event["event"] == "segment_start"}
 
 
 def _lost(path: Path, found: str) -> UserError:
@@ -181,8 +191,8 @@ def _lost(path: Path, found: str) -> UserError:
     )
 
 
-def _sealed(content: Mapping[str, np.ndarray], identity: str) -> bytes:
-    return save(dict(content), metadata={"identity": identity, "sha256": _digest(content)})
+def _sealed(content: Mapping[str, np.ndarray], identity: str, cut: int) -> bytes:
+    return save(dict(content), metadata={"identity": identity, "longest": str(cut), "sha256": _digest(content)})
 
 
 def _digest(content: Mapping[str, np.ndarray]) -> str:

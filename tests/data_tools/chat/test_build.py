@@ -160,6 +160,12 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "fields": ({"text": "x"}, "no conversations in this row", "missing field"),
     "calls": ({"messages": [TALK[0], {"role": "assistant", "tool_calls": 3}]}, "are no list", "wrong type"),
     "from": ({"conversations": [{"from": ["gpt"], "value": "x"}]}, "unknown role", "unknown role"),
+    "arguments": (
+        {"messages": [TALK[0], {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "[1]"}]}]},
+        "are no object",
+        "wrong type",
+    ),
+    "options": ({"messages": TALK, "chat_template_kwargs": {"messages": []}}, "is given anyway", "wrong type"),
     "history": ({"instruction": "x", "output": "y", "history": ["z"]}, "no list of pairs", "wrong type"),
     "noncharacter": ({"messages": [TALK[0], {"role": "assistant", "content": "\ufdd0"}]}, "U+FDD0", "template error"),
 }
@@ -186,6 +192,36 @@ def test_bad_rows_among_prompts_are_skipped(test_data: Path, tmp_path: Path) -> 
     file = written(tmp_path, [{"prompt": TALK[:1], "answer": 4}, '{"prompt": ['])
     out = build(file, test_data, skip_bad=True)
     assert column(open_manifest(out), "answer") == ["4"]
+
+
+@pytest.mark.parametrize("first", ['{"messages": [', {"text": "x"}])
+def test_a_first_row_that_is_bad_is_skipped_too(test_data: Path, tmp_path: Path, first: Any) -> None:
+    """The kind is then what the first row says that says any; a bad item of an array is no other thing."""
+    rows = [first, FORMS["messages"]]
+    manifest = open_manifest(build(written(tmp_path, rows), test_data, skip_bad=True))
+    assert manifest.examples is not None
+    assert (manifest.examples.kind, manifest.examples.counts["examples"]) == ("conversations", 1)
+
+
+def test_a_bad_item_of_an_array_is_skipped(test_data: Path, tmp_path: Path) -> None:
+    """Its place is its number, and without leave to skip it is named."""
+    file = written(tmp_path, [json.dumps([FORMS["messages"], 5])], "rows.json")
+    with pytest.raises(UserError, match="not a JSON object") as caught:
+        build(file, test_data)
+    assert str(caught.value).startswith(f"{file}#2")
+    manifest = open_manifest(build(file, test_data, skip_bad=True))
+    assert manifest.examples is not None
+    assert manifest.examples.counts["left out: not JSON"] == 1
+
+
+def test_a_template_error_names_row_and_line(test_data: Path, tmp_path: Path) -> None:
+    """The user's own file, of which the work has a copy elsewhere, and its line."""
+    template = tmp_path / "mine.jinja"
+    template.write_text("{% for m in messages %}\n{{ m.role }}\n{{ m.name.first }}\n{% endfor %}")
+    file = written(tmp_path, [FORMS["messages"]])
+    with pytest.raises(UserError, match="has no attribute 'name'") as caught:
+        build(file, test_data, template=str(template))
+    assert str(caught.value).startswith(f"{file}:1, {template}:3: ")
 
 
 def test_a_template_that_leaves_something_out_is_told(test_data: Path, tmp_path: Path) -> None:

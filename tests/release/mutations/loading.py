@@ -40,6 +40,7 @@ MUTANTS = [
     Mutant("another activation", 10, config(hidden_act="gelu")),
     Mutant("biases that were not trained", 10, config(attention_bias=True)),
     Mutant("a field left out", 10, config(attention_dropout=None), only=True),
+    Mutant("a flag is a number", 10, config(mlp_bias=0)),
     Mutant("a window that was not trained", 10, config(sliding_window=16), only=True),
     Mutant("texts end after a token", 10, fields(GENERATION, max_new_tokens=1), only=True),
     Mutant("ids that are never written", 10, fields(GENERATION, suppress_tokens=[5, 6]), only=True),

@@ -52,6 +52,8 @@ MUTANTS = [
            only=True),
     Mutant("a source without revision or hash", 15,
            _source(lambda source: source.update(revision=None, sha256=None, listing=None)), only=True),
+    Mutant("a source whose revision moves", 15,
+           _source(lambda source: source.update(revision="main", sha256=None, listing=None)), only=True),
     Mutant("a source without a licence", 15, _source(lambda source: source.update(licence=" "))),
     Mutant("a source's token too many", 15, _data(_one_token_more), only=True),
     Mutant("a shard left out", 15, _source(lambda source: source.update(shards=[]))),

@@ -31,6 +31,21 @@ def swap_ids(values: Values) -> None:
     values["eos_token_id"], values["pad_token_id"] = values["pad_token_id"], values["eos_token_id"]
 
 
+def swap_in_the_manifest_too(case: Case) -> None:
+    """What the data's manifest says follows; the documents themselves end with the other one."""
+    swap_everywhere(case)
+
+    def swap(values: Values) -> None:
+        for data in values["data"]:
+            data["eos"], data["pad"] = data["pad"], data["eos"]
+
+    case.with_evidence(swap)
+
+
+def in_floats(values: Values) -> None:
+    values["eos_token_id"] = float(values["eos_token_id"])
+
+
 def begin_with_bos(values: Values) -> None:
     values["add_bos_token"] = True
 
@@ -49,6 +64,8 @@ MUTANTS = [
     Mutant("special_tokens_map.json has EOS and pad swapped", 7, changed("special_tokens_map.json", swap_names)),
     Mutant("tokenizer_config.json has EOS and pad swapped", 7, changed("tokenizer_config.json", swap_names)),
     Mutant("every file has EOS and pad swapped, the shards not", 7, swap_everywhere),
+    Mutant("and the manifest too, the documents not", 7, swap_in_the_manifest_too, only=True),
+    Mutant("EOS is a number with a point", 7, changed("generation_config.json", in_floats), only=True),
     Mutant("the shards were written with another EOS", 7, lambda case: case.with_evidence(other_eos), only=True),
     Mutant("texts begin with BOS, the shards' do not", 7, changed("tokenizer_config.json", begin_with_bos)),
 ]

@@ -47,7 +47,6 @@ def test_a_run_takes_no_gradient_of_what_is_frozen(clapas: Clapas, test_data: Pa
     frozen = (
         "train.freeze=[model.embed_tokens.weight]",
         "evaluation.every=100",
-        "evaluation.tokens=1024",
         "parallel.zero_stage=2",
     )
     result = clapas("train", "test", *overrides, *frozen, "--nproc", 2, cwd=tmp_path)

@@ -28,7 +28,6 @@ SMALL = (
     "schedule.warmup_steps=1",
     "checkpoint={every: 1, keep: 4}",
     "evaluation.every=100",
-    "evaluation.tokens=1024",
     "optimizer.ema_decay=0.9",
     "run_dir=run",
 )

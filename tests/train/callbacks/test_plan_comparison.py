@@ -20,7 +20,7 @@ TINY = ("data.sequence_length=16", "train.global_batch_size=1", f"train.steps={W
 
 def test_a_run_far_from_its_plan_says_so_and_calibrates(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
     """One line in the ledger, one on stderr with a cause; the plan for another run is slower by what was measured."""
-    pace = ("evaluation.every=100", "evaluation.tokens=1024", "checkpoint.every=100", "train.threads=1")
+    pace = ("evaluation.every=100", "checkpoint.every=100", "train.threads=1")
     done = clapas("train", "test", f"data.path={test_data}", "run_dir=run", *TINY, *pace, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (event,) = [event for event in read_ledger(tmp_path / "run") if event["event"] == "plan"]

@@ -113,7 +113,6 @@ def test_norms_are_the_same_however_the_model_is_spread(
         "train.steps=2",
         "schedule.warmup_steps=1",
         "evaluation.every=100",
-        "evaluation.tokens=1024",
         "telemetry.norms_every=2",
     )
     overrides = (f"data.path={test_data}", "run_dir=run", *more, *layout)

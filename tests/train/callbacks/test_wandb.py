@@ -80,7 +80,7 @@ def test_an_offline_run_holds_the_recipe(told_run: Path) -> None:
 def test_a_later_segment_is_the_same_run(clapas: Clapas, test_data: Path, tmp_path: Path) -> None:
     """A resume writes a file of its own under the same id, from the step after its checkpoint on."""
     overrides = (f"data.path={test_data}", "run_dir=run", "schedule.warmup_steps=1", "telemetry.wandb=offline")
-    more = ("schedule.name=constant", "checkpoint.every=2", "evaluation.every=100", "evaluation.tokens=1024")
+    more = ("schedule.name=constant", "checkpoint.every=2", "evaluation.every=100")
     for steps in (2, 4):
         result = clapas("train", "test", *overrides, *more, f"train.steps={steps}", cwd=tmp_path)
         assert result.returncode == 0, result.stderr

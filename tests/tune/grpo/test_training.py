@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from clapas.train.telemetry.columns import column_of
+from clapas_data.chat.build import chat
 from commands import Clapas
 from tune.grpo.toy import TOY
 
@@ -59,12 +60,27 @@ def test_a_resumed_run_makes_the_same_rollouts(clapas: Clapas, prompts: Path, tm
 def test_a_reward_that_fails_ends_the_run_with_one_message(clapas: Clapas, prompts: Path, tmp_path: Path) -> None:
     """It names the prompt and the reward; no traceback, exit 2."""
     arguments = [*TOY, f"data.path={prompts}", f"run_dir={tmp_path / 'run'}", "train.steps=4"]
-    wrong = "objective.rewards=[{name: math, column: solution}]"
+    wrong = "objective.rewards=[{name: function, function: 'math:sqrt'}]"
     result = clapas("train", "test", *arguments, wrong, cwd=prompts.parent)
     assert result.returncode == 2
-    assert "dialogue-" in result.stderr
-    assert "no value of the column solution; the columns: answer" in result.stderr
+    assert "reward sqrt, prompt dialogue-" in result.stderr
+    assert "the reward raised TypeError" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_prompts_without_an_answer_are_refused_before_the_first_step(
+    clapas: Clapas, test_data: Path, tmp_path: Path
+) -> None:
+    """Not at the step that reads them: named with its line, and how many there are."""
+    rows = [{"prompt": f"Combien font {n} + 1 ?", "answer": "" if n in (5, 9) else n + 1} for n in range(12)]
+    (tmp_path / "sums.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    chat([tmp_path / "sums.jsonl"], tmp_path / "sums", tokenizer=test_data / "tokenizer", workers=1)
+    settings = [*TOY, "data.path=sums", "run_dir=run", "train.steps=4", "objective.rewards=[{name: math}]"]
+    result = clapas("train", "test", *settings, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "sums.jsonl:6: a prompt has no answer" in result.stderr
+    assert "no value of the column answer, nor have 1 other prompts that the run will read" in result.stderr
+    assert not (tmp_path / "run/rollouts.jsonl").exists()
 
 
 @pytest.mark.slow

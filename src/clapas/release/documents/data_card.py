@@ -9,6 +9,7 @@ from clapas.release.documents import words
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, block, code, plain, table
 from clapas.release.documents.privacy import contents_named
+from clapas.release.documents.steps import step_said
 from clapas.release.documents.words import Language, either
 from clapas.release.evidence.evidence import DataFacts, SourceFacts, StepTotals
 
@@ -166,7 +167,7 @@ def _steps(steps: tuple[StepTotals, ...], to: Language) -> str:
     ).split("|")
     rows = [
         (
-            code(step.name),
+            step_said(step.name, to),
             *(words.number(value, to) for value in (step.documents_in, step.documents_out, step.changed)),
             *(words.size(value, to) for value in (step.bytes_in, step.bytes_out)),
         )

@@ -113,7 +113,7 @@ def _source(data: DataFacts, source: SourceFacts, answers: Answers) -> str:
         lines.append(f"  {answer.attribution}")
     lines += [
         f"  licence : {source.licence}",
-        f"  lien / link : {source.url or '–'}",
+        f"  lien / link : {f'<{source.url}>' if source.url else '–'}",
         f"  révision / revision : {source.revision or '–'}",
         f"  SHA-256 : {source.sha256 or '–'}",
         f"  modifications : {', '.join(steps) or '–'} (documents/data-card)",

@@ -14,7 +14,7 @@ from clapas.release.evidence.domains import domains_of
 from clapas.release.evidence.evidence import DataFacts, Domains, ShardFacts, SourceFacts, StepTotals
 from clapas.release.evidence.public import public
 from clapas.release.evidence.tokens_read import tokens_read
-from clapas_data import manifest as built
+from clapas_data import step_record as built
 from clapas_data.manifest import Manifest, open_manifest
 
 Relation = Literal["this", "branch", "base"]

@@ -21,6 +21,7 @@ from clapas.model.config import ModelConfig
 from clapas.model.source import WeightSource, weights_of
 from clapas.recipe.errors import ClapasError
 from clapas.recipe.recipe import Recipe
+from clapas.release.gate.document_edges import Edges, document_edges
 from clapas.release.gate.held_out_text import REPRODUCIBLE, held_out_text, logged_validation
 from clapas.release.gate.probes import probes_of
 from clapas.release.gate.seen import HeldOutText, Probe, Probes
@@ -74,6 +75,11 @@ class LiveModel:
     def weights(self) -> WeightSource:
         """The run's, as an export takes them: their average where one was kept, a base's merged with its adapters."""
         return weights_of(self._reader, self.config)
+
+    @cached_property
+    def document_edges(self) -> tuple[Edges, ...]:
+        """Of the documents that it learned from. Raises UserError where its data are gone or were altered."""
+        return tuple(document_edges(data_that_ran(self.run, self.recipe, open_manifest(self.recipe.data.path))))
 
     @cached_property
     def held_out(self) -> HeldOutText | NoText:

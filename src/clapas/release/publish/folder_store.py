@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from clapas.recipe.errors import UserError
 from clapas.recipe.files import atomic_write, partial_of, sync_file, sync_folder
 from clapas.recipe.hashes import file_hash
 from clapas.release.publish.contents import File
@@ -32,7 +33,7 @@ class FolderStore:
 
     def put(self, name: str, file: File) -> None:
         path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         partial = partial_of(path)
         try:
             shutil.copyfile(file.path, partial)
@@ -56,5 +57,14 @@ class FolderStore:
         return path.read_bytes() if path.is_file() else None
 
     def write(self, name: str, content: bytes, kind: str) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
+        _make(self.root)
         atomic_write(self.root / name, content)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder of the mirror. Raises UserError where a file is in its place, or nothing can be made there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+        what = "the mirror's folder cannot be made"
+        raise UserError(what, where=folder, found=error.strerror, wanted="a folder, or a place for one") from None

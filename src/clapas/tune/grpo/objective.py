@@ -16,6 +16,7 @@ from torch import Tensor
 from clapas.evaluate.load import read_tokenizer
 from clapas.evaluate.stop_ids import turn_ends
 from clapas.loader.batch import Batch, pad_token
+from clapas.loader.shard_pool import ShardPool
 from clapas.recipe.errors import UserError
 from clapas.recipe.recipe import Recipe
 from clapas.tune.grpo.advantages import group_advantages, standard_deviation
@@ -26,11 +27,12 @@ from clapas.tune.grpo.loss import policy_loss
 from clapas.tune.grpo.policy import scored
 from clapas.tune.grpo.prompts import Prompt, Prompts
 from clapas.tune.grpo.reference import Reference, open_reference
-from clapas.tune.grpo.rewards.build import Rewards
+from clapas.tune.grpo.rewards.build import Rewards, has_answer, unanswered
 from clapas.tune.grpo.rewards.reward import Group
 from clapas.tune.grpo.rollout_log import RolloutLine, RolloutLog
 from clapas.tune.grpo.rollouts import Completion, Rollout, RolloutBatch, collate_rollouts
 from clapas.tune.objective import Objective, Training
+from clapas.tune.read_by_run import documents_of, spans_of_run
 from clapas_data.examples import TOKENIZER
 
 Answered = list[tuple[Prompt, list[Completion]]]
@@ -87,10 +89,23 @@ class _Grpo:
         with run.ranks.said_once():
             folder = manifest.folder / TOKENIZER
             prompts, ends = Prompts(manifest, read_tokenizer(folder)), frozenset(turn_ends(folder))
+            self._refuse_unanswered(run, prompts)
             vocabulary = min(manifest.tokenizer.vocab_size, run.recipe.model.vocab_size)
             engine = open_engine(run, self._objective, ends=ends, vocabulary=vocabulary)
             reference = open_reference(run) if self._objective.beta else None
         self._opened = _Parts(prompts, engine, reference, log, pad_token(manifest), ends)
+
+    def _refuse_unanswered(self, run: Training, prompts: Prompts) -> None:
+        """Raise UserError where the run would read a prompt whose answer nobody knows: not at the step that does."""
+        if not self._rewards.answers:
+            return
+        pool = ShardPool(run.plan.manifest)
+        documents = [number for spans in spans_of_run(run) for number in documents_of(pool, spans)]
+        for column in self._rewards.answers:
+            lacking = [number for number in documents if not has_answer(prompts.columns(number), column)]
+            if lacking:
+                first = min(lacking)
+                raise unanswered(prompts.name(first), column, prompts.columns(first), len(set(lacking)) - 1)
 
     def prepare(self, run: Training, micro_batches: list[Batch]) -> list[Batch]:
         """Rollouts of the prompts of each micro-batch, on the CPU. Collective."""

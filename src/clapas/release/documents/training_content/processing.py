@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from clapas.release.documents.detectors import NAMES
 from clapas.release.documents.facts import Facts
 from clapas.release.documents.markdown import address, block, plain, table
+from clapas.release.documents.steps import step_said
 from clapas.release.documents.training_content.page import Page
-from clapas.release.documents.words import Language, colon, count, either, listed, number
+from clapas.release.documents.words import Language, chosen, colon, count, either, listed, number
 from clapas.release.evidence.evidence import DataFacts, StepTotals
 from clapas_data.personal.seems import STEP
 
@@ -27,15 +28,6 @@ REASONS = {
     **{f"{STEP}.{kind}": names for kind, names in NAMES.items()},
 }
 """Reasons and counts of these steps, as people say them."""
-EVERY_BUILD = {
-    "extract": ("extraction du texte", "extraction of text"),
-    "clean": ("nettoyage", "cleaning"),
-    "deduplicate": ("dédoublonnage", "removal of duplicates"),
-    "hold out": ("mise à l'écart de textes de validation", "holding out of validation text"),
-    "decontaminate": ("retrait de ce qui leur ressemble", "removal of what is close to it"),
-    "tokenize": ("découpage en jetons, textes de validation compris", "cutting into tokens, validation text included"),
-}
-"""Steps that every build has, as people say them."""
 
 
 def tell_processing(page: Page, facts: Facts) -> None:
@@ -80,14 +72,16 @@ def _removed(facts: Facts, names: tuple[str, ...], language: Language) -> str:
 
 
 def _step(step: StepTotals, corpus: str, language: Language) -> str:
-    dropped = count(step.documents_in - step.documents_out, "document", "documents", language)
+    removed = step.documents_in - step.documents_out
+    dropped = count(removed, "document", "documents", language)
     counted = [(name, amount) for name, amount in (*step.reasons.items(), *step.counts.items()) if amount]
     details = either(language, " ; ", "; ").join(
         f"{_reason(name, language)}{colon(language)} {number(n, language)}" for name, n in counted
     )
     if language == "fr":
         said = (
-            f"- Corpus {plain(corpus)}, étape `{step.name}` : {dropped} retirés sur {number(step.documents_in, 'fr')}"
+            f"- Corpus {plain(corpus)}, étape `{step.name}` : {dropped} {chosen(removed, 'retiré', 'retirés', 'fr')} "
+            f"sur {number(step.documents_in, 'fr')}"
         )
     else:
         said = f"- Corpus {plain(corpus)}, step `{step.name}`: {dropped} removed of {number(step.documents_in, 'en')}"
@@ -111,6 +105,4 @@ def _all_steps(data: DataFacts, language: Language) -> str:
 def _rows(data: DataFacts, language: Language) -> Iterator[tuple[str, ...]]:
     for step in data.steps:
         amounts = (step.documents_in, step.documents_out, step.bytes_in, step.bytes_out)
-        known = EVERY_BUILD.get(step.name)
-        said = f"{colon(language)} {either(language, *known)}" if known else ""
-        yield plain(step.name) + said, *(number(amount, language) for amount in amounts)
+        yield step_said(step.name, language), *(number(amount, language) for amount in amounts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
 from clapas.model.config import ModelConfig
 from clapas.model.hf_config import generation_config, to_hf_config
 from clapas.release.evidence.evidence import Evidence
@@ -65,7 +67,7 @@ def _differing(name: str, found: dict[str, Any], written: dict[str, Any]) -> Ite
             yield f"{name} has {key}, which no export writes"
         elif key not in found:
             yield f"{name} has no {key}: its reader makes one up"
-        elif found[key] != written[key]:
+        elif orjson.dumps(found[key]) != orjson.dumps(written[key]):  # 0 is not false, to readers that are not Python
             yield f"{name} says {key} {found[key]!r}, and an export of what was trained {written[key]!r}"
 
 

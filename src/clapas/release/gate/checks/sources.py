@@ -19,6 +19,8 @@ from clapas.release.gate.check import Check, Draft, Verdict, judged, not_run
 from clapas.release.gate.live import LiveModel
 from clapas.release.machine_readable import PROBLEMS
 
+MOVING = ("main", "master", "head", "latest", "trunk", "dev")
+"""Names of what is newest, which is another text tomorrow."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -78,8 +80,9 @@ def _data(data: DataFacts) -> Iterator[str]:
 def _source(source: SourceFacts) -> Iterator[str]:
     if not source.licence.strip():
         yield "has no licence"
-    if not (source.revision or source.sha256 or source.listing):
-        yield "has neither a revision nor a hash: nobody knows which text it was"
+    if not (_is_fixed(source.revision) or source.sha256 or source.listing):
+        found = f"the revision {source.revision!r}, which moves, and no hash" if source.revision else "neither of them"
+        yield f"nobody knows which text it was: wanted a revision or a hash, found {found}"
     if source.tokens_read and not source.shards:
         yield f"{source.tokens_read:,} tokens were read of no shard"
     for shard in source.shards:
@@ -91,6 +94,10 @@ def _source(source: SourceFacts) -> Iterator[str]:
             yield f"{total:,} {what} in its shards, {said:,} in all"
     if source.tokens_read and not source.tokens:
         yield "tokens were read, and it has none"
+
+
+def _is_fixed(revision: str | None) -> bool:
+    return bool(revision) and str(revision).lower() not in MOVING
 
 
 def _is_hashed(shard: ShardFacts) -> bool:

@@ -35,7 +35,7 @@ def check_special_tokens(draft: Draft) -> Verdict:
     assert not isinstance(ids, Unreadable)
     problems = [*_names(settings, special, ids), *_ids(config, generation, settings, ids)]
     problems += _seen(draft, settings, ids)
-    problems += _shards(draft)
+    problems += [*_shards(draft), *_documents(draft)]
     problems += _turns(draft.folder, generation) or _stops(draft, generation)
     said = ", ".join(f"{name} {config.get(f'{name}_token_id')}" for name in NAMES)
     return judged(problems, f"{said} in all files, as in the shards")
@@ -60,7 +60,9 @@ def _ids(config: Values, generation: Values, settings: Values, ids: dict[str, in
         for file, values in ((CONFIG, config), (GENERATION, generation)):
             if key not in values:
                 yield f"{file} has no {key}: a reader makes one up"
-            elif values[key] != wanted and not (key in MAY_LIST.get(file, ()) and wanted in _listed(values[key])):
+                continue
+            found = _listed(values[key]) if key in MAY_LIST.get(file, ()) else [values[key]]
+            if not any(type(one) is type(wanted) and one == wanted for one in found):  # 2.0 is no id, to most readers
                 yield f"{file} says {key} {values[key]!r}, and the tokenizer's is {wanted!r}"
 
 
@@ -94,6 +96,25 @@ def _shards(draft: Draft) -> Iterator[str]:
     if record.uses_bos != data.uses_bos:
         begins = ("with BOS", "without BOS")
         yield f"documents of the shards begin {begins[not data.uses_bos]}, and texts here {begins[not record.uses_bos]}"
+
+
+def _documents(draft: Draft) -> Iterator[str]:
+    """What stands at the ends of the documents themselves, where the release is made: a manifest may be wrong."""
+    data = draft.evidence.own_data
+    if draft.live is None or data.kind != "text" or data.tokenizer_hash is None:
+        return
+    try:
+        edges = draft.live.document_edges
+    except UserError as error:
+        yield f"the shards that the run read cannot be looked into: {error.what}"
+        return
+    for what, wrong in (
+        (f"end with EOS, which is {data.eos}", [one for one in edges if one.last != data.eos]),
+        (f"begin with BOS, which is {data.bos}", [one for one in edges if data.uses_bos and one.first != data.bos]),
+    ):
+        if wrong:
+            token = wrong[0].last if "EOS" in what else wrong[0].first
+            yield f"{len(wrong)} of {len(edges)} documents do not {what}: in {wrong[0].shard} it is {token}"
 
 
 def _turns(folder: Path, generation: Values) -> list[str]:

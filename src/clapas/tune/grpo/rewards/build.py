@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,11 @@ from clapas.tune.grpo.rewards.reward import Group, Reward
 
 @dataclass(frozen=True, slots=True)
 class Rewards:
-    """All rewards of a run. weights: by name, in the recipe's order."""
+    """All rewards of a run. weights: by name, in the recipe's order. answers: columns that each prompt must fill."""
 
     functions: dict[str, Reward]
     weights: dict[str, float]
+    answers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, objective: Grpo, where: str) -> Rewards:
@@ -39,6 +40,7 @@ class Rewards:
         return cls(
             {reward_name(config): _reward(config, objective, where) for config in objective.rewards},
             {reward_name(config): config.weight for config in objective.rewards},
+            tuple(dict.fromkeys(config.column for config in objective.rewards if isinstance(config, MathReward))),
         )
 
     def __call__(self, group: Group) -> dict[str, list[float]]:
@@ -70,16 +72,26 @@ def _reward(config: RewardConfig, objective: Grpo, where: str) -> Reward:
 
 def _answer(group: Group, column: str) -> Any:
     """The right answer of a prompt. Raises UserError where the data have none."""
-    answer = group.columns.get(column)
-    if answer is None or answer == "":
-        known = ", ".join(sorted(group.columns)) or "none"
-        raise UserError(
-            "a prompt has no answer to be compared with",
-            where=group.name,
-            found=f"no value of the column {column}; the columns: {known}",
-            wanted="a value in documents.parquet, from the prompt's line of the data",
-        )
-    return answer
+    if not has_answer(group.columns, column):
+        raise unanswered(group.name, column, group.columns)
+    return group.columns[column]
+
+
+def has_answer(columns: Mapping[str, Any], column: str) -> bool:
+    """Whether a prompt's columns say what is right."""
+    return columns.get(column) not in (None, "")
+
+
+def unanswered(name: str, column: str, columns: Collection[str], others: int = 0) -> UserError:
+    """The error of a prompt, by its name, without a value of a column. others: prompts besides of which it is true."""
+    too = f", nor have {others:,} other prompts that the run will read" if others else ""
+    return UserError(
+        "a prompt has no answer to be compared with",
+        where=name,
+        found=f"no value of the column {column}{too}; the columns: {', '.join(sorted(columns)) or 'none'}",
+        wanted="a value in documents.parquet, from the prompt's line of the data",
+        way_out="mend the line, or leave it out, and make the folder anew with `clapas data chat`",
+    )
 
 
 def _checked(name: str, function: Reward, group: Group) -> list[float]:
