@@ -24,17 +24,12 @@ NEAR = (NearKeys, NearMatch, NearShingles, NearVerify, NearJoin)
 LINES = (LineKeys, LineMatch, LineJoin, LineMeasure, LineCodes)
 
 
-def stages_of(plan: Plan) -> list[Stage]:
-    """The stages that a plan asks for. Keeps the plan in its folder, where their tasks read it."""
-    plan.write()
-    return _stages(plan.folder, plan)
-
-
 def planned_stages(folder: Path, corpus: Corpus) -> list[Stage]:
     """The stages that a corpus asks for, in a work folder where the plan is not yet."""
-    return _stages(folder, Plan.of(corpus, folder, ()))
+    return stages_of(folder, Plan.of(corpus, folder, ()))
 
 
-def _stages(folder: Path, plan: Plan) -> list[Stage]:
+def stages_of(folder: Path, plan: Plan) -> list[Stage]:
+    """The stages that a plan asks for. Their tasks read the plan in the folder, where it must have been written."""
     kinds = (*EXACT, *(NEAR if plan.near else ()), *(LINES if plan.lines else ()), Finish)
     return [kind(folder) for kind in kinds]

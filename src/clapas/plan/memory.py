@@ -17,9 +17,6 @@ SLACK = 0.06
 USABLE = 0.95
 """Of a device's memory: fuller, PyTorch's allocator frees and asks again within steps, which makes them slow."""
 
-BACKWARD = ("gradients", "buckets", "gathered", "activations", "attention", "loss", "working")
-"""Components that are there while a micro-batch computes, and not all when the optimizer steps."""
-
 
 @dataclass(frozen=True)
 class Memory:

@@ -71,7 +71,8 @@ def deduplicate(
             places.append(Place(chunk.path, source, first, len(rows), chunk.counts.bytes_cleaned))
         choices = (HeldOut(ids=tuple(map(str, held_out))),) if held_out else ()
         plan = Plan("made", root, tuple(places), choices, near, lines)
-        run(stages_of(plan))
+        plan.write()
+        run(stages_of(root, plan))
         codes = np.array(plan.array(CODES_FILE, np.uint8)).tolist()
         rows = pq.read_table(plan.path(DUPLICATES)).to_pylist()
         links = {row["document"]: (row["kept"], row["jaccard"], row["component"]) for row in rows}
