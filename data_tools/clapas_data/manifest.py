@@ -64,6 +64,12 @@ class TokenizerRecord(Section):
     pad: int | None = None
     uses_bos: bool = False
 
+    def makes_tokens_of(self, other: TokenizerRecord) -> bool:
+        """Whether both make the same tokens of a text, with EOS and BOS; padding and a BOS never written count not."""
+        bos = self.bos if self.uses_bos else None
+        others = other.bos if other.uses_bos else None
+        return (self.hash, self.eos, bos) == (other.hash, other.eos, others)
+
     def describe(self) -> str:
         """What tells it from another, for a message."""
         bos = f"BOS {self.bos} before each document" if self.uses_bos else "no BOS"

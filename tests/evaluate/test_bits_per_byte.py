@@ -16,7 +16,7 @@ from clapas.loader.windows import Windows
 from clapas.model.decoder import CausalLM
 from clapas.model.operations import summed_loss
 from clapas.recipe.errors import UserError
-from clapas_data.manifest import open_manifest
+from clapas_data.manifest import TokenizerRecord, open_manifest
 from clapas_data.shards import TokenShard
 
 
@@ -102,6 +102,14 @@ def test_another_tokenizers_shards_are_refused(test_data: Path, tmp_path: Path) 
         evaluate(load(tmp_path), data=test_data)
     with pytest.raises(UserError, match="--data"):
         evaluate(load(tmp_path))
+
+
+def test_padding_makes_no_other_tokenizer() -> None:
+    """Nor does a BOS that is never written: shards are read by whoever makes the same tokens."""
+    one = TokenizerRecord(hash="a" * 64, vocab_size=10, eos=1)
+    assert one.makes_tokens_of(one.model_copy(update={"pad": 3, "bos": 2}))
+    for other in ({"hash": "b" * 64}, {"eos": 2}, {"bos": 2, "uses_bos": True}):
+        assert not one.makes_tokens_of(one.model_copy(update=other))
 
 
 def test_unknown_split(trained_run: Path) -> None:

@@ -13,7 +13,7 @@ from tests.evaluate.small import EOS, write_model
 from clapas.evaluate.completion import Options, StreamedText, complete_texts, encode_prompt, stream_texts
 from clapas.evaluate.generate import stream_tokens
 from clapas.evaluate.load import LoadedModel, load
-from clapas.evaluate.prompts import read_prompts
+from clapas.evaluate.prompts import Prompt, read_prompts
 from clapas.evaluate.sampling import Sampling
 from clapas.evaluate.stop_ids import stop_ids
 from clapas.recipe.errors import UserError
@@ -136,6 +136,13 @@ def test_a_conversation_that_cannot_be_rendered_is_named(loaded: LoadedModel, tm
     with pytest.raises(UserError) as caught:
         read_prompts(tmp_path / "a.jsonl")[1].tokens(loaded)
     assert "a.jsonl:2" in str(caught.value)
+
+
+def test_a_base_model_is_given_no_conversation(trained_run: Path) -> None:
+    """Although its tokenizer has the marks of our template: it has never read one."""
+    with pytest.raises(UserError, match="a base model") as caught:
+        Prompt([{"role": "user", "content": "Bonjour"}], "a.jsonl:1").tokens(load(trained_run))
+    assert "a.jsonl:1" in str(caught.value)
 
 
 def test_texts_are_printed_in_their_order(folder: Path, loaded: LoadedModel, tmp_path: Path, clapas: Clapas) -> None:

@@ -187,6 +187,8 @@ def test_a_new_key_is_its_owners_alone(key: LocalKey) -> None:
     with pytest.raises(UserError, match="never replaced"):
         generate_key(key.path.parent)
     assert key.path.read_bytes() == before
+    with pytest.raises(UserError, match="a file is in the way"):
+        generate_key(key.path / "keys")
 
 
 def test_a_key_with_a_passphrase(tmp_path: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

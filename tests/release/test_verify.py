@@ -119,12 +119,15 @@ def test_another_key_is_not_the_providers(signed: Path, tmp_path: Path, clapas: 
     assert "the signature is by another key" in result.stderr
     assert "Traceback" not in result.stderr
     assert not json.loads(result.stdout)["sound"]
+    assert "\nsigned by" not in "\n" + str(verify(signed, PublicKey(tmp_path / "other/key.pub.pem"), quick=True))
 
 
 def test_what_is_no_release_is_the_users_mistake(signed: Path, tmp_path: Path) -> None:
     """A folder, a key that is none, half an identity."""
     with pytest.raises(UserError, match="not a release: it has no SHA256SUMS"):
         verify(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        verify(tmp_path / "missing")
     with pytest.raises(UserError, match="no public key here"):
         verify(signed, PublicKey(tmp_path / "missing.pem"))
     with pytest.raises(UserError, match="not clear"):

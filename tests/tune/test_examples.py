@@ -12,6 +12,7 @@ import pytest
 from clapas.loader.loader import Loader
 from clapas.loader.packing import Packed, Packing, best_fit
 from clapas.loader.shard_pool import ShardPool
+from clapas.recipe.errors import UserError
 from clapas_data.examples import LAST_TURN, column
 from clapas_data.manifest import Manifest, open_manifest
 from clapas_data.verify import verify
@@ -142,6 +143,20 @@ def test_what_is_cut_before_its_answer_is_dropped(test_data: Path, tmp_path: Pat
     manifest = write_folder(tmp_path / "data", test_data / "tokenizer", [(text,) for text in texts])
     counts = Packed(manifest, "", manifest.of_split("train"), Packing("none", "truncate")).counts(64)
     assert (counts["dropped"], counts["truncated"], counts["samples"]) == (1, 1, 2)
+
+
+def test_a_source_of_which_no_example_fits_hinders_no_other(test_data: Path, tmp_path: Path) -> None:
+    """Its examples are counted as dropped; where nothing of any source fits, that is one message."""
+    texts = [[("?", "Oui. " * (1 if source == 1 else 200))] for _ in range(3) for source in range(3)]
+    manifest = write_folder(
+        tmp_path / "data", test_data / "tokenizer", [tuple(text) for text in texts], sources=("a", "b", "c")
+    )
+    packed = Packed(manifest, "", manifest.of_split("train"), Packing("best_fit"))
+    counts = packed.counts(64)
+    assert (counts["examples"], counts["dropped"], counts["samples"]) == (9, 6, 1)
+    assert len(packed.sample(0, 64)) == 3
+    with pytest.raises(UserError, match="no example of the split fits"):
+        packed.samples(2)
 
 
 def test_held_out_examples_that_do_not_fit_are_told_at_the_start(

@@ -73,7 +73,7 @@ def fitting_manifest(loaded: LoadedModel, data: Path | None) -> Manifest:
         way_out = "name the folder of the shards: --data FOLDER"
         raise UserError("nothing to evaluate on", where=loaded.source, way_out=way_out)
     manifest = open_manifest(folder)
-    if manifest.tokenizer is not None and manifest.tokenizer != loaded.special:
+    if manifest.tokenizer is not None and not manifest.tokenizer.makes_tokens_of(loaded.special):
         raise UserError(
             "the shards were made by another tokenizer than the model's",
             where=folder,

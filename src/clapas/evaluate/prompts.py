@@ -10,8 +10,8 @@ import orjson
 
 from clapas.evaluate.completion import check_room, encode_prompt
 from clapas.evaluate.load import LoadedModel
+from clapas.evaluate.stop_ids import own_chat
 from clapas.recipe.errors import UserError
-from clapas_data.chat.encoder import cached_chat
 from clapas_data.chat.messages import BadRow, messages_of
 
 
@@ -27,7 +27,7 @@ class Prompt:
         if isinstance(self.given, str):
             return encode_prompt(loaded, self.given, self.where)
         try:
-            ids = cached_chat(loaded.tokenizer_folder).ids(self.given).tolist()
+            ids = own_chat(loaded.tokenizer_folder).ids(self.given).tolist()
         except UserError as error:
             raise UserError(f"{error.where}: {error.what}" if error.where else error.what, where=self.where,
                             found=error.found, wanted=error.wanted, way_out=error.way_out) from None  # fmt: skip

@@ -9,7 +9,7 @@ import orjson
 
 from clapas.evaluate.load import LoadedModel
 from clapas.recipe.errors import UserError
-from clapas_data.chat.encoder import Chat, cached_chat, open_chat
+from clapas_data.chat.encoder import Chat, cached_chat
 from clapas_data.chat.template import ChatTemplateError, open_template
 from clapas_data.encode import open_tokenizer
 
@@ -31,7 +31,7 @@ def own_chat(tokenizer: Path) -> Chat:
             way_out="ask it in plain text (`clapas generate`, `clapas eval` without --chat), or fine-tune it on "
             "conversations (objective.name=sft); `clapas chat` also takes a template: --template FILE",
         )
-    return open_chat(tokenizer)
+    return cached_chat(tokenizer)
 
 
 def turn_ends(tokenizer: Path) -> tuple[int, ...]:

@@ -187,10 +187,12 @@ class Packed:
             kept = np.flatnonzero(is_kept)
             return kept, np.arange(len(kept) + 1)
         orders, offsets = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
+        packed = 0
         for own in self._of_sources:
             order, ends = best_fit(lengths, own[is_kept[own]], room)
             orders.append(order)
-            offsets.append(ends[1:] + offsets[-1][-1])
+            offsets.append(ends[1:] + packed)
+            packed += len(order)
         return np.concatenate(orders), np.concatenate(offsets)
 
     def _teaches(self, number: int, room: int) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clapas.recipe.errors import UserError
+from clapas_data.files import make_folder
 from clapas_data.optional import needs
 
 PASSPHRASE = "CLAPAS_KEY_PASSPHRASE"
@@ -20,7 +21,7 @@ def generate_key(out: Path) -> str:
     """Write a new key pair (P-256) into the folder `out`: `key.pem`, that its owner alone can read, and `key.pub.pem`.
 
     With $CLAPAS_KEY_PASSPHRASE the private key is encrypted with it. Returns the key's fingerprint. Raises UserError
-    where one of the files is there already.
+    where one of the files is there already, or a file where the folder would be.
     """
     with needs_model_signing():
         from cryptography.hazmat.primitives import serialization
@@ -33,7 +34,7 @@ def generate_key(out: Path) -> str:
     secret = passphrase()
     encryption = serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     _write_new(private, pem, 0o600)
     _write_new(public, public_pem(key), 0o644)
     return fingerprint(public)

@@ -78,7 +78,8 @@ class Verification:
 
     def __str__(self) -> str:
         width = max(len(part.name) for part in self.sealed)
-        lines = [f"signed by {self.signed_by}" + f"\n          ({OWN_KEY})" * self.own_key]
+        said = "to be signed by" if any(part.problems for part in self.sealed) else "signed by"
+        lines = [f"{said} {self.signed_by}" + f"\n          ({OWN_KEY})" * self.own_key]
         for part in self.sealed:
             said = "; ".join(part.problems) or f"{part.files} files, as summed and signed"
             lines.append(f"   {'FAIL   ' if part.problems else 'pass   '} {part.name:<{width}}  {said}")
@@ -103,6 +104,9 @@ def verify(folder: Path, by: PublicKey | Keyless | None = None, *, quick: bool =
     by: whose signature it must have; None: the folder's own key's. quick: sums and signature alone.
     Raises UserError where `folder` is no release, `by` is no key, or an identity is needed.
     """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise UserError("no such folder", where=folder, found=found, wanted="a folder that `clapas release` wrote")
     for name in (SUMS, SIGNATURE):
         if not (folder / name).is_file():
             wanted = "a folder that `clapas release` wrote"

@@ -66,6 +66,7 @@ def _refuse_strangers(found: Iterable[str], answered: Iterable[str]) -> None:
                 f"{word} {', '.join(names)}" for word, names in (("no", silent), ("one of", unknown)) if names
             ),
             wanted=f"the sources of the corpus: {', '.join(found)}",
+            way_out="`clapas release RUN --template` lists them, with what is asked of each",
         )
 
 
