@@ -64,6 +64,16 @@ def test_what_ends_a_text_stays_so(tmp_path: Path) -> None:
     assert orjson.loads((tmp_path / "back/generation_config.json").read_bytes())["eos_token_id"] == [EOS, 65]
 
 
+@pytest.mark.parametrize(("said", "message"), [(b'{"eos_token_id": 99999}', "99999 of a vocabulary"), (b"{", "JSON")])
+def test_an_end_that_the_model_does_not_have_is_refused(tmp_path: Path, said: bytes, message: str) -> None:
+    """Such a model would write without end; told at the import, and nothing is written."""
+    write_model(tmp_path / "base")
+    (tmp_path / "base/generation_config.json").write_bytes(said)
+    with pytest.raises(UserError, match=message):
+        import_model(tmp_path / "base", tmp_path / "imported")
+    assert not (tmp_path / "imported").exists()
+
+
 def test_it_is_read_like_a_run(tmp_path: Path, clapas: Clapas) -> None:
     """`checkpoint verify`, loading with the tokenizer beside it, and generation without naming one."""
     model = write_model(tmp_path / "base")

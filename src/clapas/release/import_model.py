@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from clapas.checkpoint.by_slices import FILE_ELEMENTS, Slice, write_by_slices
+from clapas.evaluate.stop_ids import turn_ends
 from clapas.model.config import ModelConfig
 from clapas.model.hf_reader import HuggingFaceWeights
 from clapas.model.hf_weights import EMBEDDING, HEAD
@@ -23,7 +24,6 @@ from clapas.recipe.errors import UserError
 from clapas.recipe.hashes import content_hash
 from clapas.release.out_folder import out_folder, refuse_to_replace
 from clapas.train.run_folder import versions
-from clapas_data.encode import open_tokenizer
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -53,7 +53,7 @@ def import_model(folder: Path, out: Path, *, file_elements: int = FILE_ELEMENTS)
     weights = HuggingFaceWeights(folder, config)
     speaks = has_tokenizer(folder)
     if speaks:
-        open_tokenizer(folder)
+        _check_ends(folder, config)
     with out_folder(out) as partial:
         shapes = {name: weights.shape(name) for name in weights.names()}
         aliases = {HEAD: EMBEDDING} if config.tie_word_embeddings else {}
@@ -70,6 +70,17 @@ def import_model(folder: Path, out: Path, *, file_elements: int = FILE_ELEMENTS)
     if not speaks:
         print(f"{folder}: no tokenizer.json: name a tokenizer where text is needed (--tokenizer)", file=sys.stderr)
     return out / written.relative_to(partial)
+
+
+def _check_ends(folder: Path, config: ModelConfig) -> None:
+    """Raise UserError where a text would end with an id that the model does not have, or nobody can say with which."""
+    if beyond := [number for number in turn_ends(folder) if not 0 <= number < config.vocab_size]:
+        raise UserError(
+            "a text ends with an id that the model does not have",
+            where=folder,
+            found=f"{', '.join(map(str, beyond))} of a vocabulary of {config.vocab_size:,}",
+            wanted="`eos_token_id` of generation_config.json, and the tokenizer's EOS, below vocab_size",
+        )
 
 
 def _facts(source: Source, config: ModelConfig, out: Path) -> dict[str, Any]:
