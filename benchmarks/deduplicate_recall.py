@@ -96,7 +96,8 @@ def recall(count: int) -> None:
 def _deduplicated(texts: list[str], folder: Path) -> tuple[Plan, dict[int, tuple[int, float]]]:
     """Deduplicate texts. Returns also document -> the one that stays, similarity."""
     plan = Plan("planted", folder, tuple(places_of(texts, folder)), near=Near(threshold=THRESHOLD))
-    run(stages_of(plan))
+    plan.write()
+    run(stages_of(folder, plan))
     rows = pq.read_table(plan.path(DUPLICATES)).to_pylist()
     return plan, {row["document"]: (row["kept"], row["jaccard"]) for row in rows}
 
