@@ -19,13 +19,21 @@ GROUPS = (data, tokenizer, training, launch, checkpoint, model, release)
 def main(arguments: list[str] | None = None) -> None:
     """Run a verb and exit with its code (see `clapas.recipe.errors`)."""
     code = run(sys.argv[1:] if arguments is None else arguments)
-    if "deepspeed" in sys.modules:
-        # all is written and closed; what is left is C++ threads of gloo, whose end at exit once in dozens of runs
-        # ends in "terminate called without an active exception" and turns a finished run into exit code 134
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    if "torch" in sys.modules:
+        # all is written and closed; to take such libraries down takes up to a second, and C++ threads of gloo end it
+        # once in dozens of runs in "terminate called without an active exception", exit code 134
+        os._exit(_flushed(code))
     raise SystemExit(code)
+
+
+def _flushed(code: int) -> int:
+    """The exit code once what was printed has left the process: another where it could not."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # no reader, no room, or closed since the reader went
+            code = code or EXIT_FAILED
+    return code
 
 
 def run(arguments: list[str]) -> int:

@@ -18,8 +18,9 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 SETTING = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue] not in torch's stubs
 AS_IT_COMES, WITH_ONEDNN = SETTING.fp32_precision, "bf16"
 """Of SETTING.fp32_precision: the permission to round to bf16 is what sends products to oneDNN."""
-FEW_ROWS, FEW_INPUTS = 8, 3072
-"""Rows of a product, and numbers in all of them, up to which MKL is quicker where it is asked well (`are_few`)."""
+FEW_ROWS, FEW_INPUTS, NARROW = 8, 3072, 256
+"""Rows of a product, and numbers in all of them, up to which MKL is quicker where it is asked well (`are_few`); and the
+width below which it is not."""
 KEEP_BYTES = 2**30
 """Blocks up to 1 GiB, and as much at the heap's end, are kept for the next tensor instead of given back."""
 
@@ -72,7 +73,7 @@ def are_few(rows: int, width: int) -> bool:
 
     Of one row W is better read column by column (`layout`).
     """
-    return 1 < rows <= FEW_ROWS and rows * width <= FEW_INPUTS
+    return 1 < rows <= FEW_ROWS and width >= NARROW and rows * width <= FEW_INPUTS
 
 
 def keep_freed_memory() -> None:
