@@ -220,7 +220,7 @@ def memory(copies: list[int], one: int | None) -> None:
         plan = Plan("memory", folder, places, near=Near())
         before = _peak()
         plan.write()
-        seconds = run(stages_of(folder, plan))
+        seconds = run(stages_of(plan))
         print(f"{sum(p.bytes for p in places) / 1e6:.0f} MB, {plan.documents} documents: peak {_peak()} MiB, ", end="")
         print(f"{before} MiB before; {sum(seconds.values()):.0f} s; ", end="")
         print("; ".join(f"{step.name} left {step.documents_out}" for step in steps(plan, seconds)), flush=True)

@@ -97,7 +97,7 @@ def _deduplicated(texts: list[str], folder: Path) -> tuple[Plan, dict[int, tuple
     """Deduplicate texts. Returns also document -> the one that stays, similarity."""
     plan = Plan("planted", folder, tuple(places_of(texts, folder)), near=Near(threshold=THRESHOLD))
     plan.write()
-    run(stages_of(folder, plan))
+    run(stages_of(plan))
     rows = pq.read_table(plan.path(DUPLICATES)).to_pylist()
     return plan, {row["document"]: (row["kept"], row["jaccard"]) for row in rows}
 

@@ -26,10 +26,10 @@ LINES = (LineKeys, LineMatch, LineJoin, LineMeasure, LineCodes)
 
 def planned_stages(folder: Path, corpus: Corpus) -> list[Stage]:
     """The stages that a corpus asks for, in a work folder where the plan is not yet."""
-    return stages_of(folder, Plan.of(corpus, folder, ()))
+    return stages_of(Plan.of(corpus, folder, ()))
 
 
-def stages_of(folder: Path, plan: Plan) -> list[Stage]:
-    """The stages that a plan asks for. Their tasks read the plan in the folder, where it must have been written."""
+def stages_of(plan: Plan) -> list[Stage]:
+    """The stages that a plan asks for. Their tasks read the plan in its folder, where it must have been written."""
     kinds = (*EXACT, *(NEAR if plan.near else ()), *(LINES if plan.lines else ()), Finish)
-    return [kind(folder) for kind in kinds]
+    return [kind(plan.folder) for kind in kinds]

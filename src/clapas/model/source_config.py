@@ -86,17 +86,24 @@ def tokenizer_of(checkpoint: Path, recipe: Mapping[str, Any], recorded: str | No
     folders = [checkpoint.resolve().parents[1] / TOKENIZER]
     if data := (recipe.get("data") or {}).get("path"):
         folders.append(Path(data) / TOKENIZER)
-    model = recipe.get("model") or {}
-    source = find_source(Path(model["from"])) if model.get("from") else None
-    learned_others = source is not None and (
-        model.get("other_tokenizer") or model.get("vocab_size") != source.config().vocab_size
-    )
-    if source is not None and (recorded or not learned_others) and (folder := source.tokenizer()):
-        folders.append(folder)
     for folder in folders:
-        if has_tokenizer(folder) and recorded in (None, file_hash(folder / "tokenizer.json")):
+        if has_tokenizer(folder) and _is_recorded(folder, recorded):
             return folder
-    return None
+    return _tokenizer_begun_with(recipe.get("model") or {}, recorded)
+
+
+def _tokenizer_begun_with(model: Mapping[str, Any], recorded: str | None) -> Path | None:
+    """That of the model in `model.from`, where it is the run's too. model: of the checkpoint's recipe."""
+    source = find_source(Path(model["from"])) if model.get("from") else None
+    if source is None:
+        return None
+    learned_others = model.get("other_tokenizer") or model.get("vocab_size") != source.config().vocab_size
+    folder = None if recorded is None and learned_others else source.tokenizer()
+    return folder if folder is not None and _is_recorded(folder, recorded) else None
+
+
+def _is_recorded(folder: Path, recorded: str | None) -> bool:
+    return recorded in (None, file_hash(folder / "tokenizer.json"))
 
 
 def is_resolved(given: Mapping[str, Any]) -> bool:

@@ -72,7 +72,7 @@ def deduplicate(
         choices = (HeldOut(ids=tuple(map(str, held_out))),) if held_out else ()
         plan = Plan("made", root, tuple(places), choices, near, lines)
         plan.write()
-        run(stages_of(root, plan))
+        run(stages_of(plan))
         codes = np.array(plan.array(CODES_FILE, np.uint8)).tolist()
         rows = pq.read_table(plan.path(DUPLICATES)).to_pylist()
         links = {row["document"]: (row["kept"], row["jaccard"], row["component"]) for row in rows}
